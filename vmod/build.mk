@@ -1,0 +1,52 @@
+# libtinykvm (core) and libtkcompute (compute). SPDX-License-Identifier: BSD-2-Clause
+
+CFLAGS_COMMON	= -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
+	-Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wpointer-arith \
+	-fPIC -fvisibility=hidden -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+	-MMD -MP $(CFLAGS_EXTRA)
+LDFLAGS_COMMON	= -Wl,-z,relro -Wl,-z,now -Wl,-z,defs $(LDFLAGS_EXTRA)
+
+CORE_SRC	:= $(wildcard vmod/core/*.c vmod/core/linux/*.c)
+CORE_OBJ	:= $(CORE_SRC:%.c=$(B)/obj/%.o) $(B)/obj/vmod/core/guest_kernel_stubs.o
+COMPUTE_SRC	:= $(wildcard vmod/compute/*.c)
+COMPUTE_OBJ	:= $(COMPUTE_SRC:%.c=$(B)/obj/%.o)
+
+# The guest's vDSO: a shared object of its own, embedded as bytes.
+$(B)/gen/vdso.so: vmod/core/vdso/vdso.c vmod/core/vdso/vdso.lds vmod/core/clock_page.h
+	@mkdir -p $(@D)
+	$(CC) -O2 -fPIC -shared -nostdlib -ffreestanding -fno-stack-protector \
+	    -fno-asynchronous-unwind-tables -fcf-protection=none \
+	    -Wall -Wextra -Werror -Wl,-T,vmod/core/vdso/vdso.lds \
+	    -Wl,--hash-style=both -Wl,-soname,linux-vdso.so.1 \
+	    -Wl,--build-id=none -Wl,-z,max-page-size=4096 -s $< -o $@
+
+$(B)/obj/vmod/core/guest_kernel_stubs.o: vmod/core/guest_kernel.S \
+    vmod/core/guest_layout.h $(B)/gen/vdso.so
+	@mkdir -p $(@D)
+	$(CC) -DTK_VDSO_IMAGE='"$(B)/gen/vdso.so"' -c $< -o $@
+
+# Names of system calls, from the kernel's own header.
+$(B)/gen/syscall_names.inc:
+	@mkdir -p $(@D)
+	echo '#include <asm/unistd_64.h>' | $(CC) -E -dM - | \
+	    sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$$/[\2] = "\1",/p' > $@
+
+$(B)/obj/vmod/core/linux/table.o: $(B)/gen/syscall_names.inc
+
+$(B)/obj/vmod/core/%.o: vmod/core/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_COMMON) -I$(B)/gen -c $< -o $@
+
+$(B)/obj/vmod/compute/%.o: vmod/compute/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_COMMON) -Ivmod/core -c $< -o $@
+
+$(B)/lib/libtinykvm.a: $(CORE_OBJ)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+$(B)/lib/libtkcompute_pic.a: $(CORE_OBJ) $(COMPUTE_OBJ)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+-include $(CORE_OBJ:.o=.d) $(COMPUTE_OBJ:.o=.d)

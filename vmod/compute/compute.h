@@ -1,0 +1,244 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * libtkcompute: programs, their forks, and the requests they serve.
+ *
+ * This is the whole view that an embedder (the VMOD, kvmctl, a test) has of
+ * the compute layer.  It meets its surroundings through the table in host.h
+ * and knows no Varnish types.
+ *
+ *	registry	the programs of one VCL, or of one kvmctl process
+ *	program		a named guest executable with its settings
+ *	invocation	one idle fork taken from a program's pool to serve one
+ *			request, until it is released
+ *
+ * Everything here may be called from any thread, except that one invocation
+ * is used by one thread at a time.
+ *
+ * The part between the two cffi marks is read verbatim by kvmctl; keep it to
+ * plain C declarations.
+ */
+
+#ifndef TKC_COMPUTE_H_INCLUDED
+#define TKC_COMPUTE_H_INCLUDED
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "host.h"
+
+/* cffi: begin */
+
+/* Why something could not be done. 0 is success everywhere. */
+enum tkc_reason {
+	TKC_OK = 0,
+	TKC_SETTINGS,		/* the JSON or the program file is wrong */
+	TKC_NOTFOUND,		/* no program of that name */
+	TKC_BOOT,		/* the program did not become ready */
+	TKC_QUEUE,		/* no fork was free within max_queue_time */
+	TKC_EXCEPTION,		/* guest fault, or misuse of the guest API */
+	TKC_TIMEOUT,		/* more than max_request_time */
+	TKC_MEMORY,		/* more than max_request_memory written */
+	TKC_TOOBIG,		/* request does not fit the program's limits */
+	TKC_ENVIRONMENT,	/* /dev/kvm, memory, descriptors of this host */
+	TKC_STOPPED		/* the registry is cold or being freed */
+};
+
+/* A sentence for people: what, where, how to mend it. NUL-terminated. */
+struct tkc_error {
+	int			reason;		/* enum tkc_reason */
+	char			text[1020];
+};
+
+struct tkc_span {
+	const void		*ptr;
+	size_t			len;
+};
+
+/*
+ * One request. Strings are NUL-terminated, not NULL, owned by the caller, and
+ * only read during tkc_invoke(). method, url, arg and content_type are at most
+ * 65535 bytes each.
+ */
+struct tkc_request {
+	const char		*method;
+	const char		*url;
+	const char		*arg;
+	const char		*content_type;
+	const struct tkc_span	*headers;	/* each "Name: value" */
+	unsigned		num_headers;	/* <= 256 */
+	int			is_backend;	/* set_cacheable() is allowed */
+	int			is_warmup;
+	void			*task;		/* given to the HTTP callbacks */
+};
+
+/*
+ * One answer. Pointers stay valid until tkc_release(): they point into the
+ * invocation or straight into the fork's memory. The body is read by
+ * tkc_body_span().
+ */
+struct tkc_response {
+	unsigned		status;		/* 200..599 */
+	const char		*content_type;	/* NUL-terminated */
+	size_t			content_type_len;
+	uint64_t		body_len;	/* bytes */
+	const struct tkc_span	*headers;	/* each "Name: value" */
+	unsigned		num_headers;	/* <= 64 */
+	int			cache_set;	/* the guest set its caching: */
+	int			cached;
+	double			ttl;		/* seconds */
+	double			grace;
+	double			keep;
+	int			from_error_handler;
+	/* what it took */
+	unsigned		exits;		/* KVM exits, 1 = no host call */
+	double			seconds;	/* from entry to answer */
+};
+
+/* What one release cost, for measuring tools. */
+struct tkc_release_cost {
+	unsigned		pages_written;	/* pages copied back by reset */
+	double			reset_seconds;
+};
+
+/*
+ * Running totals of one program; monotonic unless named a gauge. This struct
+ * is what stats() prints and what the VSC counters show.
+ */
+struct tkc_counters {
+	uint64_t	invocations;		/* requests entered */
+	uint64_t	resets;
+	uint64_t	exceptions;		/* guest faults and misuse */
+	uint64_t	timeouts;
+	uint64_t	memory_exceeded;
+	uint64_t	error_handled;		/* answered by error handler */
+	uint64_t	reservations;
+	uint64_t	reservation_timeouts;
+	uint64_t	reservation_ns;		/* time in the queue */
+	uint64_t	request_ns;		/* time in the guest */
+	uint64_t	reset_ns;
+	uint64_t	exits;			/* KVM exits */
+	uint64_t	pages_written;		/* pages restored by resets */
+	uint64_t	input_bytes;
+	uint64_t	output_bytes;
+	uint64_t	status_2xx;
+	uint64_t	status_3xx;
+	uint64_t	status_4xx;
+	uint64_t	status_5xx;
+	uint64_t	boots;
+	uint64_t	boot_failures;
+	uint64_t	boot_ns;		/* of the last boot, gauge */
+	uint64_t	unknown_calls;		/* host calls answered ENOSYS */
+	uint64_t	forks;			/* gauge: made */
+	uint64_t	forks_busy;		/* gauge: serving now */
+	uint64_t	queue_length;		/* gauge: waiting requests */
+	uint64_t	master_bytes;		/* gauge: memory of the master */
+	uint64_t	working_set_bytes;	/* gauge: private to the forks */
+};
+
+struct tkc_registry;
+struct tkc_program;
+struct tkc_invocation;
+
+/*
+ * A new, warm, empty registry. The table is copied; `host` is passed to its
+ * callbacks. Never fails but for memory (NULL). /dev/kvm is not touched yet.
+ */
+struct tkc_registry *tkc_registry_new(const struct tkc_host_interface *,
+    void *host);
+
+/* Gives everything back. No invocation may be outstanding. */
+void tkc_registry_free(struct tkc_registry **);
+
+/*
+ * Adds or overrides programs and groups. `json` is one object of objects,
+ * comments allowed; `origin` names it in errors (a file name, "configure").
+ * Program files named in it are checked at once (readable, an executable for
+ * this machine); nothing boots. All or nothing: on error nothing changed.
+ */
+int tkc_library(struct tkc_registry *, const char *json, size_t len,
+    const char *origin, struct tkc_error *);
+
+/* As tkc_library() for one program: `json` is its settings object. */
+int tkc_configure(struct tkc_registry *, const char *program,
+    const char *json, struct tkc_error *);
+
+/* Replaces the extra arguments of main(); applies at the next boot. */
+int tkc_main_arguments(struct tkc_registry *, const char *program,
+    const char *const *arguments, unsigned n, struct tkc_error *);
+
+/* NULL and TKC_NOTFOUND when there is none. Valid until the registry goes. */
+struct tkc_program *tkc_find(struct tkc_registry *, const char *program,
+    struct tkc_error *);
+const char *tkc_program_name(const struct tkc_program *);
+
+/*
+ * Boots the program now, if it is not up already. async: returns at once,
+ * requests wait until it is ready, and a failure is logged and told to them.
+ */
+int tkc_start(struct tkc_program *, int async, int debug, struct tkc_error *);
+
+/*
+ * Unloads the programs whose name matches the regex (PCRE2 syntax, unanchored;
+ * "" is all); each boots anew from its file at the next use. Requests being
+ * served end undisturbed. Returns how many were loaded, or -1 for a bad regex.
+ */
+int tkc_invalidate(struct tkc_registry *, const char *regex,
+    struct tkc_error *);
+
+/* VCL temperature. Cold: all VMs and memory given back; must not fail. */
+void tkc_registry_cold(struct tkc_registry *);
+/* Warm: programs that were up, or are set to start, boot again (async). */
+void tkc_registry_warm(struct tkc_registry *);
+
+/*
+ * JSON of the programs whose name matches the regex ("" is all). indent < 0:
+ * compact, else spaces per level. The caller frees the result with
+ * tkc_stats_free(). NULL on a bad regex or want of memory.
+ */
+char *tkc_stats(struct tkc_registry *, const char *regex, int indent,
+    struct tkc_error *);
+void tkc_stats_free(char *);
+void tkc_counters(struct tkc_program *, struct tkc_counters *);
+
+/*
+ * Takes an idle fork of the program, booting it first when it is not up.
+ * Waits for at most max_queue_time. On success the invocation must be released.
+ */
+int tkc_reserve(struct tkc_program *, struct tkc_invocation **,
+    struct tkc_error *);
+
+/*
+ * Appends to the request's body, straight into the fork's memory; any number
+ * of calls before tkc_invoke(). TKC_TOOBIG beyond the program's limit (see
+ * tkc_body_limit()); then only tkc_release() may follow.
+ */
+int tkc_body_append(struct tkc_invocation *, const void *, size_t,
+    struct tkc_error *);
+uint64_t tkc_body_limit(const struct tkc_program *);
+
+/*
+ * Runs the request. Once per reservation. On an error the program's error
+ * handler has been tried: when it answered, the result is 0,
+ * response.from_error_handler is set and *error says what had happened.
+ */
+int tkc_invoke(struct tkc_invocation *, const struct tkc_request *,
+    struct tkc_response *, struct tkc_error *);
+
+/*
+ * A contiguous piece of the response body at `offset` bytes, straight in the
+ * fork's memory. {NULL, 0} at the end.
+ */
+struct tkc_span tkc_body_span(const struct tkc_invocation *, uint64_t offset);
+
+/* Resets the fork and gives it back. *cost may be NULL. */
+void tkc_release(struct tkc_invocation **, struct tkc_release_cost *cost);
+
+/* What this host's KVM offers, for doctor: a JSON object; free as above. */
+char *tkc_host_report(struct tkc_error *);
+
+/* cffi: end */
+
+#endif /* TKC_COMPUTE_H_INCLUDED */

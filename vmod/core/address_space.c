@@ -1,0 +1,710 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+
+#include <errno.h>
+
+#include "address_space.h"
+#include "guest_layout.h"
+#include "object.h"
+
+#define ALIGNED(x)	(((x) & (TK_PAGE - 1)) == 0)
+
+/*--------------------------------------------------------------------
+ * Physical pages
+ */
+
+static bool
+grow(void **list, unsigned n, unsigned *room, size_t size)
+{
+	void *more;
+	unsigned want;
+
+	if (n < *room)
+		return (true);
+	want = *room ? *room * 2 : 16;
+	more = realloc(*list, want * size);
+	if (more == NULL)
+		return (false);
+	*list = more;
+	*room = want;
+	return (true);
+}
+
+/* One zeroed page; false when the program's memory is used up. */
+static bool
+page_alloc(struct tk_space *sp, tk_gpa *gpa)
+{
+	struct tk_memory *mem = sp->pt.mem;
+	struct tk_extent *x;
+
+	if (sp->next < mem->end) {
+		*gpa = sp->next;
+		sp->next += TK_PAGE;
+		return (true);
+	}
+	if (sp->n_unused == 0)
+		return (false);
+	x = &sp->unused[sp->n_unused - 1];
+	*gpa = x->start;
+	x->start += TK_PAGE;
+	if (x->start == x->end)
+		sp->n_unused--;
+	if (sp->ws != NULL)
+		tk_ws_add(sp->ws, (unsigned)((*gpa - mem->rw_gpa) >>
+		    TK_PAGE_SHIFT));
+	memset(tk_memory_at(mem, *gpa), 0, TK_PAGE);
+	return (true);
+}
+
+/* Shared read-only pages are not ours to give back. */
+static void
+page_free(struct tk_space *sp, tk_gpa gpa)
+{
+	struct tk_extent *x;
+
+	if (gpa < sp->pt.mem->rw_gpa)
+		return;
+	if (sp->n_unused > 0) {
+		x = &sp->unused[sp->n_unused - 1];
+		if (x->end == gpa) {
+			x->end += TK_PAGE;
+			return;
+		}
+	}
+	/* Out of memory for the list: the page is lost until the reset. */
+	if (!grow((void **)&sp->unused, sp->n_unused, &sp->room_unused,
+	    sizeof *sp->unused))
+		return;
+	sp->unused[sp->n_unused].start = gpa;
+	sp->unused[sp->n_unused].end = gpa + TK_PAGE;
+	sp->n_unused++;
+}
+
+/*--------------------------------------------------------------------
+ * The list of ranges
+ */
+
+/* The first range that ends above gva. */
+static unsigned
+vma_index(const struct tk_space *sp, tk_gva gva)
+{
+	unsigned lo = 0, hi = sp->n_vma, mid;
+
+	while (lo < hi) {
+		mid = (lo + hi) / 2;
+		if (sp->vma[mid].end <= gva)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return (lo);
+}
+
+const struct tk_vma *
+tk_space_find(const struct tk_space *sp, tk_gva gva)
+{
+	unsigned i = vma_index(sp, gva);
+
+	if (i == sp->n_vma || sp->vma[i].start > gva)
+		return (NULL);
+	return (&sp->vma[i]);
+}
+
+static bool
+mergeable(const struct tk_vma *a, const struct tk_vma *b)
+{
+
+	return (a->end == b->start && a->prot == b->prot &&
+	    a->kind == b->kind);
+}
+
+static int
+vma_insert(struct tk_space *sp, struct tk_vma v)
+{
+	unsigned i = vma_index(sp, v.start);
+
+	if (i > 0 && mergeable(&sp->vma[i - 1], &v)) {
+		sp->vma[i - 1].end = v.end;
+		return (0);
+	}
+	if (i < sp->n_vma && mergeable(&v, &sp->vma[i])) {
+		sp->vma[i].start = v.start;
+		return (0);
+	}
+	if (!grow((void **)&sp->vma, sp->n_vma, &sp->room_vma,
+	    sizeof *sp->vma))
+		return (ENOMEM);
+	memmove(&sp->vma[i + 1], &sp->vma[i],
+	    (sp->n_vma - i) * sizeof *sp->vma);
+	sp->vma[i] = v;
+	sp->n_vma++;
+	return (0);
+}
+
+/* Makes gva a border between ranges. */
+static int
+vma_split(struct tk_space *sp, tk_gva gva)
+{
+	unsigned i = vma_index(sp, gva);
+
+	if (i == sp->n_vma || sp->vma[i].start >= gva)
+		return (0);
+	if (!grow((void **)&sp->vma, sp->n_vma, &sp->room_vma,
+	    sizeof *sp->vma))
+		return (ENOMEM);
+	memmove(&sp->vma[i + 1], &sp->vma[i],
+	    (sp->n_vma - i) * sizeof *sp->vma);
+	sp->n_vma++;
+	sp->vma[i].end = gva;
+	sp->vma[i + 1].start = gva;
+	return (0);
+}
+
+static int
+split_around(struct tk_space *sp, tk_gva start, tk_gva end)
+{
+
+	return (vma_split(sp, start) || vma_split(sp, end) ? ENOMEM : 0);
+}
+
+/* Is the range one that the guest may ask about at all? */
+static int
+check_range(const struct tk_space *sp, tk_gva start, uint64_t len)
+{
+	unsigned i;
+
+	if (!ALIGNED(start) || len == 0 || len > TK_USER_END ||
+	    start > TK_USER_END - len)
+		return (EINVAL);
+	for (i = vma_index(sp, start); i < sp->n_vma &&
+	    sp->vma[i].start < start + len; i++)
+		if (sp->vma[i].kind == TK_VMA_FIXED)
+			return (EPERM);
+	return (0);
+}
+
+/* Room for len bytes, highest first, below the mmap area's top. */
+static tk_gva
+find_gap(const struct tk_space *sp, uint64_t len)
+{
+	tk_gva top = TK_MMAP_TOP;
+	unsigned i = vma_index(sp, top);
+
+	while (i > 0 && sp->vma[i - 1].start >= top)
+		i--;
+	for (;;) {
+		tk_gva below = i > 0 ? sp->vma[i - 1].end : TK_USER_MIN;
+
+		if (below < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE)
+			below = TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE;
+		if (top >= below && top - below >= len)
+			return (top - len);
+		if (i == 0)
+			return (0);
+		i--;
+		if (sp->vma[i].start < top)
+			top = sp->vma[i].start;
+	}
+}
+
+/*--------------------------------------------------------------------
+ * Page-table entries
+ */
+
+static uint64_t
+entry_flags(unsigned prot)
+{
+	uint64_t f;
+
+	if (prot == 0)
+		return (TK_PTE_BACKED);
+	f = TK_PTE_BACKED | TK_PTE_P | TK_PTE_U | TK_PTE_AD;
+	if (prot & TK_PROT_W)
+		f |= TK_PTE_W;
+	if (!(prot & TK_PROT_X))
+		f |= TK_PTE_NX;
+	return (f);
+}
+
+/* A run of physical pages whose old mapping the CPU may still know. */
+struct run {
+	tk_gpa from, to;
+};
+
+static void
+run_end(struct tk_space *sp, struct run *r)
+{
+
+	if (r->to != r->from &&
+	    tk_memory_flush(sp->pt.mem, r->from, r->to - r->from) != 0)
+		sp->stale = true;
+	r->from = r->to = 0;
+}
+
+static void
+run_add(struct tk_space *sp, struct run *r, uint64_t entry)
+{
+	tk_gpa gpa = entry & TK_PTE_ADDR;
+
+	if (!(entry & TK_PTE_P) || gpa < sp->pt.mem->rw_gpa)
+		return;
+	if (gpa != r->to) {
+		run_end(sp, r);
+		r->from = gpa;
+	}
+	r->to = gpa + TK_PAGE;
+}
+
+/*
+ * Where there is no table: how far to the last page of what it would map.
+ * Reservations of terabytes are looked through in few steps.
+ */
+static uint64_t
+skip(const struct tk_space *sp, tk_gva a)
+{
+	uint64_t left;
+
+	(void)tk_pt_walk(&sp->pt, a, &left);
+	return ((left - 1) & ~(uint64_t)(TK_PAGE - 1));
+}
+
+/* Gives every page of the range its permission, and memory when it has none. */
+static int
+entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
+{
+	uint64_t *e, old, new;
+	struct run r = { 0, 0 };
+	tk_gpa gpa;
+	tk_gva a;
+
+	for (a = start; a < end; a += TK_PAGE) {
+		e = tk_pt_entry(&sp->pt, a, prot != 0);
+		if (e == NULL) {
+			if (prot == 0) {
+				a += skip(sp, a);
+				continue;
+			}
+			run_end(sp, &r);
+			return (ENOMEM);
+		}
+		old = *e;
+		if (old == 0) {
+			if (prot == 0)
+				continue;
+			if (!page_alloc(sp, &gpa)) {
+				run_end(sp, &r);
+				return (ENOMEM);
+			}
+			new = gpa | entry_flags(prot);
+		} else
+			new = (old & TK_PTE_ADDR) | entry_flags(prot);
+		if (tk_pt_set(&sp->pt, e, new)) {
+			run_end(sp, &r);
+			return (ENOMEM);
+		}
+		if ((old & ~new & (TK_PTE_P | TK_PTE_W)) ||
+		    (new & ~old & TK_PTE_NX))
+			run_add(sp, &r, old);
+	}
+	run_end(sp, &r);
+	return (0);
+}
+
+static void
+entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
+{
+	struct run r = { 0, 0 };
+	uint64_t *e, old;
+	tk_gva a;
+
+	for (a = start; a < end; a += TK_PAGE) {
+		e = tk_pt_entry(&sp->pt, a, false);
+		if (e == NULL) {
+			a += skip(sp, a);
+			continue;
+		}
+		old = *e;
+		if (old == 0)
+			continue;
+		if (tk_pt_set(&sp->pt, e, 0)) {
+			sp->stale = true;
+			continue;
+		}
+		run_add(sp, &r, old);
+		page_free(sp, old & TK_PTE_ADDR);
+	}
+	run_end(sp, &r);
+}
+
+/*--------------------------------------------------------------------
+ * The verbs
+ */
+
+void
+tk_space_init(struct tk_space *sp, struct tk_memory *mem)
+{
+
+	memset(sp, 0, sizeof *sp);
+	tk_pt_init(&sp->pt, mem);
+	sp->next = mem->rw_gpa + TK_PAGE;
+}
+
+void
+tk_space_fini(struct tk_space *sp)
+{
+
+	free(sp->vma);
+	free(sp->unused);
+	memset(sp, 0, sizeof *sp);
+}
+
+int
+tk_space_copy(struct tk_space *sp, const struct tk_space *from)
+{
+
+	while (sp->room_vma < from->n_vma)
+		if (!grow((void **)&sp->vma, sp->room_vma, &sp->room_vma,
+		    sizeof *sp->vma))
+			return (ENOMEM);
+	while (sp->room_unused < from->n_unused)
+		if (!grow((void **)&sp->unused, sp->room_unused,
+		    &sp->room_unused, sizeof *sp->unused))
+			return (ENOMEM);
+	if (from->n_vma > 0)
+		memcpy(sp->vma, from->vma, from->n_vma * sizeof *sp->vma);
+	if (from->n_unused > 0)
+		memcpy(sp->unused, from->unused,
+		    from->n_unused * sizeof *sp->unused);
+	sp->n_vma = from->n_vma;
+	sp->n_unused = from->n_unused;
+	sp->next = from->next;
+	sp->brk_start = from->brk_start;
+	sp->brk = from->brk;
+	sp->allow_wx = from->allow_wx;
+	sp->pt.root = from->pt.root;
+	sp->pt.next = from->pt.next;
+	return (0);
+}
+
+static uint64_t
+round_page(uint64_t len)
+{
+
+	return ((len + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1));
+}
+
+/* Writable and executable at once, or executable at all but by the loader. */
+static bool
+forbidden(const struct tk_space *sp, unsigned prot, unsigned kind)
+{
+
+	if (sp->allow_wx || !(prot & TK_PROT_X))
+		return (false);
+	return (kind != TK_VMA_PROGRAM && kind != TK_VMA_FIXED);
+}
+
+static bool
+is_free(const struct tk_space *sp, tk_gva start, uint64_t len)
+{
+	unsigned i = vma_index(sp, start);
+
+	return (i == sp->n_vma || sp->vma[i].start >= start + len);
+}
+
+int64_t
+tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
+    enum tk_vma_kind kind, bool fixed, bool replace)
+{
+	struct tk_vma v;
+	int e;
+
+	if (len == 0 || len > TK_USER_END)
+		return (len == 0 ? -EINVAL : -ENOMEM);
+	len = round_page(len);
+	if (forbidden(sp, prot, kind))
+		return (-EACCES);
+	if (fixed) {
+		if (hint < TK_USER_MIN)
+			return (-EPERM);
+		e = check_range(sp, hint, len);
+		if (e != 0)
+			return (e == EINVAL && ALIGNED(hint) ? -ENOMEM : -e);
+		if (hint < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE &&
+		    hint + len > TK_STUB_ALIAS)
+			return (-EPERM);
+		if (!is_free(sp, hint, len)) {
+			if (!replace)
+				return (-EEXIST);
+			e = tk_space_unmap(sp, hint, len);
+			if (e != 0)
+				return (-e);
+		}
+	} else {
+		hint &= ~(tk_gva)(TK_PAGE - 1);
+		if (hint < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE ||
+		    hint > TK_MMAP_TOP || len > TK_MMAP_TOP - hint ||
+		    !is_free(sp, hint, len))
+			hint = find_gap(sp, len);
+		if (hint == 0)
+			return (-ENOMEM);
+	}
+	v.start = hint;
+	v.end = hint + len;
+	v.prot = (uint8_t)prot;
+	v.kind = (uint8_t)kind;
+	if (vma_insert(sp, v))
+		return (-ENOMEM);
+	if (prot != 0 && entries_protect(sp, v.start, v.end, prot)) {
+		(void)split_around(sp, v.start, v.end);
+		(void)tk_space_unmap(sp, v.start, len);
+		return (-ENOMEM);
+	}
+	return ((int64_t)hint);
+}
+
+int
+tk_space_map_at(struct tk_space *sp, tk_gva gva, uint64_t len, unsigned prot,
+    enum tk_vma_kind kind, tk_gpa gpa)
+{
+	struct tk_vma v = { gva, gva + len, (uint8_t)prot, (uint8_t)kind };
+	uint64_t *e;
+
+	tk_assert(ALIGNED(gva) && ALIGNED(len) && ALIGNED(gpa));
+	if (vma_insert(sp, v))
+		return (ENOMEM);
+	while (gva < v.end) {
+		if (gva % TK_HUGE == 0 && gpa % TK_HUGE == 0 &&
+		    v.end - gva >= TK_HUGE &&
+		    tk_pt_set_huge(&sp->pt, gva, gpa, entry_flags(prot)) == 0) {
+			gva += TK_HUGE;
+			gpa += TK_HUGE;
+			continue;
+		}
+		e = tk_pt_entry(&sp->pt, gva, true);
+		if (e == NULL || tk_pt_set(&sp->pt, e, gpa | entry_flags(prot)))
+			return (ENOMEM);
+		gva += TK_PAGE;
+		gpa += TK_PAGE;
+	}
+	return (0);
+}
+
+int
+tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
+{
+	unsigned i, j;
+	int e;
+
+	if (len > TK_USER_END)
+		return (EINVAL);
+	len = round_page(len);
+	e = check_range(sp, start, len);
+	if (e != 0)
+		return (e);
+	e = split_around(sp, start, start + len);
+	if (e != 0)
+		return (e);
+	i = j = vma_index(sp, start);
+	while (j < sp->n_vma && sp->vma[j].end <= start + len) {
+		entries_clear(sp, sp->vma[j].start, sp->vma[j].end);
+		j++;
+	}
+	memmove(&sp->vma[i], &sp->vma[j], (sp->n_vma - j) * sizeof *sp->vma);
+	sp->n_vma -= j - i;
+	return (0);
+}
+
+int
+tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
+    unsigned prot)
+{
+	unsigned i;
+	tk_gva end, a;
+	int e;
+
+	if (len == 0)
+		return (ALIGNED(start) ? 0 : EINVAL);
+	if (len > TK_USER_END)
+		return (ENOMEM);
+	len = round_page(len);
+	end = start + len;
+	e = check_range(sp, start, len);
+	if (e != 0)
+		return (e == EPERM ? EACCES : e);
+	for (a = start, i = vma_index(sp, start); a < end; i++) {
+		if (i == sp->n_vma || sp->vma[i].start > a)
+			return (ENOMEM);
+		if (prot & ~(unsigned)sp->vma[i].prot & TK_PROT_X &&
+		    !sp->allow_wx)
+			return (EACCES);
+		a = sp->vma[i].end;
+	}
+	if ((prot & TK_PROT_W) && !sp->allow_wx) {
+		/* Text and rodata are shared by all forks. */
+		for (a = start; a < end; a += TK_PAGE) {
+			uint64_t left, pte = tk_pt_walk(&sp->pt, a, &left);
+
+			if (pte != 0 &&
+			    (pte & TK_PTE_ADDR) < sp->pt.mem->rw_gpa)
+				return (EACCES);
+		}
+	}
+	e = split_around(sp, start, end);
+	if (e != 0)
+		return (e);
+	for (i = vma_index(sp, start); i < sp->n_vma &&
+	    sp->vma[i].start < end; i++) {
+		if (sp->vma[i].prot == prot)
+			continue;
+		e = entries_protect(sp, sp->vma[i].start, sp->vma[i].end,
+		    prot);
+		if (e != 0)
+			return (e);
+		sp->vma[i].prot = (uint8_t)prot;
+	}
+	return (0);
+}
+
+int
+tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
+{
+	uint64_t left, n;
+	tk_gva a;
+	void *p;
+	int e;
+
+	if (len > TK_USER_END)
+		return (EINVAL);
+	len = round_page(len);
+	e = check_range(sp, start, len);
+	if (e != 0)
+		return (e);
+	for (a = start; a < start + len; a += n) {
+		p = tk_space_at(sp, a, TK_PROT_W, &left);
+		n = TK_PAGE;
+		if (p != NULL)
+			memset(p, 0, n);
+	}
+	return (0);
+}
+
+/* Moves the entries of a range; the pages stay where they are. */
+static int
+entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
+{
+	struct run r = { 0, 0 };
+	uint64_t *e, *f, off, old;
+
+	for (off = 0; off < len; off += TK_PAGE) {
+		e = tk_pt_entry(&sp->pt, from + off, false);
+		if (e == NULL || *e == 0)
+			continue;
+		old = *e;
+		f = tk_pt_entry(&sp->pt, to + off, true);
+		if (f == NULL || tk_pt_set(&sp->pt, f, old) ||
+		    tk_pt_set(&sp->pt, e, 0)) {
+			run_end(sp, &r);
+			return (ENOMEM);
+		}
+		run_add(sp, &r, old);
+	}
+	run_end(sp, &r);
+	return (0);
+}
+
+int64_t
+tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
+    uint64_t new_len, bool may_move)
+{
+	const struct tk_vma *v;
+	struct tk_vma moved;
+	int64_t to;
+	int e;
+
+	if (new_len == 0 || new_len > TK_USER_END || old_len > TK_USER_END)
+		return (-EINVAL);
+	old_len = round_page(old_len);
+	new_len = round_page(new_len);
+	e = check_range(sp, start, old_len);
+	if (e != 0)
+		return (e == EPERM ? -EFAULT : -e);
+	v = tk_space_find(sp, start);
+	if (v == NULL || v->end - start < old_len)
+		return (-EFAULT);
+	if (new_len == old_len)
+		return ((int64_t)start);
+	if (new_len < old_len) {
+		e = tk_space_unmap(sp, start + new_len, old_len - new_len);
+		return (e != 0 ? -e : (int64_t)start);
+	}
+	moved = *v;
+	to = tk_space_map(sp, start + old_len, new_len - old_len, moved.prot,
+	    moved.kind, true, false);
+	if (to > 0)
+		return ((int64_t)start);
+	if (!may_move)
+		return (-ENOMEM);
+	/* Reserve, move the old pages, then back the rest. */
+	to = tk_space_map(sp, 0, new_len, 0, moved.kind, false, false);
+	if (to < 0)
+		return (to);
+	e = entries_move(sp, start, (tk_gva)to, old_len);
+	if (e == 0)
+		e = tk_space_protect(sp, (tk_gva)to, new_len, moved.prot);
+	if (e == 0)
+		e = tk_space_unmap(sp, start, old_len);
+	return (e != 0 ? -e : to);
+}
+
+tk_gva
+tk_space_brk(struct tk_space *sp, tk_gva want)
+{
+	tk_gva old, new;
+
+	old = round_page(sp->brk);
+	if (want < sp->brk_start || want > TK_USER_END)
+		return (sp->brk);
+	new = round_page(want);
+	if (new > old) {
+		if (tk_space_map(sp, old, new - old, TK_PROT_R | TK_PROT_W,
+		    TK_VMA_HEAP, true, false) < 0)
+			return (sp->brk);
+	} else if (new < old && tk_space_unmap(sp, new, old - new) != 0)
+		return (sp->brk);
+	sp->brk = want;
+	return (want);
+}
+
+void *
+tk_space_at(const struct tk_space *sp, tk_gva gva, unsigned prot,
+    uint64_t *left)
+{
+	const struct tk_memory *mem = sp->pt.mem;
+	uint64_t pte;
+	tk_gpa gpa;
+
+	if (gva >= TK_USER_END)
+		return (NULL);
+	pte = tk_pt_walk(&sp->pt, gva, left);
+	if ((pte & (TK_PTE_P | TK_PTE_U)) != (TK_PTE_P | TK_PTE_U))
+		return (NULL);
+	if ((prot & TK_PROT_W) && !(pte & TK_PTE_W))
+		return (NULL);
+	if ((prot & TK_PROT_X) && (pte & TK_PTE_NX))
+		return (NULL);
+	gpa = pte & TK_PTE_ADDR;
+	/* The kernel's own pages are not data that a guest may hand to us. */
+	if (gpa < TK_RO_GPA || (gpa >= mem->pt_gpa && gpa < mem->rw_gpa) ||
+	    gpa >= mem->end)
+		return (NULL);
+	if (prot & TK_PROT_W) {
+		tk_assert(gpa >= mem->rw_gpa);
+		if (sp->ws != NULL)
+			tk_ws_add(sp->ws, (unsigned)((gpa - mem->rw_gpa) >>
+			    TK_PAGE_SHIFT));
+		if (*left > TK_PAGE)
+			*left = TK_PAGE - (gva & (TK_PAGE - 1));
+	}
+	return ((uint8_t *)tk_memory_at(mem, gpa) + (gva & (TK_PAGE - 1)));
+}

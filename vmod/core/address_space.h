@@ -1,0 +1,96 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The guest's address space as Linux would keep it: which ranges are mapped,
+ * with which permissions, and which physical pages back them. This record and
+ * the page tables are the host's; nothing is ever read back from the guest.
+ *
+ * Functions that serve a Linux call return a Linux error number, negated.
+ */
+
+#ifndef TK_ADDRESS_SPACE_H_INCLUDED
+#define TK_ADDRESS_SPACE_H_INCLUDED
+
+#include "page_table.h"
+#include "working_set.h"
+
+#define TK_PROT_R	1	/* Linux's PROT_READ, PROT_WRITE, PROT_EXEC */
+#define TK_PROT_W	2
+#define TK_PROT_X	4
+
+enum tk_vma_kind {
+	TK_VMA_PROGRAM,		/* segments of the executable */
+	TK_VMA_HEAP,		/* brk */
+	TK_VMA_MMAP,
+	TK_VMA_STACK,
+	/* What follows belongs to us: the guest cannot map, unmap or protect
+	 * anything there. */
+	TK_VMA_FIXED
+};
+
+struct tk_vma {
+	tk_gva			start, end;
+	uint8_t			prot;
+	uint8_t			kind;
+};
+
+struct tk_extent {
+	tk_gpa			start, end;
+};
+
+struct tk_space {
+	struct tk_page_table	pt;
+	struct tk_working_set	*ws;	/* a fork's, else NULL */
+	bool			allow_wx;
+	struct tk_vma		*vma;	/* sorted, disjoint */
+	unsigned		n_vma, room_vma;
+	struct tk_extent	*unused; /* given back, may hold old data */
+	unsigned		n_unused, room_unused;
+	tk_gpa			next;	/* never used from here on: zero */
+	tk_gva			brk_start, brk;
+	bool			stale;	/* a flush failed */
+};
+
+/* Reserves the exception stack's page, the first of writable memory. */
+void tk_space_init(struct tk_space *, struct tk_memory *);
+void tk_space_fini(struct tk_space *);
+
+/*
+ * Takes over what `from` says; buffers stay each one's own, and so do the
+ * memory, journal and working set. 0 or ENOMEM.
+ */
+int tk_space_copy(struct tk_space *, const struct tk_space *from);
+
+/*
+ * Maps anonymous memory. hint 0: anywhere; fixed: exactly there, replacing
+ * what was mapped. Page-aligned. Returns the address, or -errno.
+ */
+int64_t tk_space_map(struct tk_space *, tk_gva hint, uint64_t len,
+    unsigned prot, enum tk_vma_kind, bool fixed, bool replace);
+
+/* Maps given physical pages, for segments that are shared read-only. */
+int tk_space_map_at(struct tk_space *, tk_gva, uint64_t len, unsigned prot,
+    enum tk_vma_kind, tk_gpa);
+
+int tk_space_unmap(struct tk_space *, tk_gva, uint64_t len);
+int tk_space_protect(struct tk_space *, tk_gva, uint64_t len, unsigned prot);
+/* Grows, shrinks or moves; the new address or -errno. */
+int64_t tk_space_remap(struct tk_space *, tk_gva, uint64_t old_len,
+    uint64_t new_len, bool may_move);
+/* Back to zero, as Linux's MADV_DONTNEED does to private memory. */
+int tk_space_zero(struct tk_space *, tk_gva, uint64_t len);
+/* Linux's brk: the new break, or the old one when it cannot be. */
+tk_gva tk_space_brk(struct tk_space *, tk_gva);
+
+/* The range that contains gva, or NULL. */
+const struct tk_vma *tk_space_find(const struct tk_space *, tk_gva);
+
+/*
+ * The host's address of gva when the guest itself may access it so (TK_PROT_*,
+ * any of), else NULL. *left: bytes from there to the end of the page, or of
+ * a huge page. For writing, the page joins the working set.
+ */
+void *tk_space_at(const struct tk_space *, tk_gva, unsigned prot,
+    uint64_t *left);
+
+#endif /* TK_ADDRESS_SPACE_H_INCLUDED */

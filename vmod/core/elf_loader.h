@@ -1,0 +1,41 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Static and static-PIE executables for x86-64. The file is hostile: every
+ * field is checked before it is used.
+ */
+
+#ifndef TK_ELF_LOADER_H_INCLUDED
+#define TK_ELF_LOADER_H_INCLUDED
+
+#include "address_space.h"
+
+#define TK_MAX_SEGMENTS	32
+
+struct tk_segment {
+	tk_gva			vaddr;		/* before the bias */
+	uint64_t		memsz, filesz, offset;
+	unsigned		prot;
+};
+
+struct tk_elf {
+	const uint8_t		*image;
+	size_t			size;
+	tk_gva			bias;		/* 0 unless static-PIE */
+	tk_gva			entry;		/* with the bias */
+	tk_gva			phdr;		/* in the guest, with the bias */
+	unsigned		phnum;
+	struct tk_segment	segment[TK_MAX_SEGMENTS];
+	unsigned		n_segments;
+	uint64_t		read_only;	/* bytes of read-only memory */
+	tk_gva			end;		/* of the highest segment */
+};
+
+/* Checks and parses. 0 or TK_BAD_PROGRAM. The image must stay. */
+int tk_elf_parse(struct tk_elf *, const void *image, size_t size,
+    struct tk_error *);
+
+/* Copies the segments into memory and maps them. 0, TK_BAD_PROGRAM, TK_HOST. */
+int tk_elf_load(const struct tk_elf *, struct tk_space *, struct tk_error *);
+
+#endif /* TK_ELF_LOADER_H_INCLUDED */

@@ -1,0 +1,35 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "error.h"
+#include "object.h"
+
+int
+tk_error(struct tk_error *err, enum tk_failure kind, tk_gva address,
+    const char *fmt, ...)
+{
+	va_list ap;
+
+	if (err != NULL) {
+		err->kind = kind;
+		err->address = address;
+		va_start(ap, fmt);
+		(void)vsnprintf(err->text, sizeof err->text, fmt, ap);
+		va_end(ap);
+	}
+	return (kind);
+}
+
+void
+tk_assert_fail(const char *function, const char *file, int line,
+    const char *condition)
+{
+
+	(void)fprintf(stderr, "tinykvm: assertion in %s(), %s:%d: %s\n",
+	    function, file, line, condition);
+	abort();
+}

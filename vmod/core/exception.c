@@ -1,0 +1,207 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "exception.h"
+#include "guest_kernel.h"
+#include "guest_layout.h"
+#include "linux/linux.h"
+#include "object.h"
+
+/* What a program may set itself: arithmetic flags, TF, DF, AC, ID. */
+#define USER_FLAGS	0x240dd5ULL
+#define FLAGS_IF	0x202ULL
+
+/* Pushed by the CPU: Intel SDM vol. 3A, figure 6-9. */
+struct iret_frame {
+	uint64_t	rip, cs, rflags, rsp, ss;
+};
+
+enum { DE = 0, DB = 1, BP = 3, OF = 4, UD = 6, DF = 8, TS = 10, NP = 11,
+    SS = 12, GP = 13, PF = 14, MF = 16, AC = 17, XM = 19, CP = 21 };
+
+static bool
+has_error_code(unsigned vector)
+{
+
+	return (vector == DF || (vector >= TS && vector <= PF) ||
+	    vector == AC || vector == CP || vector == 29 || vector == 30);
+}
+
+static uint8_t *
+exception_stack(const struct tk_machine *m)
+{
+
+	return (tk_memory_at(&m->mem, m->mem.rw_gpa));
+}
+
+void
+tk_user_at_syscall(const struct tk_machine *m, struct tk_user_regs *u)
+{
+
+	u->r = *m->vcpu->regs;
+	u->r.rip = u->r.rcx;
+	u->r.rflags = u->r.r11;
+	u->in_ring0 = !m->host->facts.syscall_lands_in_ring3;
+}
+
+bool
+tk_user_resume(struct tk_machine *m, const struct tk_user_regs *u)
+{
+	struct iret_frame f;
+	uint64_t flags = (u->r.rflags & USER_FLAGS) | FLAGS_IF;
+
+	if (u->r.rip >= TK_USER_END || u->r.rsp >= TK_USER_END)
+		return (false);
+	*m->vcpu->regs = u->r;
+	m->vcpu->regs->rflags = flags & ~0x200ULL;
+	if (!u->in_ring0)
+		return (true);
+	f.rip = u->r.rip;
+	f.cs = TK_SEL_UCODE;
+	f.rflags = flags & ~0x200ULL;
+	f.rsp = u->r.rsp;
+	f.ss = TK_SEL_UDATA;
+	memcpy(exception_stack(m) + TK_PAGE - sizeof f, &f, sizeof f);
+	if (m->space.ws != NULL)
+		tk_ws_add(m->space.ws, 0);
+	m->vcpu->regs->rip = tk_iret_address();
+	m->vcpu->regs->rsp = TK_EXC_STACK_TOP - sizeof f;
+	m->vcpu->regs->rflags = 2;
+	return (true);
+}
+
+/* What the CPU pushed; false when it is not where it must be. */
+static bool
+read_frame(const struct tk_machine *m, unsigned vector, struct iret_frame *f,
+    uint64_t *code)
+{
+	uint64_t rsp = m->vcpu->regs->rsp;
+	size_t need = sizeof *f + (has_error_code(vector) ? 8 : 0);
+	const uint8_t *p;
+
+	*code = 0;
+	if (rsp < TK_EXC_STACK || rsp > TK_EXC_STACK_TOP - need)
+		return (false);
+	p = exception_stack(m) + (rsp - TK_EXC_STACK);
+	if (has_error_code(vector)) {
+		memcpy(code, p, 8);
+		p += 8;
+	}
+	memcpy(f, p, sizeof *f);
+	return (true);
+}
+
+static const char *
+vector_name(unsigned vector)
+{
+	static const char *const names[32] = {
+		[DE] = "division error",
+		[DB] = "debug trap",
+		[2] = "non-maskable interrupt",
+		[BP] = "breakpoint instruction",
+		[OF] = "overflow",
+		[5] = "bound range exceeded",
+		[UD] = "invalid instruction",
+		[7] = "no floating-point unit",
+		[DF] = "double fault",
+		[TS] = "invalid task state",
+		[NP] = "segment not present",
+		[SS] = "stack segment fault",
+		[GP] = "general protection fault",
+		[MF] = "x87 floating-point exception",
+		[AC] = "misaligned access",
+		[18] = "machine check",
+		[XM] = "SIMD floating-point exception",
+		[CP] = "control protection fault",
+	};
+
+	return (vector < 32 && names[vector] != NULL ? names[vector] :
+	    "exception");
+}
+
+static int
+vector_signal(unsigned vector)
+{
+
+	switch (vector) {
+	case DE: case MF: case XM:
+		return (SIGFPE);
+	case DB: case BP:
+		return (SIGTRAP);
+	case UD:
+		return (SIGILL);
+	case AC:
+		return (SIGBUS);
+	default:
+		return (SIGSEGV);
+	}
+}
+
+/* The words for a page fault: what was tried, and what lies there. */
+static void
+describe_page_fault(const struct tk_machine *m, tk_gva address, uint64_t code,
+    tk_gva rsp, char *buf, size_t size)
+{
+	const struct tk_vma *v;
+	const char *what, *why = "";
+	tk_gva low;
+
+	what = code & 0x10 ? "execution of" : code & 2 ? "write to" :
+	    "read from";
+	v = address < TK_USER_END ? tk_space_find(&m->space, address) : NULL;
+	low = TK_CALL_STACK_TOP - TK_CALL_STACK_SIZE;
+	if (address < TK_USER_MIN)
+		why = " (a null pointer)";
+	else if (address >= TK_KERNEL)
+		why = " (not the program's memory)";
+	else if ((address < low && address >= low - TK_CALL_STACK_SIZE &&
+	    rsp < low + TK_PAGE) || (address < TK_STACK_TOP - TK_STACK_SIZE &&
+	    address >= TK_STACK_TOP - 2 * TK_STACK_SIZE))
+		why = " (stack overflow)";
+	else if (v != NULL && (code & 2) && !(v->prot & TK_PROT_W))
+		why = " (read-only memory)";
+	else if (v != NULL && (code & 0x10) && !(v->prot & TK_PROT_X))
+		why = " (memory that is not executable)";
+	else if (v == NULL)
+		why = " (nothing is mapped there)";
+	(void)snprintf(buf, size, "invalid %s address 0x%llx%s", what,
+	    (unsigned long long)address, why);
+}
+
+enum tk_verdict
+tk_exception(struct tk_machine *m, unsigned vector)
+{
+	struct tk_user_regs u;
+	struct iret_frame f;
+	uint64_t code;
+	tk_gva address = 0;
+	char what[160], where[160];
+	int sig = vector_signal(vector);
+
+	if (!read_frame(m, vector, &f, &code)) {
+		m->broken = true;
+		return (tk_end(m, TK_FAULT, 0, "%s with a broken stack",
+		    vector_name(vector)));
+	}
+	if (vector == PF) {
+		address = tk_vcpu_fault_address(m->vcpu);
+		describe_page_fault(m, address, code, f.rsp, what,
+		    sizeof what);
+	} else
+		(void)snprintf(what, sizeof what, "%s", vector_name(vector));
+	if ((f.cs & 3) == 3 && f.rip < TK_USER_END) {
+		u.r = *m->vcpu->regs;
+		u.r.rip = f.rip;
+		u.r.rflags = f.rflags;
+		u.r.rsp = f.rsp;
+		u.in_ring0 = true;
+		if (tk_signal_fault(m, &u, sig, address))
+			return (TK_RESUME);
+	}
+	return (tk_end(m, TK_FAULT, address ? address : f.rip, "%s in %s",
+	    what, tk_symbols_name(m->symbols, f.rip, where, sizeof where)));
+}

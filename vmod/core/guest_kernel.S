@@ -1,0 +1,142 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * All the code that is ours inside a guest. Two pages, each copied to its
+ * place in guest memory (guest_layout.h); position-independent.
+ */
+
+#include "guest_layout.h"
+
+	.section .rodata
+	.globl	tk_stubs, tk_stubs_end, tk_stub_syscall, tk_stub_sysret
+	.globl	tk_stub_iret
+	.globl	tk_ustubs, tk_ustubs_end, tk_ustub_entry, tk_ustub_return
+	.globl	tk_ustub_syscall, tk_ustub_sysret, tk_ustub_probe
+	.globl	tk_ustub_empty, tk_ustub_signal_return, tk_ustub_entry_end
+	.globl	tk_ustub_probe_landing
+
+/*
+ * Ring 0. Exceptions: 16 bytes per vector, on the IST stack. The port names
+ * the vector; the host finds the frame at RSP. When the host resumes, the
+ * (changed) frame is returned to; vectors with an error code drop it first.
+ */
+	.balign	4096
+tk_stubs:
+	.set	vector, 0
+	.rept	32
+	.balign	16
+	out	%eax, $(TK_PORT_EXCEPTION + vector)
+	.if	vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 \
+	    || vector == 21 || vector == 29 || vector == 30
+	add	$8, %rsp
+	.endif
+	iretq
+	.set	vector, vector + 1
+	.endr
+/*
+ * `syscall` where it lands in ring 0. The host checked that RCX is canonical
+ * before it resumes here: sysretq would fault in ring 0 otherwise (Intel SDM
+ * vol. 2, SYSRET).
+ */
+	.balign	64
+tk_stub_syscall:
+	out	%eax, $TK_PORT_SYSCALL
+tk_stub_sysret:
+	sysretq
+/* Back to the user with all registers as the host wrote them. */
+	.balign	64
+tk_stub_iret:
+	iretq
+tk_stubs_end:
+
+/*
+ * Ring 3.
+ */
+	.balign	4096
+tk_ustubs:
+/*
+ * Entry. R12 = FPU image, R13 = GS base, R14 = FS base, RAX = function; all
+ * that the last guest code could have left in the vCPU and that is not in the
+ * general registers is set here, where it costs no ioctl.
+ */
+	.balign	64
+tk_ustub_entry:
+	mov	%rdx, %rbx
+	mov	%rax, %r15
+	mov	$TK_SEL_UDATA, %eax
+	mov	%eax, %ds
+	mov	%eax, %es
+	mov	%eax, %fs
+	mov	%eax, %gs
+	wrfsbase %r14
+	wrgsbase %r13
+	mov	$-1, %eax
+	mov	$-1, %edx
+	xrstor64 (%r12)
+	mov	%rbx, %rdx
+	mov	%r15, %rax
+	xor	%ebx, %ebx
+	xor	%r12d, %r12d
+	xor	%r13d, %r13d
+	xor	%r14d, %r14d
+	xor	%r15d, %r15d
+tk_ustub_entry_end:
+	jmp	*%rax
+
+/* Where a handler's `ret` goes. */
+	.balign	64
+tk_ustub_return:
+	mov	$TK_HC_RETURN, %eax
+	out	%eax, $TK_PORT_HOST_CALL
+	ud2
+
+/* `syscall` where it lands in ring 3. */
+	.balign	64
+tk_ustub_syscall:
+	out	%eax, $TK_PORT_SYSCALL
+tk_ustub_sysret:
+	jmp	*%rcx
+
+/* For programs whose sigaction gives no restorer. 15 = rt_sigreturn. */
+	.balign	64
+tk_ustub_signal_return:
+	mov	$15, %eax
+	syscall
+	ud2
+
+/*
+ * The floor of any call, and the first half of the self-test: an exit, and
+ * where RIP stands at it.
+ */
+	.balign	64
+tk_ustub_empty:
+	mov	$TK_HC_EMPTY, %eax
+	out	%eax, $TK_PORT_HOST_CALL
+	jmp	tk_ustub_empty
+
+/*
+ * The self-test: RSI:RDI = time-stamp counter, then `syscall` with LSTAR at
+ * tk_ustub_probe_landing, which tells the ring in EAX.
+ */
+	.balign	64
+tk_ustub_probe:
+	rdtsc
+	mov	%eax, %edi
+	mov	%edx, %esi
+	syscall
+	ud2
+	.balign	64
+tk_ustub_probe_landing:
+	mov	%cs, %eax
+	out	%eax, $TK_PORT_SYSCALL
+	jmp	*%rcx
+tk_ustubs_end:
+
+/* The vDSO, built from vdso/. */
+	.balign	4096
+	.globl	tk_vdso, tk_vdso_end
+tk_vdso:
+	.incbin	TK_VDSO_IMAGE
+tk_vdso_end:
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,257 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The process: who it is, what it may use, randomness, its only thread.
+ */
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "../guest_layout.h"
+#include "../object.h"
+#include "linux.h"
+
+int64_t
+tk_sys_exit(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)tk_end(m, TK_EXITED, 0, "the program ended with exit status %d",
+	    (int)(a[0] & 0xff));
+	return (TK_CALL_ENDED);
+}
+
+/* The process and its thread have the number 1. */
+int64_t
+tk_sys_one(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (1);
+}
+
+int64_t
+tk_sys_zero(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (0);
+}
+
+/* Threads and processes cannot be made. */
+int64_t
+tk_sys_again(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (-EAGAIN);
+}
+
+int64_t
+tk_sys_not_allowed(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (-EACCES);
+}
+
+int64_t
+tk_sys_arch_prctl(struct tk_machine *m, const uint64_t a[6])
+{
+	tk_gva fs, gs;
+
+	if (a[0] != ARCH_SET_FS && a[0] != ARCH_SET_GS &&
+	    a[0] != ARCH_GET_FS && a[0] != ARCH_GET_GS)
+		return (-EINVAL);
+	tk_vcpu_get_bases(m->vcpu, &fs, &gs);
+	if (a[0] == ARCH_GET_FS || a[0] == ARCH_GET_GS)
+		return (tk_write(m, a[1], a[0] == ARCH_GET_FS ? &fs : &gs,
+		    sizeof fs) ? 0 : -EFAULT);
+	if (a[1] >= TK_USER_END)
+		return (-EPERM);
+	if (a[0] == ARCH_SET_FS)
+		fs = a[1];
+	else
+		gs = a[1];
+	return (-tk_vcpu_set_bases(m->vcpu, fs, gs));
+}
+
+int64_t
+tk_sys_set_tid_address(struct tk_machine *m, const uint64_t a[6])
+{
+
+	m->process.clear_child_tid = a[0];
+	return (1);
+}
+
+int64_t
+tk_sys_uname(struct tk_machine *m, const uint64_t a[6])
+{
+	struct utsname un;
+
+	memset(&un, 0, sizeof un);
+	(void)snprintf(un.sysname, sizeof un.sysname, "Linux");
+	(void)snprintf(un.nodename, sizeof un.nodename, "tinykvm");
+	(void)snprintf(un.release, sizeof un.release, "6.1.0-tinykvm");
+	(void)snprintf(un.version, sizeof un.version, "#1 TinyKVM");
+	(void)snprintf(un.machine, sizeof un.machine, "x86_64");
+	return (tk_write(m, a[0], &un, sizeof un) ? 0 : -EFAULT);
+}
+
+int64_t
+tk_sys_sysinfo(struct tk_machine *m, const uint64_t a[6])
+{
+	const struct tk_memory *mem = &m->mem;
+	struct sysinfo si;
+
+	memset(&si, 0, sizeof si);
+	si.uptime = 1;
+	si.totalram = mem->end - mem->rw_gpa;
+	si.freeram = mem->end - m->space.next;
+	si.procs = 1;
+	si.mem_unit = 1;
+	return (tk_write(m, a[0], &si, sizeof si) ? 0 : -EFAULT);
+}
+
+static void
+limits(uint64_t which, struct rlimit *r)
+{
+
+	r->rlim_cur = r->rlim_max = RLIM_INFINITY;
+	switch (which) {
+	case RLIMIT_STACK:
+		r->rlim_cur = TK_STACK_SIZE;
+		break;
+	case RLIMIT_NOFILE:
+		r->rlim_cur = r->rlim_max = 1024;
+		break;
+	case RLIMIT_CORE:
+	case RLIMIT_NPROC:
+		r->rlim_cur = r->rlim_max = 0;
+		break;
+	default:
+		break;
+	}
+}
+
+int64_t
+tk_sys_getrlimit(struct tk_machine *m, const uint64_t a[6])
+{
+	struct rlimit r;
+
+	if (a[0] >= RLIM_NLIMITS)
+		return (-EINVAL);
+	limits(a[0], &r);
+	return (tk_write(m, a[1], &r, sizeof r) ? 0 : -EFAULT);
+}
+
+int64_t
+tk_sys_prlimit64(struct tk_machine *m, const uint64_t a[6])
+{
+	struct rlimit r;
+
+	if (a[1] >= RLIM_NLIMITS)
+		return (-EINVAL);
+	if (a[0] > 1)
+		return (-ESRCH);
+	if (a[2] != 0)
+		return (-EPERM);
+	limits(a[1], &r);
+	if (a[3] != 0 && !tk_write(m, a[3], &r, sizeof r))
+		return (-EFAULT);
+	return (0);
+}
+
+/* Linux answers at most so much at once without being interruptible. */
+#define MAX_RANDOM	65536
+
+int64_t
+tk_sys_getrandom(struct tk_machine *m, const uint64_t a[6])
+{
+	uint8_t buf[256];
+	uint64_t done = 0, len = a[1] > MAX_RANDOM ? MAX_RANDOM : a[1], n;
+
+	while (done < len) {
+		n = len - done < sizeof buf ? len - done : sizeof buf;
+		if (getrandom(buf, n, 0) != (ssize_t)n)
+			return (-EAGAIN);
+		if (!tk_write(m, a[0] + done, buf, n))
+			return (-EFAULT);
+		done += n;
+	}
+	return ((int64_t)done);
+}
+
+int64_t
+tk_sys_sched_getaffinity(struct tk_machine *m, const uint64_t a[6])
+{
+	uint64_t one = 1;
+
+	if (a[1] < sizeof one)
+		return (-EINVAL);
+	return (tk_write(m, a[2], &one, sizeof one) ?
+	    (int64_t)sizeof one : -EFAULT);
+}
+
+int64_t
+tk_sys_getcpu(struct tk_machine *m, const uint64_t a[6])
+{
+	uint32_t zero = 0;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (a[i] != 0 && !tk_write(m, a[i], &zero, sizeof zero))
+			return (-EFAULT);
+	return (0);
+}
+
+/* There is one thread: nobody to wake, nobody who could wake it. */
+int64_t
+tk_sys_futex(struct tk_machine *m, const uint64_t a[6])
+{
+	struct timespec ts;
+	uint32_t value;
+	uint64_t ns;
+	int64_t r;
+
+	switch (a[1] & FUTEX_CMD_MASK) {
+	case FUTEX_WAKE:
+	case FUTEX_WAKE_BITSET:
+		return (0);
+	case FUTEX_WAIT:
+	case FUTEX_WAIT_BITSET:
+		break;
+	default:
+		return (-ENOSYS);
+	}
+	if (!tk_read(m, &value, a[0], sizeof value))
+		return (-EFAULT);
+	if (value != (uint32_t)a[2])
+		return (-EAGAIN);
+	if (a[3] == 0) {
+		(void)tk_end(m, TK_MISUSE, a[0], "waits for a lock that no "
+		    "other thread can release (futex at 0x%llx)",
+		    (unsigned long long)a[0]);
+		return (TK_CALL_ENDED);
+	}
+	if (!tk_read(m, &ts, a[3], sizeof ts))
+		return (-EFAULT);
+	if (ts.tv_sec < 0 || ts.tv_nsec < 0 || ts.tv_nsec >= 1000000000)
+		return (-EINVAL);
+	ns = (uint64_t)(ts.tv_sec > 1000000 ? 1000000 : ts.tv_sec) *
+	    1000000000ULL + (uint64_t)ts.tv_nsec;
+	if ((a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
+		ns = ns > tk_now() ? ns - tk_now() : 0;
+	r = tk_sleep(m, ns);
+	return (r != 0 ? r : -ETIMEDOUT);
+}

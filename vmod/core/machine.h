@@ -1,0 +1,97 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * A virtual machine with a program in it, booting or forked; and the frozen
+ * master. Private to the core.
+ */
+
+#ifndef TK_MACHINE_H_INCLUDED
+#define TK_MACHINE_H_INCLUDED
+
+#include "address_space.h"
+#include "symbols.h"
+#include "vcpu.h"
+#include "watchdog.h"
+
+#define TK_NSIG		64
+
+/* As the kernel's struct sigaction: rt_sigaction(2). */
+struct tk_sigaction {
+	tk_gva			handler;
+	uint64_t		flags;
+	tk_gva			restorer;
+	uint64_t		mask;
+};
+
+/* What Linux would keep about the process. Plain data: copied at reset. */
+struct tk_process {
+	struct tk_sigaction	action[TK_NSIG];	/* [signal - 1] */
+	uint64_t		blocked, pending;
+	tk_gva			altstack;
+	uint64_t		altstack_size;
+	tk_gva			clear_child_tid;
+};
+
+struct tk_machine {
+	unsigned		magic;
+#define TK_MACHINE_MAGIC	0x3d90be57
+	const struct tk_host	*host;
+	const char		*name;
+	const struct tk_guest_ops *ops;
+	void			*priv;
+	struct tk_master	*master;	/* NULL while booting */
+	const struct tk_symbols	*symbols;
+	struct tk_memory	mem;
+	struct tk_space		space;
+	struct tk_process	process;
+	struct tk_vcpu		*vcpu;
+	struct tk_watch		watch;
+	struct tk_error		*error;		/* of the call under way */
+	unsigned		exits;
+	/* A Linux call was made: space or process may differ. */
+	bool			changed;
+	/* What a reset cannot put right: free it, make another. */
+	bool			broken;
+
+	/* A fork's way back. */
+	struct tk_working_set	ws;
+	struct tk_journal	journal;
+	uint64_t		request_pages;	/* limit for one call */
+	uint64_t		pages_at_entry;
+	uint64_t		fault_thread;	/* who made the call, */
+	uint64_t		fault_count;	/* with how many page faults */
+	bool			scan;		/* read the log in any case */
+};
+
+struct tk_master {
+	unsigned		magic;
+#define TK_MASTER_MAGIC		0x08c6f1ea
+	char			*name;
+	const struct tk_host	*host;
+	const struct tk_guest_ops *ops;
+	struct tk_memory	mem;
+	struct tk_space		space;
+	struct tk_process	process;
+	struct tk_symbols	*symbols;
+	tk_gva			fs_base, gs_base;
+	tk_gva			input;
+	uint64_t		input_size;
+	uint64_t		request_memory;
+	uint64_t		bytes;
+	_Atomic unsigned	forks;
+};
+
+/*
+ * Enters the guest until host_call() is done or something ends it. The
+ * registers are set. Returns 0 or what it filled into *err.
+ */
+int tk_run(struct tk_machine *, double seconds, struct tk_error *err);
+
+/* The guest faulted: into its own handler, or the end of the call. */
+enum tk_verdict tk_exception(struct tk_machine *, unsigned vector);
+
+/* The call ends with this error. */
+enum tk_verdict tk_end(struct tk_machine *, enum tk_failure, tk_gva,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+#endif /* TK_MACHINE_H_INCLUDED */

@@ -1,0 +1,227 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Boot and freeze.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "elf_loader.h"
+#include "error.h"
+#include "guest_kernel.h"
+#include "guest_layout.h"
+#include "initial_stack.h"
+#include "machine.h"
+#include "object.h"
+
+int
+tk_check_program(const void *image, size_t len, struct tk_error *err)
+{
+	struct tk_elf elf;
+
+	return (tk_elf_parse(&elf, image, len, err));
+}
+
+static int
+no_room(struct tk_error *err, const char *what)
+{
+
+	return (tk_error(err, TK_BAD_PROGRAM, 0, "the program's %s does not "
+	    "fit into its memory: raise max_memory", what));
+}
+
+/* The stacks, and where the embedder writes what it gives to calls. */
+static int
+map_fixed_areas(struct tk_master *ma, struct tk_space *sp,
+    struct tk_error *err)
+{
+	const unsigned rw = TK_PROT_R | TK_PROT_W;
+	int64_t r;
+
+	r = tk_space_map(sp, TK_STACK_TOP - TK_STACK_SIZE, TK_STACK_SIZE, rw,
+	    TK_VMA_STACK, true, false);
+	if (r > 0)
+		r = tk_space_map(sp, TK_CALL_STACK_TOP - TK_CALL_STACK_SIZE,
+		    TK_CALL_STACK_SIZE, rw, TK_VMA_FIXED, true, false);
+	if (r > 0) {
+		r = tk_space_map(sp, 0, ma->input_size, rw, TK_VMA_FIXED,
+		    false, false);
+		ma->input = (tk_gva)r;
+	}
+	return (r < 0 ? no_room(err, "stack") : 0);
+}
+
+static struct tk_machine *
+booting_machine(const struct tk_master *ma, const struct tk_boot_options *o,
+    struct tk_error *err)
+{
+	struct tk_machine *m;
+
+	TK_ALLOC_OBJ(m, TK_MACHINE_MAGIC);
+	if (m == NULL) {
+		(void)tk_error(err, TK_HOST, 0, "Out of memory");
+		return (NULL);
+	}
+	m->host = ma->host;
+	m->name = ma->name;
+	m->ops = ma->ops;
+	m->priv = o->priv;
+	m->symbols = ma->symbols;
+	m->mem = ma->mem;
+	tk_space_init(&m->space, &m->mem);
+	tk_watch_add(&m->watch);
+	return (m);
+}
+
+static void
+booting_free(struct tk_machine **pm)
+{
+	struct tk_machine *m;
+
+	TK_TAKE_OBJ(m, pm, TK_MACHINE_MAGIC);
+	tk_watch_remove(&m->watch);
+	if (m->vcpu != NULL)
+		tk_vcpu_put(&m->vcpu);
+	tk_space_fini(&m->space);
+	TK_FREE_OBJ(m);
+}
+
+static int
+load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
+    const struct tk_boot_options *o, struct tk_error *err)
+{
+	int e;
+
+	if (tk_kernel_install(&m->space))
+		return (no_room(err, "kernel"));
+	e = tk_elf_load(elf, &m->space, err);
+	if (e != 0)
+		return (e);
+	e = map_fixed_areas(ma, &m->space, err);
+	if (e != 0)
+		return (e);
+	e = tk_vcpu_get(&m->vcpu, ma->host, m->space.pt.root, err);
+	if (e != 0)
+		return (e);
+	e = tk_vcpu_set_memory(m->vcpu, &m->mem, true, err);
+	if (e != 0)
+		return (e);
+	m->vcpu->regs->rip = elf->entry;
+	m->vcpu->regs->rsp = tk_initial_stack(m, elf, o->argv, o->envp);
+	if (m->vcpu->regs->rsp == 0)
+		return (tk_error(err, TK_BAD_PROGRAM, 0, "the arguments and "
+		    "environment are longer than 2 MiB"));
+	return (0);
+}
+
+/* Records what every call starts from, and ends all writing. */
+static int
+freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
+{
+	struct kvm_xsave fpu;
+	int e;
+
+	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
+	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "KVM_GET_XSAVE: %s",
+		    strerror(e)));
+	memcpy(tk_memory_at(&m->mem, TK_K_FPU), &fpu, sizeof fpu);
+	/* No vCPU may look at the memory while its mapping is replaced. */
+	tk_vcpu_put(&m->vcpu);
+	ma->space.pt = m->space.pt;
+	ma->space.pt.mem = &ma->mem;
+	if (tk_space_copy(&ma->space, &m->space))
+		return (tk_error(err, TK_HOST, 0, "Out of memory"));
+	ma->process = m->process;
+	e = tk_memory_freeze(&ma->mem);
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "Cannot freeze the memory "
+		    "of the program: %s", strerror(e)));
+	ma->bytes = tk_memory_resident(&ma->mem);
+	return (0);
+}
+
+static int
+boot(struct tk_master *ma, const struct tk_boot_options *o,
+    struct tk_error *err)
+{
+	struct tk_machine *m;
+	struct tk_elf elf;
+	int e;
+
+	e = tk_elf_parse(&elf, o->elf, o->elf_len, err);
+	if (e != 0)
+		return (e);
+	ma->symbols = tk_symbols_read(&elf);
+	e = tk_memory_new(&ma->mem, elf.read_only, o->memory +
+	    TK_STACK_SIZE + TK_CALL_STACK_SIZE + ma->input_size);
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "Memory for the program: %s",
+		    strerror(e)));
+	m = booting_machine(ma, o, err);
+	if (m == NULL)
+		return (TK_HOST);
+	e = load(ma, m, &elf, o, err);
+	if (e == 0)
+		e = tk_run(m, o->seconds, err);
+	if (e == 0)
+		e = freeze(ma, m, err);
+	booting_free(&m);
+	return (e);
+}
+
+int
+tk_boot(struct tk_master **pma, const struct tk_boot_options *o,
+    struct tk_error *err)
+{
+	const struct tk_host *h;
+	struct tk_master *ma;
+	int e;
+
+	*pma = NULL;
+	tk_assert(o->argv != NULL && o->argv[0] != NULL && o->envp != NULL);
+	h = tk_host(err);
+	if (h == NULL)
+		return (TK_HOST);
+	TK_ALLOC_OBJ(ma, TK_MASTER_MAGIC);
+	if (ma == NULL)
+		return (tk_error(err, TK_HOST, 0, "Out of memory"));
+	ma->host = h;
+	ma->ops = o->ops;
+	ma->name = strdup(o->name);
+	ma->mem.fd = -1;
+	ma->input_size = (o->input_size + TK_PAGE - 1) &
+	    ~(uint64_t)(TK_PAGE - 1);
+	ma->request_memory = o->request_memory;
+	e = ma->name == NULL ? tk_error(err, TK_HOST, 0, "Out of memory") :
+	    boot(ma, o, err);
+	if (e != 0)
+		tk_master_free(&ma);
+	*pma = ma;
+	return (e);
+}
+
+void
+tk_master_free(struct tk_master **pma)
+{
+	struct tk_master *ma;
+
+	TK_TAKE_OBJ(ma, pma, TK_MASTER_MAGIC);
+	tk_assert(ma->forks == 0);
+	if (ma->mem.magic == TK_MEMORY_MAGIC)
+		tk_memory_free(&ma->mem);
+	tk_space_fini(&ma->space);
+	tk_symbols_free(ma->symbols);
+	free(ma->name);
+	TK_FREE_OBJ(ma);
+}
+
+uint64_t
+tk_master_bytes(const struct tk_master *ma)
+{
+
+	TK_CHECK_OBJ(ma, TK_MASTER_MAGIC);
+	return (ma->bytes);
+}

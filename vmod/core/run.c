@@ -1,0 +1,285 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The loop between guest and host, and what a host call may ask.
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "error.h"
+#include "guest_layout.h"
+#include "linux/linux.h"
+#include "machine.h"
+#include "object.h"
+
+static void
+end_with(struct tk_machine *m, enum tk_failure kind, tk_gva address,
+    const char *fmt, va_list ap)
+{
+
+	tk_assert(m->error != NULL);
+	m->error->kind = kind;
+	m->error->address = address;
+	(void)vsnprintf(m->error->text, sizeof m->error->text, fmt, ap);
+}
+
+enum tk_verdict
+tk_end(struct tk_machine *m, enum tk_failure kind, tk_gva address,
+    const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	end_with(m, kind, address, fmt, ap);
+	va_end(ap);
+	return (TK_FAIL);
+}
+
+enum tk_verdict
+tk_fail(struct tk_machine *m, tk_gva address, const char *fmt, ...)
+{
+	va_list ap;
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	va_start(ap, fmt);
+	end_with(m, TK_MISUSE, address, fmt, ap);
+	va_end(ap);
+	return (TK_FAIL);
+}
+
+static enum tk_verdict
+kicked(struct tk_machine *m, double seconds)
+{
+
+	if (m->watch.over)
+		return (tk_end(m, TK_OUT_OF_MEMORY, 0, "wrote more than the "
+		    "%llu MiB of memory that a request may "
+		    "(max_request_memory)", (unsigned long long)
+		    (m->request_pages >> (20 - TK_PAGE_SHIFT))));
+	if (tk_now() >= m->watch.deadline) {
+		char where[160];
+
+		return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rip, "ran longer than "
+		    "%g s, stopped in %s", seconds, tk_symbols_name(
+		    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
+	}
+	/* Somebody else's signal, or one that came late: go on. */
+	return (TK_RESUME);
+}
+
+static enum tk_verdict
+host_call(struct tk_machine *m)
+{
+	uint32_t number = (uint32_t)m->vcpu->regs->rax;
+
+	if (number == TK_HC_EMPTY)
+		return (TK_DONE);
+	return (m->ops->host_call(m, number, m->priv));
+}
+
+static enum tk_verdict
+other_exit(struct tk_machine *m, enum tk_exit x)
+{
+	char what[128], where[160];
+	tk_gva rip = m->vcpu->regs->rip;
+
+	m->broken = true;
+	tk_vcpu_describe(m->vcpu, x, what, sizeof what);
+	return (tk_end(m, x == TK_EXIT_ERROR ? TK_HOST : TK_FAULT, rip,
+	    "%s in %s", what, tk_symbols_name(m->symbols, rip, where,
+	    sizeof where)));
+}
+
+int
+tk_run(struct tk_machine *m, double seconds, struct tk_error *err)
+{
+	enum tk_verdict verdict = TK_RESUME;
+	struct tk_error local;
+	enum tk_exit x = TK_EXIT_HOST_CALL;
+	unsigned vector = 0;
+
+	m->error = err != NULL ? err : &local;
+	m->error->kind = TK_OK;
+	tk_watch_begin(&m->watch, tk_now() + (uint64_t)(seconds * 1e9));
+	while (verdict == TK_RESUME) {
+		x = tk_vcpu_run(m->vcpu, &vector);
+		if (__builtin_expect(x == TK_EXIT_HOST_CALL, 1)) {
+			m->exits++;
+			verdict = host_call(m);
+			continue;
+		}
+		switch (x) {
+		case TK_EXIT_SYSCALL:
+			m->exits++;
+			verdict = tk_linux_call(m);
+			break;
+		case TK_EXIT_EXCEPTION:
+			m->exits++;
+			m->scan = true;
+			verdict = tk_exception(m, vector);
+			break;
+		case TK_EXIT_KICK:
+			verdict = kicked(m, seconds);
+			break;
+		default:
+			verdict = other_exit(m, x);
+		}
+	}
+	tk_watch_end(&m->watch);
+	/*
+	 * Ended elsewhere than at a host call from ring 3: the vCPU may be in
+	 * ring 0, or anywhere.
+	 */
+	if (verdict != TK_DONE || x != TK_EXIT_HOST_CALL) {
+		m->vcpu->sregs_dirty = true;
+		m->scan = true;
+	}
+	m->error = NULL;
+	if (verdict == TK_DONE)
+		return (TK_OK);
+	return (err != NULL ? (int)err->kind : (int)local.kind);
+}
+
+/*--------------------------------------------------------------------*/
+
+uint64_t
+tk_arg(const struct tk_machine *m, unsigned n)
+{
+	const struct kvm_regs *r = m->vcpu->regs;
+
+	switch (n) {
+	case 0: return (r->rdi);
+	case 1: return (r->rsi);
+	case 2: return (r->rdx);
+	case 3: return (r->rcx);
+	case 4: return (r->r8);
+	case 5: return (r->r9);
+	default: tk_assert(n < 6);
+	}
+	return (0);
+}
+
+void
+tk_set_result(struct tk_machine *m, uint64_t rax)
+{
+
+	m->vcpu->regs->rax = rax;
+}
+
+void
+tk_set_result2(struct tk_machine *m, uint64_t rdx)
+{
+
+	m->vcpu->regs->rdx = rdx;
+}
+
+bool
+tk_is_booting(const struct tk_machine *m)
+{
+
+	return (m->master == NULL);
+}
+
+unsigned
+tk_exits(const struct tk_machine *m)
+{
+
+	return (m->exits);
+}
+
+/*--------------------------------------------------------------------
+ * Guest memory
+ */
+
+const void *
+tk_view(const struct tk_machine *m, tk_gva gva, size_t len, size_t *have)
+{
+	const uint8_t *p, *q;
+	uint64_t left, more;
+
+	tk_assert(len > 0);
+	p = tk_space_at(&m->space, gva, TK_PROT_R, &left);
+	if (p == NULL)
+		return (NULL);
+	while (left < len) {
+		q = tk_space_at(&m->space, gva + left, TK_PROT_R, &more);
+		if (q != p + left)
+			break;
+		left += more;
+	}
+	*have = left < len ? left : len;
+	return (p);
+}
+
+bool
+tk_readable(const struct tk_machine *m, tk_gva gva, size_t len)
+{
+	uint64_t left;
+
+	if (len > TK_USER_END || gva > TK_USER_END - len)
+		return (false);
+	while (len > 0) {
+		if (tk_space_at(&m->space, gva, TK_PROT_R, &left) == NULL)
+			return (false);
+		if (left >= len)
+			return (true);
+		gva += left;
+		len -= left;
+	}
+	return (true);
+}
+
+bool
+tk_executable(const struct tk_machine *m, tk_gva gva)
+{
+	uint64_t left;
+
+	return (tk_space_at(&m->space, gva, TK_PROT_X, &left) != NULL);
+}
+
+bool
+tk_read(const struct tk_machine *m, void *to, tk_gva gva, size_t len)
+{
+	const void *p;
+	uint8_t *out = to;
+	uint64_t left;
+
+	if (len > TK_USER_END || gva > TK_USER_END - len)
+		return (false);
+	while (len > 0) {
+		p = tk_space_at(&m->space, gva, TK_PROT_R, &left);
+		if (p == NULL)
+			return (false);
+		if (left > len)
+			left = len;
+		memcpy(out, p, left);
+		out += left;
+		gva += left;
+		len -= left;
+	}
+	return (true);
+}
+
+bool
+tk_write(struct tk_machine *m, tk_gva gva, const void *from, size_t len)
+{
+	const uint8_t *in = from;
+	uint64_t left;
+	void *p;
+
+	if (len > TK_USER_END || gva > TK_USER_END - len)
+		return (false);
+	while (len > 0) {
+		p = tk_space_at(&m->space, gva, TK_PROT_W, &left);
+		if (p == NULL)
+			return (false);
+		if (left > len)
+			left = len;
+		memcpy(p, in, left);
+		in += left;
+		gva += left;
+		len -= left;
+	}
+	return (true);
+}

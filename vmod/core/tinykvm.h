@@ -1,0 +1,210 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * libtinykvm: Linux programs in KVM virtual machines that fork and reset.
+ *
+ * The public face of the core. It knows nothing of HTTP, JSON or Varnish.
+ *
+ *	tk_boot()	loads an executable, runs main() until the embedder's
+ *			host_call() says it is ready, and freezes it: a master
+ *	tk_fork()	a machine that sees the master's memory copy-on-write
+ *	tk_call()	one entry into guest code
+ *	tk_reset()	puts the fork back to the master's state
+ *
+ * Threads: a master may be shared by any number of threads; a fork is used by
+ * one thread at a time, not always the same one.
+ *
+ * Errors: functions that return int return 0 or an enum tk_failure and fill in
+ * the struct tk_error. Nothing that a guest or an executable can do makes the
+ * library abort; assertions are for bugs of the library and its embedder.
+ */
+
+#ifndef TINYKVM_H_INCLUDED
+#define TINYKVM_H_INCLUDED
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint64_t tk_gva;	/* guest virtual address */
+typedef uint64_t tk_gpa;	/* guest physical address */
+
+enum tk_failure {
+	TK_OK = 0,
+	TK_BAD_PROGRAM,		/* not an executable that can run here */
+	TK_FAULT,		/* the guest did what the CPU forbids */
+	TK_MISUSE,		/* the guest misused a host call */
+	TK_EXITED,		/* the guest ended itself */
+	TK_TIMEOUT,		/* the guest ran longer than allowed */
+	TK_OUT_OF_MEMORY,	/* the guest wrote more than allowed */
+	TK_HOST			/* KVM, memory or descriptors of this host */
+};
+
+/* address: of the fault or misuse in the guest, 0 when there is none. */
+struct tk_error {
+	enum tk_failure		kind;
+	tk_gva			address;
+	char			text[500];
+};
+
+struct tk_host;
+struct tk_master;
+struct tk_machine;
+
+/*--------------------------------------------------------------------
+ * The host: /dev/kvm, opened once per process.
+ */
+
+/* What the self-test found out about this host's KVM. */
+struct tk_host_facts {
+	int			api_version;
+	bool			syscall_lands_in_ring3;
+	bool			rip_after_out;	/* at KVM_EXIT_IO */
+	bool			guest_tsc_is_host_tsc;
+	uint64_t		xcr0;
+	char			kernel[64];	/* uname release */
+};
+
+/*
+ * Opens the host at the first call, later ones return the same. The result
+ * lives as long as the process. NULL with a sentence that says how to mend it
+ * (device missing, permission, capability missing); then the next call tries
+ * again.
+ */
+const struct tk_host *tk_host(struct tk_error *);
+const struct tk_host_facts *tk_host_facts(const struct tk_host *);
+
+/*--------------------------------------------------------------------
+ * What the embedder gives a program
+ */
+
+enum tk_verdict {
+	TK_RESUME,		/* back into the guest */
+	TK_DONE,		/* the boot or the call is complete */
+	TK_FAIL			/* as tk_fail() said */
+};
+
+struct tk_guest_ops {
+	/*
+	 * The guest executed `out %eax, $0`. Arguments by tk_arg(), results
+	 * by tk_set_result(). `priv` is the machine's.
+	 */
+	enum tk_verdict (*host_call)(struct tk_machine *, uint32_t number,
+	    void *priv);
+	/* The guest wrote to fd 1 or 2. Not NUL-terminated. */
+	void	(*output)(int fd, const char *text, size_t len, void *priv);
+	/* A Linux call without an implementation. name: "clone3", "#451" */
+	void	(*unknown_call)(const char *name, void *priv);
+};
+
+struct tk_boot_options {
+	const char		*name;		/* for messages */
+	const void		*elf;		/* only read during tk_boot() */
+	size_t			elf_len;
+	const char *const	*argv;		/* NULL-terminated */
+	const char *const	*envp;		/* NULL-terminated */
+	uint64_t		memory;		/* bytes the program may map */
+	uint64_t		request_memory;	/* bytes a call may write */
+	uint64_t		input_size;	/* bytes of the input area */
+	double			seconds;	/* for main() until ready */
+	const struct tk_guest_ops *ops;		/* outlives the master */
+	void			*priv;		/* of the booting machine */
+};
+
+/*--------------------------------------------------------------------
+ * Masters
+ */
+
+/*
+ * Checks an executable without running it: what tk_boot() would refuse is
+ * refused here with the same words.
+ */
+int tk_check_program(const void *elf, size_t len, struct tk_error *);
+
+int tk_boot(struct tk_master **, const struct tk_boot_options *,
+    struct tk_error *);
+
+/* All its forks must be gone. */
+void tk_master_free(struct tk_master **);
+
+/* Bytes of memory that the master itself holds. */
+uint64_t tk_master_bytes(const struct tk_master *);
+
+/*--------------------------------------------------------------------
+ * Forks
+ */
+
+int tk_fork(struct tk_master *, struct tk_machine **, void *priv,
+    struct tk_error *);
+void tk_fork_free(struct tk_machine **);
+
+/* One entry. The stack is fresh; stack_used bytes at its top are kept. */
+struct tk_call {
+	tk_gva			function;
+	uint64_t		args[6];	/* RDI RSI RDX RCX R8 R9 */
+	uint64_t		stack_used;	/* bytes, <= 64 KiB */
+	double			seconds;	/* > 0 */
+};
+
+/* Runs until host_call() says TK_DONE, or fails. */
+int tk_call(struct tk_machine *, const struct tk_call *, struct tk_error *);
+
+/* An entry that only leaves again: the floor of any call, for benchmarks. */
+int tk_empty_call(struct tk_machine *, struct tk_error *);
+
+/*
+ * Memory and registers as the master's again. Returns the pages copied back.
+ * When tk_broken() then says so, the fork must be freed instead of used.
+ */
+unsigned tk_reset(struct tk_machine *);
+
+/*
+ * What happened cannot be put right by a reset: KVM may be in the middle of
+ * an emulated access, or the host refused to change a mapping. Rare.
+ */
+bool tk_broken(const struct tk_machine *);
+
+/* KVM exits since the last reset (or the fork). */
+unsigned tk_exits(const struct tk_machine *);
+/* Pages that are private to this fork now. */
+unsigned tk_working_set(const struct tk_machine *);
+
+/*--------------------------------------------------------------------
+ * In a host call
+ */
+
+uint64_t tk_arg(const struct tk_machine *, unsigned n);		/* n < 6 */
+void tk_set_result(struct tk_machine *, uint64_t rax);
+void tk_set_result2(struct tk_machine *, uint64_t rdx);
+/* The guest misused a host call: the call ends with TK_MISUSE. */
+enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,
+    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool tk_is_booting(const struct tk_machine *);
+
+/*--------------------------------------------------------------------
+ * Guest memory: every access is checked against what the guest itself may do
+ * there; no address that a guest names is used before one of these said yes.
+ * They return false when any byte of the range is not the guest's.
+ */
+
+bool tk_read(const struct tk_machine *, void *, tk_gva, size_t);
+bool tk_write(struct tk_machine *, tk_gva, const void *, size_t);
+/*
+ * As much of [gva, gva+len) as is contiguous in host memory, from its start;
+ * *have is its length, at least 1. For reading only; valid until the next
+ * tk_call(), tk_reset() or change of mappings. The guest may change what it
+ * points at while it runs: copy first, then check.
+ */
+const void *tk_view(const struct tk_machine *, tk_gva, size_t len,
+    size_t *have);
+/* True when all of [gva, gva+len) may be read by the guest. */
+bool tk_readable(const struct tk_machine *, tk_gva, size_t len);
+/* True when the guest may execute at gva. */
+bool tk_executable(const struct tk_machine *, tk_gva);
+
+/* Where the embedder writes what it gives to a call: its own mapping. */
+tk_gva tk_input_area(const struct tk_machine *, uint64_t *size);
+/* The highest address of the stack that tk_call() uses. */
+tk_gva tk_stack_top(const struct tk_machine *);
+
+#endif /* TINYKVM_H_INCLUDED */
