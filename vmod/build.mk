@@ -2,7 +2,7 @@
 
 CFLAGS_COMMON	= -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
 	-Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wpointer-arith \
-	-fPIC -fvisibility=hidden -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+	-fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
 	-MMD -MP $(CFLAGS_EXTRA)
 LDFLAGS_COMMON	= -Wl,-z,relro -Wl,-z,now -Wl,-z,defs $(LDFLAGS_EXTRA)
 
@@ -35,11 +35,13 @@ $(B)/obj/vmod/core/linux/table.o: $(B)/gen/syscall_names.inc
 
 $(B)/obj/vmod/core/%.o: vmod/core/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_COMMON) -I$(B)/gen -c $< -o $@
+	@echo "  CC      $<"
+	@$(CC) $(CFLAGS_COMMON) -I$(B)/gen -c $< -o $@
 
 $(B)/obj/vmod/compute/%.o: vmod/compute/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_COMMON) -Ivmod/core -c $< -o $@
+	@echo "  CC      $<"
+	@$(CC) $(CFLAGS_COMMON) -Ivmod/core -c $< -o $@
 
 $(B)/lib/libtinykvm.a: $(CORE_OBJ)
 	@mkdir -p $(@D)
@@ -50,3 +52,12 @@ $(B)/lib/libtkcompute_pic.a: $(CORE_OBJ) $(COMPUTE_OBJ)
 	rm -f $@ && ar rcs $@ $^
 
 -include $(CORE_OBJ:.o=.d) $(COMPUTE_OBJ:.o=.d)
+
+# For kvmctl: the whole engine with the two headers that it reads.
+COMPUTE_LIBS	= -ljansson -lpcre2-8 -lm -lpthread
+$(B)/lib/libtkcompute.so: $(CORE_OBJ) $(COMPUTE_OBJ) vmod/compute/compute.map \
+    vmod/compute/compute.h vmod/compute/host.h
+	@mkdir -p $(@D)
+	$(CC) -shared $(LDFLAGS_COMMON) -Wl,--version-script=vmod/compute/compute.map \
+	    -o $@ $(CORE_OBJ) $(COMPUTE_OBJ) $(COMPUTE_LIBS)
+	cp vmod/compute/compute.h vmod/compute/host.h $(@D)

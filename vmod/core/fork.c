@@ -14,7 +14,7 @@
 #include "machine.h"
 #include "object.h"
 
-#define MAX_STACK_USED	65536
+#define MAX_STACK_USED	(256 * 1024)
 
 /*--------------------------------------------------------------------
  * Which pages did a call make private? KVM's dirty log knows, at a price that

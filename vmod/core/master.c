@@ -163,6 +163,7 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	m = booting_machine(ma, o, err);
 	if (m == NULL)
 		return (TK_HOST);
+	m->space.allow_wx = o->executable_heap;
 	e = load(ma, m, &elf, o, err);
 	if (e == 0)
 		e = tk_run(m, o->seconds, err);

@@ -167,6 +167,13 @@ tk_set_result(struct tk_machine *m, uint64_t rax)
 	m->vcpu->regs->rax = rax;
 }
 
+uint64_t
+tk_result(const struct tk_machine *m)
+{
+
+	return (m->vcpu->regs->rax);
+}
+
 void
 tk_set_result2(struct tk_machine *m, uint64_t rdx)
 {

@@ -107,6 +107,7 @@ struct tk_boot_options {
 	uint64_t		request_memory;	/* bytes a call may write */
 	uint64_t		input_size;	/* bytes of the input area */
 	double			seconds;	/* for main() until ready */
+	bool			executable_heap; /* W and X memory allowed */
 	const struct tk_guest_ops *ops;		/* outlives the master */
 	void			*priv;		/* of the booting machine */
 };
@@ -142,7 +143,7 @@ void tk_fork_free(struct tk_machine **);
 struct tk_call {
 	tk_gva			function;
 	uint64_t		args[6];	/* RDI RSI RDX RCX R8 R9 */
-	uint64_t		stack_used;	/* bytes, <= 64 KiB */
+	uint64_t		stack_used;	/* bytes, <= 256 KiB */
 	double			seconds;	/* > 0 */
 };
 
@@ -175,6 +176,7 @@ unsigned tk_working_set(const struct tk_machine *);
 
 uint64_t tk_arg(const struct tk_machine *, unsigned n);		/* n < 6 */
 void tk_set_result(struct tk_machine *, uint64_t rax);
+uint64_t tk_result(const struct tk_machine *);
 void tk_set_result2(struct tk_machine *, uint64_t rdx);
 /* The guest misused a host call: the call ends with TK_MISUSE. */
 enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,

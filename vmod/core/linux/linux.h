@@ -54,7 +54,8 @@ tk_linux_fn tk_sys_clock_gettime, tk_sys_clock_getres, tk_sys_gettimeofday,
 tk_linux_fn tk_sys_exit, tk_sys_one, tk_sys_zero, tk_sys_arch_prctl,
     tk_sys_set_tid_address, tk_sys_uname, tk_sys_sysinfo, tk_sys_prlimit64,
     tk_sys_getrlimit, tk_sys_getrandom, tk_sys_sched_getaffinity,
-    tk_sys_futex, tk_sys_again, tk_sys_not_allowed, tk_sys_getcpu;
+    tk_sys_futex, tk_sys_again, tk_sys_not_allowed, tk_sys_absent,
+    tk_sys_getcpu;
 /* signal_calls.c */
 tk_linux_fn tk_sys_rt_sigaction, tk_sys_rt_sigprocmask, tk_sys_rt_sigreturn,
     tk_sys_sigaltstack, tk_sys_kill, tk_sys_tkill, tk_sys_tgkill;

@@ -57,6 +57,15 @@ tk_sys_again(struct tk_machine *m, const uint64_t a[6])
 }
 
 int64_t
+tk_sys_absent(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (-ENOSYS);
+}
+
+int64_t
 tk_sys_not_allowed(struct tk_machine *m, const uint64_t a[6])
 {
 

@@ -77,6 +77,9 @@ static tk_linux_fn *const calls[MAX_CALL] = {
 	[__NR_sched_getaffinity] = tk_sys_sched_getaffinity,
 	[__NR_getcpu] = tk_sys_getcpu,
 	[__NR_futex] = tk_sys_futex,
+	/* Every libc goes on without these. */
+	[__NR_rseq] = tk_sys_absent,
+	[__NR_clone3] = tk_sys_absent,
 	[__NR_clone] = tk_sys_again,
 	[__NR_fork] = tk_sys_again,
 	[__NR_vfork] = tk_sys_again,

@@ -1,0 +1,69 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The guest's side of the interface: numbers and structures as programs were
+ * compiled against them. guests/sdk/kvm_api.h is the same for programs.
+ */
+
+#ifndef TKC_GUEST_ABI_H_INCLUDED
+#define TKC_GUEST_ABI_H_INCLUDED
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum tkc_host_call {
+	HC_REGISTER_FUNC	= 0x10000,
+	HC_WAIT_FOR_REQUESTS	= 0x10001,
+	HC_SET_CACHEABLE	= 0x10005,
+	HC_BACKEND_RESPONSE	= 0x10010,
+	HC_HTTP_APPEND		= 0x10020,
+	HC_HTTP_SET		= 0x10021,
+	HC_HTTP_FIND		= 0x10022,
+	HC_HTTP_METHOD		= 0x10023,
+	HC_MAKE_EPHEMERAL	= 0x10703,
+	HC_IS_STORAGE		= 0x10706,
+	HC_MEMINFO		= 0x10A00,
+	HC_LOG			= 0x7F000,
+	HC_IS_DEBUG		= 0x7FDEB,
+	HC_BREAKPOINT		= 0x7F7F7,
+	HC_RETURN		= 0xFFFF
+};
+
+struct guest_request {
+	uint64_t	method, url, arg, content_type;
+	uint16_t	method_len, url_len, arg_len, content_type_len;
+	uint64_t	content, content_len;
+	uint64_t	headers;
+	uint16_t	num_headers, info_flags;
+	uint32_t	reserved0;
+	uint64_t	prng[2];
+	uint64_t	reserved1[2];
+};
+_Static_assert(sizeof(struct guest_request) == 104, "guest ABI");
+_Static_assert(offsetof(struct guest_request, content) == 40, "guest ABI");
+_Static_assert(offsetof(struct guest_request, prng) == 72, "guest ABI");
+
+#define GUEST_REQUEST_WARMUP	1
+
+struct guest_header {
+	uint64_t	field;
+	uint32_t	colon, len;
+};
+_Static_assert(sizeof(struct guest_header) == 16, "guest ABI");
+
+struct guest_extra {
+	uint64_t	headers;
+	uint16_t	num_headers;
+	uint8_t		cached;
+	uint8_t		pad;
+	float		ttl, grace, keep;
+	uint64_t	reserved[4];
+};
+_Static_assert(sizeof(struct guest_extra) == 56, "guest ABI");
+_Static_assert(offsetof(struct guest_extra, ttl) == 12, "guest ABI");
+
+struct guest_buffer {
+	uint64_t	data, len;
+};
+
+#endif /* TKC_GUEST_ABI_H_INCLUDED */

@@ -1,0 +1,277 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The guest API: what a program asks by `out %eax, $0`. HTTP calls are in
+ * api_http.c.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "guest_abi.h"
+#include "object.h"
+
+#define MAX_LOG		65536
+
+/*--------------------------------------------------------------------
+ * Output, by lines
+ */
+
+static void
+collect(const struct tkc_program *p, char *line, size_t *have,
+    const char *text, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if (text[i] == '\n' || *have == TKC_LOG_LINE) {
+			if (*have > 0)
+				tkc_log(p, TKC_LOG_GUEST, line, *have);
+			*have = 0;
+		}
+		if (text[i] != '\n')
+			line[(*have)++] = text[i];
+	}
+}
+
+/* Both kinds of `priv` begin with their magic number. */
+static struct tkc_instance *
+instance_of(void *priv, struct tkc_invocation **inv)
+{
+	unsigned magic = *(unsigned *)priv;
+
+	*inv = NULL;
+	if (magic == TKC_INSTANCE_MAGIC)
+		return (priv);
+	*inv = priv;
+	TK_CHECK_OBJ(*inv, TKC_INVOCATION_MAGIC);
+	return ((*inv)->instance);
+}
+
+static void
+on_output(int fd, const char *text, size_t len, void *priv)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in = instance_of(priv, &inv);
+
+	if (in->program->settings.to_stdout)
+		(void)fwrite(text, 1, len, fd == 2 ? stderr : stdout);
+	if (inv != NULL)
+		collect(in->program, inv->line, &inv->line_len, text, len);
+	else
+		collect(in->program, in->line, &in->line_len, text, len);
+}
+
+static void
+on_unknown(const char *name, void *priv)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in = instance_of(priv, &inv);
+
+	tkc_program_unknown(in->program, name);
+}
+
+/*--------------------------------------------------------------------
+ * Calls that a program makes before it waits for requests
+ */
+
+static enum tk_verdict
+register_func(struct tk_machine *m, struct tkc_instance *in)
+{
+	uint64_t index = tk_arg(m, 0), function = tk_arg(m, 1);
+
+	switch (index) {
+	case TKC_ON_GET:
+	case TKC_ON_POST:
+	case TKC_ON_METHOD:
+	case TKC_ON_STREAM_POST:
+	case TKC_ON_ERROR:
+	case TKC_ON_SERIALISE:
+	case TKC_ON_RESTORE:
+	case TKC_ON_PREPARE_PAUSE:
+		break;
+	default:
+		return (tk_fail(m, index, "register_func: there is no handler "
+		    "number %llu", (unsigned long long)index));
+	}
+	if (!tk_executable(m, function))
+		return (tk_fail(m, function, "register_func: 0x%llx is no "
+		    "function", (unsigned long long)function));
+	in->handler[index] = function;
+	tk_set_result(m, 0);
+	return (TK_RESUME);
+}
+
+static enum tk_verdict
+call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
+{
+
+	switch (number) {
+	case HC_REGISTER_FUNC:
+		return (register_func(m, in));
+	case HC_WAIT_FOR_REQUESTS:
+		in->waits = true;
+		return (TK_DONE);
+	case HC_MAKE_EPHEMERAL:
+		/* Not without the permission in the settings. */
+		tk_set_result(m, (uint64_t)-1);
+		return (TK_RESUME);
+	case HC_SET_CACHEABLE:
+		tk_set_result(m, (uint64_t)-1);
+		return (TK_RESUME);
+	case HC_BACKEND_RESPONSE:
+	case HC_HTTP_APPEND:
+	case HC_HTTP_SET:
+	case HC_HTTP_FIND:
+	case HC_HTTP_METHOD:
+		return (tk_fail(m, 0, "host call 0x%x before the program "
+		    "waits for requests: there is no request", number));
+	default:
+		tk_set_result(m, (uint64_t)-ENOSYS);
+		return (TK_RESUME);
+	}
+}
+
+/*--------------------------------------------------------------------
+ * Calls in a request
+ */
+
+static enum tk_verdict
+set_cacheable(struct tk_machine *m, struct tkc_invocation *inv)
+{
+	struct tkc_response *r = inv->response;
+
+	if (!inv->request->is_backend) {
+		tk_set_result(m, (uint64_t)-1);
+		return (TK_RESUME);
+	}
+	r->cache_set = 1;
+	r->cached = tk_arg(m, 0) != 0;
+	/* Milliseconds, at most some 49 days. */
+	r->ttl = (double)(uint32_t)tk_arg(m, 1) / 1e3;
+	r->grace = (double)(uint32_t)tk_arg(m, 2) / 1e3;
+	r->keep = (double)(uint32_t)tk_arg(m, 3) / 1e3;
+	tk_set_result(m, 0);
+	return (TK_RESUME);
+}
+
+static enum tk_verdict
+call_in_request(struct tk_machine *m, uint32_t number,
+    struct tkc_invocation *inv)
+{
+
+	switch (number) {
+	case HC_BACKEND_RESPONSE:
+		return (tkc_api_response(m, inv));
+	case HC_RETURN:
+		return (tk_fail(m, 0, "the handler returned without a "
+		    "response"));
+	case HC_SET_CACHEABLE:
+		return (set_cacheable(m, inv));
+	case HC_HTTP_APPEND:
+		return (tkc_api_http_append(m, inv));
+	case HC_HTTP_SET:
+		return (tkc_api_http_set(m, inv));
+	case HC_HTTP_FIND:
+		return (tkc_api_http_find(m, inv));
+	case HC_HTTP_METHOD:
+		return (tkc_api_http_method(m, inv));
+	case HC_REGISTER_FUNC:
+	case HC_WAIT_FOR_REQUESTS:
+	case HC_MAKE_EPHEMERAL:
+		return (tk_fail(m, 0, "host call 0x%x is only allowed before "
+		    "the program waits for requests", number));
+	default:
+		tk_set_result(m, (uint64_t)-ENOSYS);
+		return (TK_RESUME);
+	}
+}
+
+/*--------------------------------------------------------------------
+ * Calls at any time
+ */
+
+static enum tk_verdict
+guest_log(struct tk_machine *m, const struct tkc_program *p)
+{
+	char buf[TKC_LOG_LINE];
+	tk_gva text = tk_arg(m, 0);
+	uint64_t len = tk_arg(m, 1), n;
+
+	if (!tk_readable(m, text, len))
+		return (tk_fail(m, text, "sys_log: %llu bytes at 0x%llx are "
+		    "not the program's memory", (unsigned long long)len,
+		    (unsigned long long)text));
+	if (len > MAX_LOG)
+		len = MAX_LOG;
+	while (len > 0) {
+		n = len < sizeof buf ? len : sizeof buf;
+		if (!tk_read(m, buf, text, n))
+			break;
+		tkc_log(p, TKC_LOG_GUEST, buf, n);
+		text += n;
+		len -= n;
+	}
+	return (TK_RESUME);
+}
+
+static enum tk_verdict
+meminfo(struct tk_machine *m, const struct tkc_instance *in)
+{
+	const double mib = 1024.0 * 1024.0;
+	uint64_t info[4];
+
+	info[0] = (uint64_t)(in->memory * mib);
+	info[1] = (uint64_t)(in->request_memory * mib);
+	info[2] = info[1];
+	info[3] = tk_is_booting(m) ? 0 : (uint64_t)tk_working_set(m) << 12;
+	if (!tk_write(m, tk_arg(m, 0), info, sizeof info))
+		return (tk_fail(m, tk_arg(m, 0), "get_meminfo: 0x%llx is not "
+		    "the program's memory",
+		    (unsigned long long)tk_arg(m, 0)));
+	return (TK_RESUME);
+}
+
+static enum tk_verdict
+on_host_call(struct tk_machine *m, uint32_t number, void *priv)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in = instance_of(priv, &inv);
+	enum tk_verdict v;
+	char name[24];
+
+	/* The ordinary end of a request first. */
+	if (inv != NULL && number == HC_BACKEND_RESPONSE)
+		return (tkc_api_response(m, inv));
+	switch (number) {
+	case HC_LOG:
+		return (guest_log(m, in->program));
+	case HC_MEMINFO:
+		return (meminfo(m, in));
+	case HC_IS_DEBUG:
+		tk_set_result(m, in->debug);
+		return (TK_RESUME);
+	case HC_BREAKPOINT:
+		return (TK_RESUME);
+	case HC_IS_STORAGE:
+		tk_set_result(m, 0);
+		return (TK_RESUME);
+	default:
+		break;
+	}
+	v = inv != NULL ? call_in_request(m, number, inv) :
+	    call_at_boot(m, number, in);
+	if (v == TK_RESUME && tk_result(m) == (uint64_t)-ENOSYS) {
+		(void)snprintf(name, sizeof name, "guest API 0x%x", number);
+		tkc_program_unknown(in->program, name);
+	}
+	return (v);
+}
+
+const struct tk_guest_ops tkc_boot_ops = {
+	.host_call = on_host_call,
+	.output = on_output,
+	.unknown_call = on_unknown,
+};

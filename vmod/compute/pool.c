@@ -1,0 +1,280 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The pool of a program's forks: reserve, release, and the queue between.
+ */
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "object.h"
+#include "program.h"
+
+/* A program whose boot failed is not tried again sooner. */
+#define RETRY_NS	TKC_NS
+
+#define SCRATCH_ROOM	16384
+
+int
+tkc_fork_new(struct tkc_instance *in, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+	struct tkc_invocation *inv;
+	struct tk_error core;
+
+	*pinv = NULL;
+	TK_ALLOC_OBJ(inv, TKC_INVOCATION_MAGIC);
+	if (inv != NULL)
+		inv->scratch = malloc(SCRATCH_ROOM);
+	if (inv == NULL || inv->scratch == NULL) {
+		free(inv);
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	}
+	inv->scratch_room = SCRATCH_ROOM;
+	inv->instance = in;
+	if (tk_fork(in->master, &inv->vm, inv, &core)) {
+		free(inv->scratch);
+		TK_FREE_OBJ(inv);
+		return (tkc_from_core(err, in->program->name, &core));
+	}
+	*pinv = inv;
+	return (0);
+}
+
+void
+tkc_fork_free(struct tkc_invocation **pinv)
+{
+	struct tkc_invocation *inv;
+
+	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
+	tk_fork_free(&inv->vm);
+	free(inv->scratch);
+	free(inv->header_text);
+	TK_FREE_OBJ(inv);
+}
+
+/*--------------------------------------------------------------------*/
+
+static void
+deadline_after(double seconds, struct timespec *ts)
+{
+	uint64_t t = tkc_now() + (uint64_t)(seconds * (double)TKC_NS);
+
+	ts->tv_sec = (time_t)(t / TKC_NS);
+	ts->tv_nsec = (long)(t % TKC_NS);
+}
+
+/* Takes the lock's holder through a boot. Lock held before and after. */
+static void
+boot_here(struct tkc_program *p)
+{
+
+	p->state = TKC_BOOTING;
+	(void)pthread_mutex_unlock(&p->lock);
+	tkc_program_boot(p, 0);
+	(void)pthread_mutex_lock(&p->lock);
+}
+
+/*
+ * Until the program is up. Lock held before and after. 0, or why not.
+ */
+static int
+wait_until_up(struct tkc_program *p, const struct timespec *until,
+    struct tkc_error *err)
+{
+
+	for (;;) {
+		if (!p->registry->warm)
+			return (tkc_fail(err, TKC_STOPPED, "%s: its VCL is "
+			    "cold", p->name));
+		switch (p->state) {
+		case TKC_UP:
+			return (0);
+		case TKC_FAILED:
+			if (tkc_now() - p->failed_at < RETRY_NS) {
+				*err = p->last_error;
+				return (err->reason);
+			}
+			boot_here(p);
+			break;
+		case TKC_DOWN:
+			boot_here(p);
+			break;
+		case TKC_BOOTING:
+			if (pthread_cond_timedwait(&p->changed, &p->lock,
+			    until) != 0 && p->state == TKC_BOOTING)
+				return (tkc_fail(err, TKC_QUEUE, "%s: still "
+				    "booting after max_queue_time (%g s)",
+				    p->name, p->settings.max_queue_time));
+			break;
+		}
+	}
+}
+
+static int
+reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+	struct tkc_instance *in;
+	struct timespec until;
+	bool waiting = false;
+	int e;
+
+	/* The clock is read only when there is something to wait for. */
+	if (!(p->state == TKC_UP && p->registry->warm &&
+	    p->live->idle != NULL)) {
+		deadline_after(p->settings.max_queue_time, &until);
+		waiting = true;
+	}
+	for (;;) {
+		if (waiting) {
+			e = wait_until_up(p, &until, err);
+			if (e != 0)
+				return (e);
+		}
+		in = p->live;
+		if (in->idle != NULL)
+			break;
+		p->total.queue_length++;
+		e = pthread_cond_timedwait(&p->changed, &p->lock, &until);
+		p->total.queue_length--;
+		if (e != 0 && !(p->state == TKC_UP && p->live->idle != NULL)) {
+			p->total.reservation_timeouts++;
+			return (tkc_fail(err, TKC_QUEUE, "%s: no fork became "
+			    "free within max_queue_time (%g s): raise "
+			    "concurrency (%g)", p->name,
+			    p->settings.max_queue_time,
+			    p->settings.concurrency));
+		}
+	}
+	*pinv = in->idle;
+	in->idle = (*pinv)->next;
+	in->busy++;
+	p->total.reservations++;
+	return (0);
+}
+
+int
+tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+	uint64_t start = 0;
+	bool slow;
+	int e;
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	*pinv = NULL;
+	(void)pthread_mutex_lock(&p->lock);
+	slow = p->live == NULL || p->live->idle == NULL;
+	if (slow)
+		start = tkc_now();
+	e = reserve(p, pinv, err);
+	if (slow)
+		p->total.reservation_ns += tkc_now() - start;
+	if (e != 0)
+		tkc_program_publish(p);
+	(void)pthread_mutex_unlock(&p->lock);
+	return (e);
+}
+
+/*--------------------------------------------------------------------*/
+
+static void
+add_counters(struct tkc_counters *to, const struct tkc_counters *c)
+{
+
+	to->invocations += c->invocations;
+	to->resets += c->resets;
+	to->exceptions += c->exceptions;
+	to->timeouts += c->timeouts;
+	to->memory_exceeded += c->memory_exceeded;
+	to->error_handled += c->error_handled;
+	to->request_ns += c->request_ns;
+	to->reset_ns += c->reset_ns;
+	to->exits += c->exits;
+	to->pages_written += c->pages_written;
+	to->input_bytes += c->input_bytes;
+	to->output_bytes += c->output_bytes;
+	to->status_2xx += c->status_2xx;
+	to->status_3xx += c->status_3xx;
+	to->status_4xx += c->status_4xx;
+	to->status_5xx += c->status_5xx;
+}
+
+/* Another fork in place of one that cannot be reset. */
+static struct tkc_invocation *
+replace_fork(struct tkc_invocation *inv)
+{
+	struct tkc_instance *in = inv->instance;
+	struct tkc_invocation *fresh;
+	struct tkc_error err;
+
+	tkc_fork_free(&inv);
+	if (tkc_fork_new(in, &fresh, &err)) {
+		tkc_logf(in->program, TKC_LOG_ERROR, "one fork fewer: %s",
+		    err.text);
+		return (NULL);
+	}
+	return (fresh);
+}
+
+void
+tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in;
+	struct tkc_program *p;
+	struct tkc_counters count;
+	uint64_t start, took;
+	unsigned pages, before;
+
+	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
+	before = inv->working_set;
+	in = inv->instance;
+	TK_CHECK_OBJ(in, TKC_INSTANCE_MAGIC);
+	p = in->program;
+
+	start = tkc_now();
+	pages = tk_reset(inv->vm);
+	took = tkc_now() - start;
+	inv->count.resets++;
+	inv->count.reset_ns += took;
+	inv->count.pages_written += pages;
+	if (cost != NULL) {
+		cost->pages_written = pages;
+		cost->reset_seconds = (double)took / (double)TKC_NS;
+	}
+	count = inv->count;
+	memset(&inv->count, 0, sizeof inv->count);
+	inv->invoked = inv->answered = false;
+	inv->body_len = 0;
+	if (__builtin_expect(tk_broken(inv->vm), 0))
+		inv = replace_fork(inv);
+
+	pages = inv != NULL ? tk_working_set(inv->vm) : 0;
+
+	(void)pthread_mutex_lock(&p->lock);
+	add_counters(&p->total, &count);
+	in->busy--;
+	if (!in->retired)
+		p->total.working_set_bytes += ((uint64_t)pages << 12) -
+		    ((uint64_t)before << 12);
+	if (inv != NULL) {
+		inv->working_set = pages;
+		inv->next = in->idle;
+		in->idle = inv;
+	} else
+		in->forks--;
+	if (p->total.queue_length > 0)
+		(void)pthread_cond_signal(&p->changed);
+	tkc_program_publish(p);
+	if (__builtin_expect(in->retired, 0)) {
+		tkc_instance_settle(in);
+		return;
+	}
+	if (in->forks == 0) {
+		/* Not one could be made again: boot anew at the next use. */
+		tkc_program_unload(p);
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+}

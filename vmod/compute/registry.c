@@ -1,0 +1,476 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The programs of one VCL: definition, lookup, start, temperature.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "object.h"
+#include "program.h"
+#include "regex.h"
+
+struct tkc_registry *
+tkc_registry_new(const struct tkc_host_interface *iface, void *host)
+{
+	struct tkc_registry *r;
+
+	TK_ALLOC_OBJ(r, TKC_REGISTRY_MAGIC);
+	if (r == NULL)
+		return (NULL);
+	r->groups = json_object();
+	if (r->groups == NULL) {
+		TK_FREE_OBJ(r);
+		return (NULL);
+	}
+	if (iface != NULL)
+		r->iface = *iface;
+	r->host = host;
+	r->warm = true;
+	(void)pthread_mutex_init(&r->lock, NULL);
+	(void)pthread_cond_init(&r->idle, NULL);
+	return (r);
+}
+
+void
+tkc_registry_free(struct tkc_registry **pr)
+{
+	struct tkc_registry *r;
+	struct tkc_program *p;
+
+	TK_TAKE_OBJ(r, pr, TKC_REGISTRY_MAGIC);
+	tkc_registry_cold(r);
+	while ((p = r->programs) != NULL) {
+		r->programs = p->next;
+		tkc_program_free(&p);
+	}
+	json_decref(r->groups);
+	(void)pthread_cond_destroy(&r->idle);
+	(void)pthread_mutex_destroy(&r->lock);
+	TK_FREE_OBJ(r);
+}
+
+/*--------------------------------------------------------------------
+ * Definitions
+ */
+
+/* Registry lock held. */
+static struct tkc_program *
+lookup(const struct tkc_registry *r, const char *name)
+{
+	struct tkc_program *p;
+
+	for (p = r->programs; p != NULL; p = p->next)
+		if (strcmp(p->name, name) == 0)
+			return (p);
+	return (NULL);
+}
+
+struct tkc_program *
+tkc_find(struct tkc_registry *r, const char *name, struct tkc_error *err)
+{
+	struct tkc_program *p;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	(void)pthread_mutex_lock(&r->lock);
+	p = lookup(r, name);
+	(void)pthread_mutex_unlock(&r->lock);
+	if (p == NULL)
+		(void)tkc_fail(err, TKC_NOTFOUND, "there is no program "
+		    "\"%.128s\": define it with library() or configure()",
+		    name);
+	return (p);
+}
+
+const char *
+tkc_program_name(const struct tkc_program *p)
+{
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	return (p->name);
+}
+
+static bool
+is_program(const json_t *j)
+{
+
+	return (json_object_get(j, "group") != NULL ||
+	    json_object_get(j, "filename") != NULL ||
+	    json_object_get(j, "uri") != NULL);
+}
+
+static void
+tell_inert(void *arg, const char *key)
+{
+
+	tkc_logf(arg, TKC_LOG_INFO, "the setting \"%s\" has no effect in this "
+	    "version", key);
+}
+
+/*
+ * Makes a program of a definition, not yet in the registry: its group is
+ * looked up in `groups`, and its file is looked at.
+ */
+static int
+new_program(struct tkc_registry *r, json_t *groups, const char *name,
+    json_t *definition, struct tkc_program **pp, struct tkc_error *err)
+{
+	const json_t *group;
+	struct tkc_program *p;
+	int e;
+
+	if (name[0] == '\0')
+		return (tkc_fail(err, TKC_SETTINGS,
+		    "a program without a name"));
+	p = tkc_program_new(r, name);
+	if (p == NULL)
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	p->definition = json_incref(definition);
+	group = json_object_get(definition, "group");
+	if (json_is_string(group))
+		group = json_object_get(groups, json_string_value(group));
+	else
+		group = json_object_get(groups, "test");
+	e = tkc_settings_read(&p->settings, name, group, definition, err);
+	if (e == 0 && p->settings.filename == NULL && p->settings.uri != NULL)
+		e = tkc_fail(err, TKC_SETTINGS, "%s: programs from a \"uri\" "
+		    "are not fetched in this version: use \"filename\"", name);
+	if (e == 0 && p->settings.filename != NULL)
+		e = tkc_program_check(p, err);
+	if (e != 0) {
+		tkc_program_free(&p);
+		return (e);
+	}
+	*pp = p;
+	return (0);
+}
+
+static void
+swap_definition(struct tkc_program *p, struct tkc_program *with)
+{
+	struct tkc_settings s = p->settings;
+	json_t *d = p->definition;
+
+	p->settings = with->settings;
+	p->definition = with->definition;
+	with->settings = s;
+	with->definition = d;
+}
+
+/*
+ * A program's settings are read by its boot without a lock, so one that boots
+ * now is waited for.
+ */
+static void
+adopt(struct tkc_registry *r, struct tkc_program *fresh)
+{
+	struct tkc_program *p;
+
+	(void)pthread_mutex_lock(&r->lock);
+	p = lookup(r, fresh->name);
+	if (p == NULL) {
+		fresh->next = r->programs;
+		r->programs = fresh;
+	}
+	(void)pthread_mutex_unlock(&r->lock);
+	if (p != NULL) {
+		(void)pthread_mutex_lock(&p->lock);
+		while (p->state == TKC_BOOTING)
+			(void)pthread_cond_wait(&p->changed, &p->lock);
+		swap_definition(p, fresh);
+		tkc_program_unload(p);
+		if (p->state == TKC_FAILED)
+			p->state = TKC_DOWN;
+		(void)pthread_mutex_unlock(&p->lock);
+		tkc_program_free(&fresh);
+		fresh = p;
+	}
+	tkc_settings_inert(fresh->definition, tell_inert, fresh);
+	(void)pthread_mutex_lock(&fresh->lock);
+	tkc_program_publish(fresh);
+	(void)pthread_mutex_unlock(&fresh->lock);
+	if (fresh->settings.start)
+		(void)tkc_start(fresh, 1, 0, NULL);
+}
+
+static int
+define_all(struct tkc_registry *r, json_t *all, const char *origin,
+    struct tkc_error *err)
+{
+	struct tkc_program *made = NULL, *p;
+	json_t *groups, *v;
+	const char *name;
+	int e = 0;
+
+	(void)pthread_mutex_lock(&r->lock);
+	groups = json_copy(r->groups);
+	(void)pthread_mutex_unlock(&r->lock);
+	if (groups == NULL)
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	/* Groups first: they may stand behind their programs. */
+	json_object_foreach(all, name, v) {
+		if (!json_is_object(v))
+			e = tkc_fail(err, TKC_SETTINGS, "%s: \"%.64s\" is "
+			    "neither a program nor a group: { ... } is "
+			    "expected", origin, name);
+		else if (!is_program(v)) {
+			e = tkc_settings_check(name, v, err);
+			(void)json_object_set(groups, name, v);
+		}
+		if (e != 0)
+			break;
+	}
+	if (e == 0) json_object_foreach(all, name, v) {
+		if (!is_program(v))
+			continue;
+		e = new_program(r, groups, name, v, &p, err);
+		if (e != 0)
+			break;
+		p->next = made;
+		made = p;
+	}
+	if (e == 0) {
+		(void)pthread_mutex_lock(&r->lock);
+		json_decref(r->groups);
+		r->groups = json_incref(groups);
+		(void)pthread_mutex_unlock(&r->lock);
+	}
+	while ((p = made) != NULL) {
+		made = p->next;
+		p->next = NULL;
+		if (e == 0)
+			adopt(r, p);
+		else
+			tkc_program_free(&p);
+	}
+	json_decref(groups);
+	return (e);
+}
+
+int
+tkc_library(struct tkc_registry *r, const char *json, size_t len,
+    const char *origin, struct tkc_error *err)
+{
+	json_t *all;
+	int e;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	all = tkc_json_parse(json, len, origin, err);
+	if (all == NULL)
+		return (err->reason);
+	e = define_all(r, all, origin, err);
+	json_decref(all);
+	return (e);
+}
+
+int
+tkc_configure(struct tkc_registry *r, const char *name, const char *json,
+    struct tkc_error *err)
+{
+	struct tkc_program *p;
+	json_t *own, *groups;
+	int e;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	own = tkc_json_parse(json, strlen(json), name, err);
+	if (own == NULL)
+		return (err->reason);
+	(void)pthread_mutex_lock(&r->lock);
+	p = lookup(r, name);
+	/* Overriding: what is not named stays. */
+	if (p != NULL && p->definition != NULL)
+		(void)json_object_update_missing(own, p->definition);
+	groups = json_incref(r->groups);
+	(void)pthread_mutex_unlock(&r->lock);
+	e = new_program(r, groups, name, own, &p, err);
+	if (e == 0)
+		adopt(r, p);
+	json_decref(groups);
+	json_decref(own);
+	return (e);
+}
+
+int
+tkc_main_arguments(struct tkc_registry *r, const char *name,
+    const char *const *arguments, unsigned n, struct tkc_error *err)
+{
+	struct tkc_program *p;
+	tkc_strings args;
+
+	p = tkc_find(r, name, err);
+	if (p == NULL)
+		return (TKC_NOTFOUND);
+	args = tkc_strings_copy(arguments, n);
+	if (args == NULL)
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	(void)pthread_mutex_lock(&p->lock);
+	while (p->state == TKC_BOOTING)
+		(void)pthread_cond_wait(&p->changed, &p->lock);
+	tkc_strings_free(&p->settings.main_arguments);
+	p->settings.main_arguments = args;
+	(void)pthread_mutex_unlock(&p->lock);
+	return (0);
+}
+
+/*--------------------------------------------------------------------
+ * Start and stop
+ */
+
+struct boot_order {
+	struct tkc_program	*program;
+	int			debug;
+};
+
+static void *
+boot_thread(void *arg)
+{
+	struct boot_order order = *(struct boot_order *)arg;
+	struct tkc_registry *r = order.program->registry;
+
+	free(arg);
+	tkc_program_boot(order.program, order.debug);
+	(void)pthread_mutex_lock(&r->lock);
+	r->boot_threads--;
+	(void)pthread_cond_broadcast(&r->idle);
+	(void)pthread_mutex_unlock(&r->lock);
+	return (NULL);
+}
+
+/* Boots on a thread of its own; on this one when there can be none. */
+static void
+boot_apart(struct tkc_program *p, int debug)
+{
+	struct tkc_registry *r = p->registry;
+	struct boot_order *order;
+	pthread_attr_t attr;
+	pthread_t thread;
+	int e = -1;
+
+	order = malloc(sizeof *order);
+	(void)pthread_mutex_lock(&r->lock);
+	r->boot_threads++;
+	(void)pthread_mutex_unlock(&r->lock);
+	if (order != NULL) {
+		order->program = p;
+		order->debug = debug;
+		(void)pthread_attr_init(&attr);
+		(void)pthread_attr_setdetachstate(&attr,
+		    PTHREAD_CREATE_DETACHED);
+		e = pthread_create(&thread, &attr, boot_thread, order);
+		(void)pthread_attr_destroy(&attr);
+	}
+	if (e != 0) {
+		free(order);
+		tkc_program_boot(p, debug);
+		(void)pthread_mutex_lock(&r->lock);
+		r->boot_threads--;
+		(void)pthread_cond_broadcast(&r->idle);
+		(void)pthread_mutex_unlock(&r->lock);
+	}
+}
+
+int
+tkc_start(struct tkc_program *p, int async, int debug, struct tkc_error *err)
+{
+	int e = 0;
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	(void)pthread_mutex_lock(&p->lock);
+	p->wanted = true;
+	if (p->state == TKC_DOWN || p->state == TKC_FAILED) {
+		p->state = TKC_BOOTING;
+		(void)pthread_mutex_unlock(&p->lock);
+		if (async)
+			boot_apart(p, debug);
+		else
+			tkc_program_boot(p, debug);
+		(void)pthread_mutex_lock(&p->lock);
+	}
+	if (!async) {
+		while (p->state == TKC_BOOTING)
+			(void)pthread_cond_wait(&p->changed, &p->lock);
+		if (p->state != TKC_UP) {
+			e = p->last_error.reason;
+			if (err != NULL)
+				*err = p->last_error;
+		}
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	return (e);
+}
+
+/* The list only grows until the registry is freed. */
+static struct tkc_program *
+first_program(struct tkc_registry *r)
+{
+	struct tkc_program *p;
+
+	(void)pthread_mutex_lock(&r->lock);
+	p = r->programs;
+	(void)pthread_mutex_unlock(&r->lock);
+	return (p);
+}
+
+int
+tkc_invalidate(struct tkc_registry *r, const char *pattern,
+    struct tkc_error *err)
+{
+	struct tkc_program *p;
+	struct tkc_regex *re;
+	int n = 0;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	re = tkc_regex_new(pattern, err);
+	if (re == NULL)
+		return (-1);
+	for (p = first_program(r); p != NULL; p = p->next) {
+		if (!tkc_regex_match(re, p->name))
+			continue;
+		(void)pthread_mutex_lock(&p->lock);
+		if (p->live != NULL) {
+			n++;
+			tkc_program_unload(p);
+		} else if (p->state == TKC_FAILED)
+			p->state = TKC_DOWN;
+		(void)pthread_mutex_unlock(&p->lock);
+	}
+	tkc_regex_free(&re);
+	return (n);
+}
+
+void
+tkc_registry_cold(struct tkc_registry *r)
+{
+	struct tkc_program *p;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	r->warm = false;
+	(void)pthread_mutex_lock(&r->lock);
+	while (r->boot_threads > 0)
+		(void)pthread_cond_wait(&r->idle, &r->lock);
+	(void)pthread_mutex_unlock(&r->lock);
+	for (p = first_program(r); p != NULL; p = p->next) {
+		(void)pthread_mutex_lock(&p->lock);
+		while (p->state == TKC_BOOTING)
+			(void)pthread_cond_wait(&p->changed, &p->lock);
+		tkc_program_unload(p);
+		(void)pthread_cond_broadcast(&p->changed);
+		(void)pthread_mutex_unlock(&p->lock);
+	}
+}
+
+void
+tkc_registry_warm(struct tkc_registry *r)
+{
+	struct tkc_program *p;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	if (r->warm)
+		return;
+	r->warm = true;
+	for (p = first_program(r); p != NULL; p = p->next)
+		if (p->wanted || p->settings.start)
+			(void)tkc_start(p, 1, 0, NULL);
+}
