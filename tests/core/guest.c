@@ -1,0 +1,329 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The program that the core's tests run: each operation by its number. Host
+ * calls are the test's own: 1 tells an address, 2 waits, 3 ends a call.
+ */
+
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest_ops.h"
+
+static long
+host(long number, long a, long b)
+{
+	long r;
+
+	__asm__ volatile ("out %%eax, $0" : "=a" (r) : "a" (number), "D" (a),
+	    "S" (b) : "memory");
+	return (r);
+}
+
+#define PAGES	2048
+static unsigned char area[PAGES * 4096] __attribute__((aligned(4096)));
+static unsigned char initialised[64 * 4096] __attribute__((aligned(4096))) =
+    { 1, 2, 3 };
+static __thread uint64_t tls = 0x1122334455667788;
+static uint64_t dump[512] __attribute__((aligned(64)));
+static void *volatile hole;
+static volatile int caught;
+static sigjmp_buf jump;
+
+/*
+ * All that a call could inherit: general registers, flags, selectors, bases,
+ * and the whole vector state. 16 words, then the XSAVE image at 64.
+ */
+__asm__(
+    ".globl dump_state\n"
+    "dump_state:\n"
+    "	mov %rax, dump+0(%rip)\n"
+    "	mov %rbx, dump+8(%rip)\n"
+    "	mov %rcx, dump+16(%rip)\n"
+    "	mov %rdx, dump+24(%rip)\n"
+    "	mov %rsi, dump+32(%rip)\n"
+    "	mov %rdi, dump+40(%rip)\n"
+    "	mov %rbp, dump+48(%rip)\n"
+    "	mov %rsp, dump+56(%rip)\n"
+    "	mov %r8, dump+64(%rip)\n"
+    "	mov %r9, dump+72(%rip)\n"
+    "	mov %r10, dump+80(%rip)\n"
+    "	mov %r11, dump+88(%rip)\n"
+    "	mov %r12, dump+96(%rip)\n"
+    "	mov %r13, dump+104(%rip)\n"
+    "	mov %r14, dump+112(%rip)\n"
+    "	mov %r15, dump+120(%rip)\n"
+    "	pushfq\n"
+    "	pop %rax\n"
+    "	mov %rax, dump+128(%rip)\n"
+    "	mov %ds, %eax\n	mov %eax, dump+136(%rip)\n"
+    "	mov %es, %eax\n	mov %eax, dump+140(%rip)\n"
+    "	mov %fs, %eax\n	mov %eax, dump+144(%rip)\n"
+    "	mov %gs, %eax\n	mov %eax, dump+148(%rip)\n"
+    "	mov %cs, %eax\n	mov %eax, dump+152(%rip)\n"
+    "	mov %ss, %eax\n	mov %eax, dump+156(%rip)\n"
+    "	rdfsbase %rax\n	mov %rax, dump+160(%rip)\n"
+    "	rdgsbase %rax\n	mov %rax, dump+168(%rip)\n"
+    "	mov $-1, %eax\n	mov $-1, %edx\n"
+    "	xsave64 dump+512(%rip)\n"
+    "	mov $3, %eax\n	xor %edi, %edi\n	out %eax, $0\n"
+    "	ud2\n");
+extern void dump_state(void);
+
+static void
+on_signal(int sig, siginfo_t *info, void *context)
+{
+
+	(void)info;
+	(void)context;
+	caught = sig;
+}
+
+static void
+on_fault(int sig, siginfo_t *info, void *context)
+{
+
+	(void)context;
+	caught = sig;
+	hole = info->si_addr;
+	siglongjmp(jump, 1);
+}
+
+static void
+dirty_registers(uint64_t seed)
+{
+	uint32_t mxcsr = 0x9f80;
+	uint16_t fcw = 0x27f;
+
+	__asm__ volatile (
+	    "movq %0, %%xmm0\n	movq %0, %%xmm7\n	movq %0, %%xmm15\n"
+	    "movq %0, %%mm3\n	fld1\n	ldmxcsr %1\n	fldcw %2\n"
+	    :: "r" (seed), "m" (mxcsr), "m" (fcw) : "memory");
+	if (__builtin_cpu_supports("avx2"))
+		__asm__ volatile ("vpcmpeqd %%ymm7, %%ymm7, %%ymm7" ::: "memory");
+	if (__builtin_cpu_supports("avx512f"))
+		__asm__ volatile ("vpternlogd $0xff, %%zmm17, %%zmm17, %%zmm17\n"
+		    "kxnorw %%k3, %%k3, %%k3" ::: "memory");
+}
+
+static long
+recurse(long n)
+{
+	volatile char frame[512];
+
+	frame[n & 511] = (char)n;
+	return (recurse(n + 1) + frame[n & 511]);
+}
+
+static void
+set_handler(int sig, void (*fn)(int, siginfo_t *, void *))
+{
+	struct sigaction sa;
+
+	memset(&sa, 0, sizeof sa);
+	sa.sa_sigaction = fn;
+	sa.sa_flags = SA_SIGINFO | SA_NODEFER;
+	sigaction(sig, &sa, NULL);
+}
+
+static long
+mmap_some(uint64_t a, uint64_t b)
+{
+	size_t len = (a % 64 + 1) * 4096;
+	char *p;
+
+	p = mmap(NULL, len, b & 1 ? PROT_READ | PROT_WRITE : PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return (-1);
+	if (b & 1)
+		memset(p, (int)b, len);
+	if (b & 2)
+		munmap(p + len / 2 / 4096 * 4096, len / 2);
+	if (b & 4)
+		mprotect(p, 4096, b & 8 ? PROT_READ : PROT_NONE);
+	if (b & 16)
+		p = mremap(p, len, len * 2, MREMAP_MAYMOVE);
+	return (p != MAP_FAILED);
+}
+
+/* One operation; its result is told to the host. */
+static void
+operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
+{
+	struct timespec ts;
+	long r = 0;
+	uint64_t i;
+	void *p;
+
+	switch (op) {
+	case OP_NOP:
+		break;
+	case OP_WRITE:		/* b words from page a on, value c */
+		for (i = 0; i < b; i++)
+			*(volatile uint64_t *)(area + (a + i) % PAGES * 4096 +
+			    (c + i) % 512 * 8) = c;
+		r = (long)b;
+		break;
+	case OP_READ:
+		for (i = 0; i < PAGES * 4096; i += 8)
+			r |= *(long *)(void *)(area + i);
+		break;
+	case OP_INITIALISED:
+		memset(initialised + a % 64 * 4096, (int)c, 4096);
+		break;
+	case OP_TLS:
+		r = (long)tls;
+		tls = c;
+		break;
+	case OP_HEAP:
+		p = malloc(a % 3000000 + 1);
+		if (p != NULL)
+			memset(p, (int)c, a % 3000000 + 1);
+		if (b & 1)
+			free(p);
+		r = p != NULL;
+		break;
+	case OP_BRK:
+		p = sbrk((intptr_t)(a % 64) * 4096);
+		if (p != (void *)-1 && a % 64)
+			memset(p, (int)c, a % 64 * 4096);
+		break;
+	case OP_MMAP:
+		r = mmap_some(a, b);
+		break;
+	case OP_PROTECT:	/* page a of the area: c & 1 none, else read */
+		r = mprotect(area + a % PAGES * 4096, 4096 * (b % 4 + 1),
+		    c & 1 ? PROT_NONE : PROT_READ);
+		break;
+	case OP_UNMAP:
+		r = munmap(area + a % PAGES * 4096, 4096 * (b % 4 + 1));
+		break;
+	case OP_REMAP_FIXED:
+		p = mmap(area + a % PAGES * 4096, 4096 * (b % 4 + 1),
+		    PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		r = p == MAP_FAILED ? -1 : *(unsigned char *)p;
+		memset(p, (int)c, 4096);
+		break;
+	case OP_REGISTERS:
+		dirty_registers(c);
+		break;
+	case OP_BASES:
+		__asm__ volatile ("wrgsbase %0" :: "r" (c & 0xffffff));
+		break;
+	case OP_FLAGS:
+		__asm__ volatile ("pushfq\n orq %0, (%%rsp)\n popfq" ::
+		    "r" (0x240400UL) : "memory", "cc");
+		break;
+	case OP_SIGNAL:
+		set_handler(SIGUSR1, on_signal);
+		raise(SIGUSR1);
+		r = caught;
+		break;
+	case OP_CATCH:		/* a fault into the program's own handler */
+		set_handler(SIGSEGV, on_fault);
+		if (sigsetjmp(jump, 1) == 0)
+			*(volatile char *)a = 1;
+		r = caught == SIGSEGV && hole == (void *)a;
+		break;
+	case OP_BLOCK: {
+		sigset_t s;
+
+		sigfillset(&s);
+		sigprocmask(SIG_BLOCK, &s, NULL);
+		break;
+	}
+	case OP_STORE:
+		*(volatile unsigned char *)a = (unsigned char)c;
+		break;
+	case OP_LOAD:
+		r = *(volatile unsigned char *)a;
+		break;
+	case OP_JUMP:
+		((void (*)(void))a)();
+		break;
+	case OP_UD2:
+		__asm__ volatile ("ud2");
+		break;
+	case OP_DIVIDE:
+		r = (long)(a / c);
+		break;
+	case OP_SPIN:
+		for (;;)
+			__asm__ volatile ("" ::: "memory");
+	case OP_RECURSE:
+		r = recurse(0);
+		break;
+	case OP_ABORT:
+		abort();
+	case OP_EXIT:
+		exit((int)a);
+	case OP_SYSCALL:
+		r = syscall((long)a, b, c, 0, 0, 0, 0);
+		break;
+	case OP_CLOCK:
+		clock_gettime(a ? CLOCK_REALTIME : CLOCK_MONOTONIC, &ts);
+		r = ts.tv_sec * 1000000000L + ts.tv_nsec;
+		break;
+	case OP_HOG:
+		for (i = 0;; i += 4096) {
+			p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			if (p == MAP_FAILED)
+				break;
+			memset(p, 1, 1 << 20);
+		}
+		r = -1;
+		break;
+	case OP_PRINT:
+		r = write(1, "hello from the guest\n", 21);
+		break;
+	case OP_SLEEP:
+		ts.tv_sec = (time_t)(a / 1000);
+		ts.tv_nsec = (long)(a % 1000) * 1000000;
+		nanosleep(&ts, NULL);
+		break;
+	case OP_OUT:
+		__asm__ volatile ("out %%eax, %%dx" :: "a" (1), "d" ((short)a));
+		break;
+	case OP_IN:
+		__asm__ volatile ("in %%dx, %%eax" : "=a" (r) : "d" ((short)a));
+		break;
+	case OP_OUTS: {
+		uint64_t n = 4;
+
+		__asm__ volatile ("rep outsl" : "+S" (a), "+c" (n) : "d" (0));
+		break;
+	}
+	default:
+		r = -1;
+	}
+	host(3, r, 0);
+}
+
+int
+main(int argc, char **argv)
+{
+
+	memset(area, 0x5a, sizeof area / 2);
+	initialised[4096] = 7;
+	host(1, ADDRESS_OPERATE, (long)operate);
+	host(1, ADDRESS_DUMP_STATE, (long)dump_state);
+	host(1, ADDRESS_DUMP, (long)dump);
+	host(1, ADDRESS_AREA, (long)area);
+	host(1, ADDRESS_ARGC, argc);
+	host(1, ADDRESS_ARGV1, (long)(argc > 1 ? argv[1] : NULL));
+	host(1, ADDRESS_ENV, (long)getenv("TEST"));
+	host(2, 0, 0);
+	return (99);
+}

@@ -1,0 +1,59 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The request's body on its way into a fork: piece by piece, straight into
+ * guest memory.
+ */
+
+#include "vmod_tinykvm.h"
+
+struct sink {
+	unsigned		magic;
+#define SINK_MAGIC		0x0f61a2d7
+	struct tkc_invocation	*inv;
+	struct tkc_error	*err;
+	int			reason;
+};
+
+static int v_matchproto_(objiterate_f)
+append(void *priv, unsigned flush, const void *ptr, ssize_t len)
+{
+	struct sink *s;
+
+	(void)flush;
+	CAST_OBJ_NOTNULL(s, priv, SINK_MAGIC);
+	if (len > 0)
+		s->reason = tkc_body_append(s->inv, ptr, (size_t)len, s->err);
+	return (s->reason != 0);
+}
+
+int
+tk_request_body(VRT_CTX, struct tkc_invocation *inv, struct tkc_error *err)
+{
+	struct busyobj *bo = ctx->bo;
+	struct sink s;
+	ssize_t n = 0;
+
+	CHECK_OBJ_NOTNULL(bo, BUSYOBJ_MAGIC);
+	INIT_OBJ(&s, SINK_MAGIC);
+	s.inv = inv;
+	s.err = err;
+	if (bo->bereq_body != NULL)
+		n = ObjIterate(bo->wrk, bo->bereq_body, &s, append, 0);
+	else if (bo->req != NULL &&
+	    bo->req->req_body_status != BS_NONE) {
+		n = VRB_Iterate(bo->wrk, bo->vsl, bo->req, append, &s);
+		/* It is gone: the fetch cannot be tried again. */
+		if (bo->req->req_body_status != BS_CACHED)
+			bo->no_retry = "req.body not cached";
+	}
+	if (s.reason != 0)
+		return (s.reason);
+	if (n < 0) {
+		err->reason = TKC_ENVIRONMENT;
+		bprintf(err->text, "%s", "the client did not send all of its "
+		    "request body");
+		return (err->reason);
+	}
+	return (0);
+}

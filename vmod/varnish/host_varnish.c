@@ -1,0 +1,249 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The host-interface table: log, headers and counters of Varnish.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmod_tinykvm.h"
+
+#include "VSC_tinykvm.h"
+
+#define US(ns)	((ns) / 1000)
+
+/* The task on whose behalf this thread is in a guest. */
+static _Thread_local struct tk_task *current;
+
+static void
+on_log(void *host, const char *program, int kind, const char *text, size_t len)
+{
+	enum VSL_tag_e tag = kind == TKC_LOG_ERROR ? SLT_VCL_Error :
+	    SLT_VCL_Log;
+
+	(void)host;
+	if (current != NULL && current->vsl != NULL)
+		VSLb(current->vsl, tag, "tinykvm: %s: %.*s", program, (int)len,
+		    text);
+	else
+		VSL(tag, 0, "tinykvm: %s: %.*s", program, (int)len, text);
+}
+
+/*--------------------------------------------------------------------
+ * Headers
+ */
+
+static struct http *
+table(void *priv, int where)
+{
+	struct tk_task *t;
+
+	CAST_OBJ_NOTNULL(t, priv, TK_TASK_MAGIC);
+	return (t->http[where]);
+}
+
+/* The index of the first field of that name, 0 when there is none. */
+static unsigned
+find(const struct http *hp, const char *name, size_t len)
+{
+	const char *f;
+	unsigned i;
+
+	for (i = HTTP_HDR_FIRST; i < hp->nhd; i++) {
+		f = hp->hd[i].b;
+		if (f != NULL && (size_t)Tlen(hp->hd[i]) > len &&
+		    f[len] == ':' && strncasecmp(f, name, len) == 0)
+			return (i);
+	}
+	return (0);
+}
+
+/* A NUL-terminated copy on the table's workspace. */
+static const char *
+copy_field(const struct http *hp, const char *field, size_t len)
+{
+	char *p = WS_Alloc(hp->ws, (unsigned)len + 1);
+
+	if (p != NULL) {
+		memcpy(p, field, len);
+		p[len] = '\0';
+	}
+	return (p);
+}
+
+static int
+append(struct http *hp, const char *field, size_t len)
+{
+	const char *p;
+
+	if (hp->nhd >= hp->shd)
+		return (-1);
+	p = copy_field(hp, field, len);
+	if (p == NULL)
+		return (-1);
+	http_SetHeader(hp, p);
+	return ((int)hp->nhd - 1);
+}
+
+static int
+on_append(void *priv, int where, const char *field, size_t len)
+{
+	struct http *hp = table(priv, where);
+
+	return (hp == NULL ? -1 : append(hp, field, len));
+}
+
+/* Takes every field of the name away; the first one's index, or 0. */
+static unsigned
+unset(struct http *hp, const char *name, size_t len)
+{
+	unsigned first = find(hp, name, len);
+	char hdr[258];
+
+	/* A hdr_t is a length byte, the name, a colon. */
+	if (first == 0 || len > 254)
+		return (first);
+	hdr[0] = (char)(len + 1);
+	memcpy(hdr + 1, name, len);
+	hdr[len + 1] = ':';
+	hdr[len + 2] = '\0';
+	http_Unset(hp, hdr);
+	return (first);
+}
+
+static int
+on_set(void *priv, int where, const char *field, size_t len)
+{
+	struct http *hp = table(priv, where);
+	const char *colon;
+
+	if (hp == NULL)
+		return (0);
+	colon = memchr(field, ':', len);
+	if (colon == NULL)
+		return ((int)unset(hp, field, len));
+	(void)unset(hp, field, (size_t)(colon - field));
+	return (append(hp, field, len));
+}
+
+static size_t
+on_find(void *priv, int where, const char *name, size_t len,
+    const char **field)
+{
+	const struct http *hp = table(priv, where);
+	unsigned i;
+
+	i = hp == NULL ? 0 : find(hp, name, len);
+	if (i == 0)
+		return (0);
+	*field = hp->hd[i].b;
+	return (Tlen(hp->hd[i]));
+}
+
+/*--------------------------------------------------------------------*/
+
+/* A program's totals become its counters; its lock is held. */
+static void
+on_counters(void *host, const char *program, void **slot,
+    const struct tkc_counters *t)
+{
+	struct vmod_tinykvm *vt;
+	struct VSC_tinykvm *c;
+	struct slot {
+		struct vsc_seg		*seg;
+		struct VSC_tinykvm	*vsc;
+	} *s = *slot;
+
+	CAST_OBJ_NOTNULL(vt, host, VMOD_TINYKVM_MAGIC);
+	if (t == NULL) {
+		VSC_tinykvm_Destroy(&s->seg);
+		free(s);
+		*slot = NULL;
+		return;
+	}
+	if (s == NULL) {
+		s = calloc(1, sizeof *s);
+		if (s == NULL)
+			return;
+		s->vsc = VSC_tinykvm_New(NULL, &s->seg, "%s.%s", vt->vcl_name,
+		    program);
+		*slot = s;
+	}
+	c = s->vsc;
+	c->invocations = t->invocations;
+	c->program_exception = t->exceptions;
+	c->program_timeout = t->timeouts;
+	c->program_memory = t->memory_exceeded;
+	c->program_error_handled = t->error_handled;
+	c->program_status_2xx = t->status_2xx;
+	c->program_status_3xx = t->status_3xx;
+	c->program_status_4xx = t->status_4xx;
+	c->program_status_5xx = t->status_5xx;
+	c->reservations = t->reservations;
+	c->reservation_timeouts = t->reservation_timeouts;
+	c->reservation_time = US(t->reservation_ns);
+	c->cpu_time = US(t->request_ns);
+	c->resets = t->resets;
+	c->reset_time = US(t->reset_ns);
+	c->exits = t->exits;
+	c->pages_written = t->pages_written;
+	c->input_bytes = t->input_bytes;
+	c->output_bytes = t->output_bytes;
+	c->boots = t->boots;
+	c->boot_failures = t->boot_failures;
+	c->unknown_calls = t->unknown_calls;
+	c->forks = t->forks;
+	c->forks_busy = t->forks_busy;
+	c->queue_length = t->queue_length;
+	c->master_bytes = t->master_bytes;
+	c->working_set_bytes = t->working_set_bytes;
+}
+
+const struct tkc_host_interface tk_host_interface = {
+	.log = on_log,
+	.http_append = on_append,
+	.http_set = on_set,
+	.http_find = on_find,
+	.counters = on_counters,
+};
+
+/*--------------------------------------------------------------------*/
+
+int
+tk_headers(const struct http *hp, struct tkc_span *span, const char **ctype,
+    struct tkc_error *err)
+{
+	unsigned i, n = 0;
+
+	for (i = HTTP_HDR_FIRST; i < hp->nhd; i++) {
+		if (hp->hd[i].b == NULL)
+			continue;
+		if (n == TK_MAX_HEADERS) {
+			err->reason = TKC_TOOBIG;
+			bprintf(err->text, "more than %d request headers",
+			    TK_MAX_HEADERS);
+			return (-1);
+		}
+		span[n].ptr = hp->hd[i].b;
+		span[n].len = Tlen(hp->hd[i]);
+		n++;
+	}
+	if (!http_GetHdr(hp, H_Content_Type, ctype))
+		*ctype = "";
+	return ((int)n);
+}
+
+int
+tk_invoke(struct tkc_invocation *inv, struct tkc_request *q,
+    struct tk_task *task, struct tkc_response *r, struct tkc_error *err)
+{
+	int e;
+
+	CHECK_OBJ_NOTNULL(task, TK_TASK_MAGIC);
+	q->task = task;
+	current = task;
+	e = tkc_invoke(inv, q, r, err);
+	current = NULL;
+	return (e);
+}

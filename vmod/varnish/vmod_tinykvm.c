@@ -1,0 +1,342 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The life of the VMOD in a VCL, and the functions that define and start.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmod_tinykvm.h"
+
+#include "VSC_tinykvm.h"
+#include "vcc_tinykvm_if.h"
+
+#define MAX_LIBRARY	(16 * 1024 * 1024)
+
+struct vmod_tinykvm *
+vmod_of(const struct vmod_priv *priv)
+{
+	struct vmod_tinykvm *vt;
+
+	AN(priv);
+	CAST_OBJ_NOTNULL(vt, priv->priv, VMOD_TINYKVM_MAGIC);
+	return (vt);
+}
+
+/*--------------------------------------------------------------------
+ * Events
+ */
+
+static void
+vmod_fini(VRT_CTX, void *p)
+{
+	struct vmod_tinykvm *vt;
+
+	(void)ctx;
+	CAST_OBJ_NOTNULL(vt, p, VMOD_TINYKVM_MAGIC);
+	tkc_registry_free(&vt->registry);
+	if (vt->unknown_seg != NULL)
+		VSC_tinykvm_Destroy(&vt->unknown_seg);
+	AZ(pthread_mutex_destroy(&vt->lock));
+	free(vt->vcl_name);
+	FREE_OBJ(vt);
+}
+
+static const struct vmod_priv_methods vmod_methods[1] = {{
+	.magic =	VMOD_PRIV_METHODS_MAGIC,
+	.type =		"vmod_tinykvm",
+	.fini =		vmod_fini,
+}};
+
+static int
+on_load(VRT_CTX, struct vmod_priv *priv)
+{
+	struct vmod_tinykvm *vt;
+
+	ALLOC_OBJ(vt, VMOD_TINYKVM_MAGIC);
+	if (vt == NULL)
+		return (-1);
+	vt->vcl_name = strdup(VCL_Name(ctx->vcl));
+	vt->registry = tkc_registry_new(&tk_host_interface, vt);
+	if (vt->vcl_name == NULL || vt->registry == NULL) {
+		free(vt->vcl_name);
+		FREE_OBJ(vt);
+		return (-1);
+	}
+	AZ(pthread_mutex_init(&vt->lock, NULL));
+	priv->priv = vt;
+	priv->methods = vmod_methods;
+	return (0);
+}
+
+int v_matchproto_(vmod_event_f)
+vmod_event_function(VRT_CTX, struct vmod_priv *priv, enum vcl_event_e e)
+{
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	switch (e) {
+	case VCL_EVENT_LOAD:
+		return (on_load(ctx, priv));
+	case VCL_EVENT_WARM:
+		tkc_registry_warm(vmod_of(priv)->registry);
+		return (0);
+	case VCL_EVENT_COLD:
+		tkc_registry_cold(vmod_of(priv)->registry);
+		return (0);
+	case VCL_EVENT_DISCARD:
+		tk_backends_delete(vmod_of(priv));
+		return (0);
+	default:
+		WRONG("there is no such event");
+	}
+	NEEDLESS(return (0));
+}
+
+/*--------------------------------------------------------------------
+ * Errors
+ */
+
+void
+tk_log_error(VRT_CTX, const struct tkc_error *err)
+{
+
+	if (ctx->vsl != NULL)
+		VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm: %s", err->text);
+	else
+		VSL(SLT_VCL_Error, 0, "tinykvm: %s", err->text);
+}
+
+static VCL_BOOL
+done(VRT_CTX, int e, const struct tkc_error *err)
+{
+
+	if (e == 0)
+		return (1);
+	/* In vcl_init this fails the load, with these words. */
+	VRT_fail(ctx, "tinykvm: %s", err->text);
+	return (0);
+}
+
+static int
+needs_init(VRT_CTX, const char *function)
+{
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	if (ctx->method == VCL_MET_INIT)
+		return (0);
+	VRT_fail(ctx, "tinykvm.%s() is for vcl_init", function);
+	return (-1);
+}
+
+static void
+count_unknown(struct vmod_tinykvm *vt)
+{
+
+	AZ(pthread_mutex_lock(&vt->lock));
+	if (vt->unknown == NULL)
+		vt->unknown = VSC_tinykvm_New(NULL, &vt->unknown_seg,
+		    "%s.unknown", vt->vcl_name);
+	if (vt->unknown != NULL)
+		vt->unknown->program_notfound++;
+	AZ(pthread_mutex_unlock(&vt->lock));
+}
+
+struct tkc_program *
+tk_find(VRT_CTX, struct vmod_tinykvm *vt, const char *name,
+    struct tkc_error *err)
+{
+	struct tkc_program *p;
+
+	p = tkc_find(vt->registry, name != NULL ? name : "", err);
+	if (p == NULL) {
+		count_unknown(vt);
+		tk_log_error(ctx, err);
+	}
+	return (p);
+}
+
+/*--------------------------------------------------------------------
+ * Definitions
+ */
+
+static char *
+read_library(VRT_CTX, const char *path, size_t *len)
+{
+	struct stat st;
+	ssize_t n = -1;
+	char *text = NULL;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		VRT_fail(ctx, "tinykvm.library(): cannot open %s: %s", path,
+		    strerror(errno));
+		if (fd >= 0)
+			closefd(&fd);
+		return (NULL);
+	}
+	if (!S_ISREG(st.st_mode) || st.st_size > MAX_LIBRARY)
+		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
+	else
+		text = malloc((size_t)st.st_size + 1);
+	if (text != NULL)
+		n = read(fd, text, (size_t)st.st_size);
+	if (n < 0) {
+		VRT_fail(ctx, "tinykvm.library(): cannot read %s: %s", path,
+		    strerror(errno));
+		free(text);
+		text = NULL;
+	}
+	closefd(&fd);
+	*len = (size_t)n;
+	return (text);
+}
+
+VCL_BOOL
+vmod_library(VRT_CTX, struct vmod_priv *priv, VCL_STRING uri)
+{
+	struct tkc_error err;
+	size_t len = 0;
+	char *text;
+	int e;
+
+	if (needs_init(ctx, "library"))
+		return (0);
+	if (uri == NULL || *uri == '\0') {
+		VRT_fail(ctx, "tinykvm.library(): no file is named");
+		return (0);
+	}
+	if (strncmp(uri, "http://", 7) == 0 ||
+	    strncmp(uri, "https://", 8) == 0) {
+		VRT_fail(ctx, "tinykvm.library(): %s: libraries are read from "
+		    "files in this version: use file://", uri);
+		return (0);
+	}
+	if (strncmp(uri, "file://", 7) == 0)
+		uri += 7;
+	text = read_library(ctx, uri, &len);
+	if (text == NULL)
+		return (0);
+	e = tkc_library(vmod_of(priv)->registry, text, len, uri, &err);
+	free(text);
+	return (done(ctx, e, &err));
+}
+
+VCL_BOOL
+vmod_configure(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
+    VCL_STRING json)
+{
+	struct tkc_error err;
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	if (program == NULL || *program == '\0' || json == NULL) {
+		VRT_fail(ctx, "tinykvm.configure(): a program's name and its "
+		    "settings are needed");
+		return (0);
+	}
+	return (done(ctx, tkc_configure(vmod_of(priv)->registry, program, json,
+	    &err), &err));
+}
+
+VCL_BOOL
+vmod_main_arguments(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
+    VCL_STRANDS arguments)
+{
+	struct tkc_error err;
+	const char *list[64];
+	unsigned n = 0;
+	int i;
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	AN(arguments);
+	for (i = 0; i < arguments->n; i++) {
+		if (arguments->p[i] == NULL)
+			continue;
+		if (n == sizeof list / sizeof list[0]) {
+			VRT_fail(ctx, "tinykvm.main_arguments(): more than 64");
+			return (0);
+		}
+		list[n++] = arguments->p[i];
+	}
+	return (done(ctx, tkc_main_arguments(vmod_of(priv)->registry,
+	    program != NULL ? program : "", list, n, &err), &err));
+}
+
+VCL_BOOL
+vmod_start(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
+    VCL_BOOL async, VCL_BOOL debug)
+{
+	struct tkc_program *p;
+	struct tkc_error err;
+
+	if (needs_init(ctx, "start"))
+		return (0);
+	p = tkc_find(vmod_of(priv)->registry, program != NULL ? program : "",
+	    &err);
+	if (p == NULL)
+		return (done(ctx, TKC_NOTFOUND, &err));
+	return (done(ctx, tkc_start(p, async, debug, &err), &err));
+}
+
+VCL_INT
+vmod_invalidate_programs(VRT_CTX, struct vmod_priv *priv, VCL_STRING regex)
+{
+	struct tkc_error err;
+	int n;
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	n = tkc_invalidate(vmod_of(priv)->registry, regex != NULL ? regex : "",
+	    &err);
+	if (n < 0)
+		VRT_fail(ctx, "tinykvm.invalidate_programs(): %s", err.text);
+	return (n < 0 ? 0 : n);
+}
+
+VCL_STRING
+vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
+    VCL_INT indentation)
+{
+	struct tkc_error err;
+	const char *copy;
+	char *text;
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	text = tkc_stats(vmod_of(priv)->registry, pattern != NULL ? pattern :
+	    "", indentation < 0 ? -1 : (int)(indentation & 15), &err);
+	if (text == NULL) {
+		VRT_fail(ctx, "tinykvm.stats(): %s", err.text);
+		return ("");
+	}
+	copy = WS_Copy(ctx->ws, text, -1);
+	tkc_stats_free(text);
+	if (copy == NULL) {
+		VRT_fail(ctx, "tinykvm.stats(): the workspace is too small: "
+		    "raise workspace_client, or name fewer programs");
+		return ("");
+	}
+	return (copy);
+}
+
+VCL_BACKEND
+vmod_program(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
+    VCL_STRING arg, VCL_STRING config)
+{
+	VCL_BACKEND be;
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	if (ctx->bo == NULL) {
+		VRT_fail(ctx, "tinykvm.program() is for vcl_backend_fetch: "
+		    "set bereq.backend = tinykvm.program(...)");
+		return (NULL);
+	}
+	be = tk_backend_get(ctx, vmod_of(priv), program != NULL ? program : "");
+	if (be != NULL)
+		tk_backend_arguments(ctx, be, arg, config);
+	return (be);
+}
