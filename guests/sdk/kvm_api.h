@@ -1,0 +1,676 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The guest API of TinyKVM: what a program says to its host. One header, no
+ * library:
+ *
+ *	gcc -static -O2 -I sdk hello.c -o hello
+ *
+ * A program registers its handlers in main() and waits for requests; main()
+ * never goes on. Every request enters a handler with a fresh stack and with
+ * memory exactly as it was when the program began to wait. The handler ends
+ * the request with one answer; nothing behind it is reached.
+ *
+ * A call is a number in EAX and `out %eax, $0`, arguments in RDI RSI RDX RCX
+ * R8 R9, the result in RAX. A pointer that is not the program's memory, or a
+ * call at the wrong moment ("init" = before waiting), ends the request as an
+ * error. The second half of this file are helpers that read well.
+ */
+
+#ifndef KVM_API_H
+#define KVM_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define KVM_ASSERT_SIZE(type, n) static_assert(sizeof(type) == (n), "ABI")
+#else
+#include <stdbool.h>
+#define KVM_ASSERT_SIZE(type, n) _Static_assert(sizeof(type) == (n), "ABI")
+#endif
+
+#define KVM_NORETURN	__attribute__((noreturn))
+
+/*--------------------------------------------------------------------
+ * Structures
+ */
+
+/* One request header: field is "Name: value", NUL-terminated. */
+struct kvm_request_header {
+	const char	*field;
+	uint32_t	field_colon;	/* index of the colon */
+	uint32_t	field_len;	/* without the NUL */
+};
+KVM_ASSERT_SIZE(struct kvm_request_header, 16);
+
+/* One request. Strings are NUL-terminated; content need not be. */
+struct kvm_request {
+	const char	*method;
+	const char	*url;
+	const char	*arg;
+	const char	*content_type;
+	uint16_t	method_len;
+	uint16_t	url_len;
+	uint16_t	arg_len;
+	uint16_t	content_type_len;
+	const uint8_t	*content;
+	size_t		content_len;
+	const struct kvm_request_header *headers;
+	uint16_t	num_headers;
+	uint16_t	info_flags;	/* KVM_INFO_* */
+	uint32_t	reserved0;
+	uint64_t	prng[2];	/* fresh random bits in every request */
+	uint64_t	reserved1[2];
+};
+KVM_ASSERT_SIZE(struct kvm_request, 104);
+
+#define KVM_INFO_WARMUP	1		/* a warm-up, not a client */
+
+struct ResponseHeader {
+	const char	*field;		/* "Name: value" */
+	size_t		field_len;
+};
+
+struct BackendResponseExtra {
+	const struct ResponseHeader *headers;
+	uint16_t	num_headers;	/* <= 64 */
+	bool		cached;
+	float		ttl;		/* seconds */
+	float		grace;
+	float		keep;
+	uint64_t	reserved[4];
+};
+KVM_ASSERT_SIZE(struct BackendResponseExtra, 56);
+
+struct virtbuffer {
+	void		*data;
+	size_t		len;
+};
+
+struct streaming_content {		/* returned in RAX and RDX */
+	const void	*data;
+	size_t		len;
+};
+
+struct curl_op {
+	uint32_t	status;
+	uint32_t	post_buflen;
+	const void	*post_buffer;
+	void		*headers;
+	uint32_t	headers_length;
+	uint32_t	unused;
+	void		*content;
+	uint32_t	content_length;
+	uint32_t	ctlen;
+	char		ctype[128];
+};
+KVM_ASSERT_SIZE(struct curl_op, 176);
+
+struct curl_fields {
+	const char	*ptr[12];
+	uint16_t	len[12];
+};
+KVM_ASSERT_SIZE(struct curl_fields, 120);
+
+struct curl_options {
+	const char	*interface;
+	const char	*unused0;
+	int8_t		follow_location;
+	int8_t		dummy_fetch;
+	int8_t		tcp_fast_open;
+	int8_t		dont_verify_host;
+	uint32_t	unused1;
+};
+KVM_ASSERT_SIZE(struct curl_options, 24);
+
+enum kvm_socket_event_type {
+	KVM_SOCKET_CONNECT, KVM_SOCKET_READ, KVM_SOCKET_WRITABLE,
+	KVM_SOCKET_DISCONNECT
+};
+
+struct kvm_socket_event {
+	int		fd;
+	enum kvm_socket_event_type event;
+	const char	*remote;
+	const char	*arg;
+	const uint8_t	*data;
+	size_t		data_len;
+};
+KVM_ASSERT_SIZE(struct kvm_socket_event, 40);
+
+/*--------------------------------------------------------------------
+ * Numbers
+ */
+
+enum kvm_host_call {
+	KVM_RETURN			= 0xFFFF,
+	KVM_REGISTER_FUNC		= 0x10000,
+	KVM_WAIT_FOR_REQUESTS		= 0x10001,
+	KVM_WAIT_FOR_REQUESTS_PAUSED	= 0x10002,
+	KVM_SET_CACHEABLE		= 0x10005,
+	KVM_BACKEND_RESPONSE		= 0x10010,
+	KVM_STORAGE_RETURN		= 0x10011,
+	KVM_BEGIN_STREAMING		= 0x10012,
+	KVM_STORAGE_NORETURN		= 0x10013,
+	KVM_HTTP_APPEND			= 0x10020,
+	KVM_HTTP_SET			= 0x10021,
+	KVM_HTTP_FIND			= 0x10022,
+	KVM_HTTP_METHOD			= 0x10023,
+	KVM_REGEX_COMPILE		= 0x10030,
+	KVM_REGEX_FREE			= 0x10031,
+	KVM_REGEX_MATCH			= 0x10032,
+	KVM_REGEX_SUBST			= 0x10033,
+	KVM_REGEX_COPYTO		= 0x10035,
+	KVM_SOCKETS_WRITE		= 0x10500,
+	KVM_SHARED_MEMORY_AREA		= 0x10700,
+	KVM_MAKE_EPHEMERAL		= 0x10703,
+	KVM_IS_STORAGE			= 0x10706,
+	KVM_STORAGE_ALLOW		= 0x10707,
+	KVM_STORAGE_CALLV		= 0x10708,
+	KVM_STORAGE_TASK		= 0x10709,
+	KVM_STOP_STORAGE_TASK		= 0x1070A,
+	KVM_MULTIPROCESS		= 0x10710,
+	KVM_MULTIPROCESS_ARRAY		= 0x10711,
+	KVM_MULTIPROCESS_CLONE		= 0x10712,
+	KVM_MULTIPROCESS_WAIT		= 0x10713,
+	KVM_MEMINFO			= 0x10A00,
+	KVM_FETCH			= 0x20000,
+	KVM_REQUEST			= 0x20001,
+	KVM_LOG				= 0x7F000,
+	KVM_IS_DEBUG			= 0x7FDEB,
+	KVM_BREAKPOINT			= 0x7F7F7
+};
+
+enum kvm_handler {
+	KVM_ON_GET = 1, KVM_ON_POST = 2, KVM_ON_METHOD = 3,
+	KVM_ON_STREAM_POST = 4, KVM_ON_ERROR = 5, KVM_ON_SERIALISE = 6,
+	KVM_ON_RESTORE = 7, KVM_ON_PREPARE_PAUSE = 12
+};
+
+/* Any call. Six arguments; those that a call does not have are ignored. */
+static inline long
+kvm_call(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long rcx __asm__("rcx") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long result;
+
+	__asm__ volatile ("out %%eax, $0" : "=a" (result)
+	    : "a" (number), "D" (a), "S" (b), "d" (c), "r" (rcx), "r" (r8),
+	      "r" (r9) : "memory");
+	return (result);
+}
+
+/*--------------------------------------------------------------------
+ * Before waiting (init)
+ */
+
+/* Registers a handler by its index; see the typed helpers below. */
+static inline void
+register_func(enum kvm_handler index, void *function)
+{
+
+	(void)kvm_call(KVM_REGISTER_FUNC, index, (long)function, 0, 0, 0, 0);
+}
+
+/* The program is ready. Does not return. */
+static inline KVM_NORETURN void
+wait_for_requests(void)
+{
+
+	(void)kvm_call(KVM_WAIT_FOR_REQUESTS, 0, 0, 0, 0, 0, 0);
+	__builtin_unreachable();
+}
+
+/* Every request goes on behind this call, with *request filled in. */
+static inline void
+wait_for_requests_paused(struct kvm_request *request)
+{
+
+	(void)kvm_call(KVM_WAIT_FOR_REQUESTS_PAUSED, (long)request, 0, 0, 0, 0,
+	    0);
+}
+
+/* Reset after every request (the default), or not. -1: not permitted. */
+static inline int
+sys_make_ephemeral(int yes)
+{
+
+	return ((int)kvm_call(KVM_MAKE_EPHEMERAL, yes, 0, 0, 0, 0, 0));
+}
+
+/*--------------------------------------------------------------------
+ * Answers
+ */
+
+/*
+ * Ends the request. status 200..599; type_len below 4096; the body stays where
+ * it is and is sent from there. extra may be NULL.
+ */
+static inline KVM_NORETURN void
+sys_backend_response(int16_t status, const char *type, size_t type_len,
+    const void *body, size_t body_len,
+    const struct BackendResponseExtra *extra)
+{
+
+	(void)kvm_call(KVM_BACKEND_RESPONSE, status, (long)type,
+	    (long)type_len, (long)body, (long)body_len, (long)extra);
+	__builtin_unreachable();
+}
+
+/*
+ * The answer is pulled: callback(arg, max, written, total) gives the next
+ * piece, of at most max bytes; an empty one fails the delivery.
+ */
+static inline KVM_NORETURN void
+begin_streaming_response(int16_t status, const char *type, size_t type_len,
+    size_t total, struct streaming_content (*callback)(void *, size_t, size_t,
+    size_t), void *arg)
+{
+	register long rcx __asm__("rcx") = (long)total;
+	register long r8 __asm__("r8") = (long)callback;
+	register long r9 __asm__("r9") = (long)arg;
+
+	__asm__ volatile ("out %%eax, $0" :: "a" (KVM_BEGIN_STREAMING),
+	    "D" ((long)status), "S" (type), "d" (type_len), "r" (rcx),
+	    "r" (r8), "r" (r9) : "memory");
+	__builtin_unreachable();
+}
+
+/*
+ * How long the fetched object may be cached; milliseconds. 0, or -1 when this
+ * is no backend request.
+ */
+static inline int
+sys_set_cacheable(bool cached, long ttl_ms, long grace_ms, long keep_ms)
+{
+
+	return ((int)kvm_call(KVM_SET_CACHEABLE, cached, ttl_ms, grace_ms,
+	    keep_ms, 0, 0));
+}
+
+/*--------------------------------------------------------------------
+ * HTTP. where: KVM_HTTP_REQUEST or KVM_HTTP_RESPONSE.
+ */
+
+enum kvm_http_where { KVM_HTTP_REQUEST_HEADERS = 0,
+    KVM_HTTP_RESPONSE_HEADERS = 1 };
+
+/* Appends "Name: value". Its index, or -1. */
+static inline long
+sys_http_append(enum kvm_http_where where, const char *field, size_t len)
+{
+
+	return (kvm_call(KVM_HTTP_APPEND, where, (long)field, (long)len, 0, 0,
+	    0));
+}
+
+/* With a colon replaces or appends, without unsets. Its index, or 0. */
+static inline long
+sys_http_set(enum kvm_http_where where, const char *text, size_t len)
+{
+
+	return (kvm_call(KVM_HTTP_SET, where, (long)text, (long)len, 0, 0, 0));
+}
+
+/*
+ * Copies the first field of that name, whole ("Name: value"), to out. Its
+ * length; 0 when there is none or size is too small. out NULL: length only.
+ */
+static inline size_t
+sys_http_find(enum kvm_http_where where, const char *name, size_t len,
+    char *out, size_t size)
+{
+
+	return ((size_t)kvm_call(KVM_HTTP_FIND, where, (long)name, (long)len,
+	    (long)out, (long)size, 0));
+}
+
+/* The method; its length, 0 when size is too small. out NULL: length only. */
+static inline size_t
+sys_http_method(char *out, size_t size)
+{
+
+	return ((size_t)kvm_call(KVM_HTTP_METHOD, (long)out, (long)size, 0, 0,
+	    0, 0));
+}
+
+/*--------------------------------------------------------------------
+ * Regular expressions (PCRE2). A handle, at most 64.
+ */
+
+static inline int
+sys_regex_compile(const char *pattern, size_t len)
+{
+
+	return ((int)kvm_call(KVM_REGEX_COMPILE, (long)pattern, (long)len, 0,
+	    0, 0, 0));
+}
+
+static inline void
+sys_regex_free(int handle)
+{
+
+	(void)kvm_call(KVM_REGEX_FREE, handle, 0, 0, 0, 0, 0);
+}
+
+/* Captures, or negative when there is no match. */
+static inline int
+sys_regex_match(int handle, const char *subject, size_t len)
+{
+
+	return ((int)kvm_call(KVM_REGEX_MATCH, handle, (long)subject,
+	    (long)len, 0, 0, 0));
+}
+
+/* flags 1: all. Bytes written with the NUL, or -1. */
+static inline int
+sys_regex_subst(int handle, const struct virtbuffer *subject,
+    const struct virtbuffer *replacement, char *out, size_t size,
+    unsigned flags)
+{
+
+	return ((int)kvm_call(KVM_REGEX_SUBST, handle, (long)subject,
+	    (long)replacement, (long)out, (long)size, flags));
+}
+
+/* Copies matching header fields from one table to the other; how many. */
+static inline int
+sys_regex_copyto(int handle, enum kvm_http_where from,
+    enum kvm_http_where to)
+{
+
+	return ((int)kvm_call(KVM_REGEX_COPYTO, handle, from, to, 0, 0, 0));
+}
+
+/*--------------------------------------------------------------------
+ * Storage, shared memory, more vCPUs
+ */
+
+static inline int
+sys_is_storage(void)
+{
+
+	return ((int)kvm_call(KVM_IS_STORAGE, 0, 0, 0, 0, 0, 0));
+}
+
+/* Storage, init: the function may be called. None named: all may. */
+static inline void
+sys_storage_allow(void *function)
+{
+
+	(void)kvm_call(KVM_STORAGE_ALLOW, (long)function, 0, 0, 0, 0, 0);
+}
+
+/* Calls function(n, buffers, result_size) in storage. Bytes, or -1. */
+static inline long
+storage_callv(void *function, size_t n, const struct virtbuffer *buffers,
+    void *result, size_t result_size)
+{
+
+	return (kvm_call(KVM_STORAGE_CALLV, (long)function, (long)n,
+	    (long)buffers, (long)result, (long)result_size, 0));
+}
+
+/* The result of a storage call; the function then runs to its end. */
+static inline void
+storage_return(const void *data, size_t len)
+{
+
+	(void)kvm_call(KVM_STORAGE_RETURN, (long)data, (long)len, 0, 0, 0, 0);
+}
+
+static inline void
+storage_noreturn(const void *data, size_t len)
+{
+
+	(void)kvm_call(KVM_STORAGE_NORETURN, (long)data, (long)len, 0, 0, 0,
+	    0);
+}
+
+/* Asynchronous; a timer (its id) when start or period is set. */
+static inline long
+sys_storage_task(void *function, const void *data, size_t len, long start_ms,
+    long period_ms)
+{
+
+	return (kvm_call(KVM_STORAGE_TASK, (long)function, (long)data,
+	    (long)len, start_ms, period_ms, 0));
+}
+
+static inline int
+stop_storage_task(long id)
+{
+
+	return ((int)kvm_call(KVM_STOP_STORAGE_TASK, id, 0, 0, 0, 0, 0));
+}
+
+/* Memory that all VMs of the program share. */
+static inline struct virtbuffer
+shared_memory_area(void)
+{
+	struct virtbuffer area;
+	char *begin, *end;
+
+	__asm__ volatile ("out %%eax, $0" : "=a" (begin), "=d" (end)
+	    : "a" (KVM_SHARED_MEMORY_AREA) : "memory");
+	area.data = begin;
+	area.len = (size_t)(end - begin);
+	return (area);
+}
+
+/* Runs function(arg) on n-1 more vCPUs. 0 or -1. */
+static inline int
+multiprocess(size_t n, void (*function)(void *), void *arg)
+{
+
+	return ((int)kvm_call(KVM_MULTIPROCESS, (long)n, (long)function,
+	    (long)arg, 0, 0, 0));
+}
+
+static inline int
+multiprocess_array(size_t n, void (*function)(int, void *, size_t),
+    void *array, size_t element_size)
+{
+
+	return ((int)kvm_call(KVM_MULTIPROCESS_ARRAY, (long)n, (long)function,
+	    (long)array, (long)element_size, 0, 0));
+}
+
+static inline int
+multiprocess_clone(size_t n, void *stacks, size_t stack_size)
+{
+
+	return ((int)kvm_call(KVM_MULTIPROCESS_CLONE, (long)n, (long)stacks,
+	    (long)stack_size, 0, 0, 0));
+}
+
+static inline int
+multiprocess_wait(void)
+{
+
+	return ((int)kvm_call(KVM_MULTIPROCESS_WAIT, 0, 0, 0, 0, 0, 0));
+}
+
+/*--------------------------------------------------------------------
+ * Network
+ */
+
+/* Fetches; "/..." asks Varnish itself. 0, or an error of libcurl. */
+static inline long
+sys_fetch(const char *url, size_t len, struct curl_op *op,
+    const struct curl_fields *fields, const struct curl_options *options)
+{
+
+	return (kvm_call(KVM_FETCH, (long)url, (long)len, (long)op,
+	    (long)fields, (long)options, 0));
+}
+
+static inline long
+sys_request(const char *url, size_t len, struct curl_op *op,
+    const struct curl_fields *fields, const struct curl_options *options)
+{
+
+	return (kvm_call(KVM_REQUEST, (long)url, (long)len, (long)op,
+	    (long)fields, (long)options, 0));
+}
+
+/* Writes to sockets; each element's fd becomes bytes, or -errno. */
+static inline long
+sys_sockets_write(struct kvm_socket_event *events, size_t n)
+{
+
+	return (kvm_call(KVM_SOCKETS_WRITE, (long)events, (long)n, 0, 0, 0,
+	    0));
+}
+
+/*--------------------------------------------------------------------
+ * Any time
+ */
+
+/* A line in the Varnish log. */
+static inline void
+sys_log(const char *text, size_t len)
+{
+
+	(void)kvm_call(KVM_LOG, (long)text, (long)len, 0, 0, 0, 0);
+}
+
+/* Bytes: max memory, max request memory, its capacity, in use. */
+static inline void
+get_meminfo(uint64_t info[4])
+{
+
+	(void)kvm_call(KVM_MEMINFO, (long)info, 0, 0, 0, 0, 0);
+}
+
+static inline int
+sys_is_debug(void)
+{
+
+	return ((int)kvm_call(KVM_IS_DEBUG, 0, 0, 0, 0, 0, 0));
+}
+
+static inline void
+sys_breakpoint(void)
+{
+
+	(void)kvm_call(KVM_BREAKPOINT, 0, 0, 0, 0, 0, 0);
+}
+
+/*--------------------------------------------------------------------
+ * Helpers that read well
+ */
+
+typedef void kvm_get_fn(const char *url, const char *arg);
+typedef void kvm_post_fn(const char *url, const char *arg, const char *type,
+    const uint8_t *data, size_t len);
+typedef void kvm_method_fn(const struct kvm_request *);
+typedef void kvm_error_fn(const char *url, const char *arg, const char *what);
+
+static inline void
+set_backend_get(kvm_get_fn *f)
+{
+
+	register_func(KVM_ON_GET, (void *)f);
+}
+
+static inline void
+set_backend_post(kvm_post_fn *f)
+{
+
+	register_func(KVM_ON_POST, (void *)f);
+}
+
+/* Any method; takes all requests when it is set. */
+static inline void
+set_on_method(kvm_method_fn *f)
+{
+
+	register_func(KVM_ON_METHOD, (void *)f);
+}
+
+/* Called, for at most a second, after another handler failed. */
+static inline void
+set_on_error(kvm_error_fn *f)
+{
+
+	register_func(KVM_ON_ERROR, (void *)f);
+}
+
+/* Registers one handler for everything, and waits. */
+static inline KVM_NORETURN void
+kvm_serve(kvm_method_fn *f)
+{
+
+	set_on_method(f);
+	wait_for_requests();
+}
+
+static inline KVM_NORETURN void
+respond(int status, const char *type, const void *body, size_t len)
+{
+
+	sys_backend_response((int16_t)status, type, strlen(type), body, len,
+	    NULL);
+}
+
+static inline KVM_NORETURN void
+respond_text(int status, const char *text)
+{
+
+	respond(status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+/* As printf; at most 4095 bytes. */
+static inline KVM_NORETURN void __attribute__((format(printf, 2, 3)))
+respondf(int status, const char *fmt, ...)
+{
+	static char text[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	respond_text(status, text);
+}
+
+/*
+ * The value of a request header, NULL when there is none. The name without a
+ * colon, in any case.
+ */
+static inline const char *
+kvm_header(const struct kvm_request *r, const char *name)
+{
+	const struct kvm_request_header *h;
+	size_t len = strlen(name), i;
+	unsigned n;
+	const char *v;
+
+	for (n = 0; n < r->num_headers; n++) {
+		h = &r->headers[n];
+		if (h->field_colon != len)
+			continue;
+		for (i = 0; i < len; i++)
+			if ((h->field[i] | 32) != (name[i] | 32))
+				break;
+		if (i < len)
+			continue;
+		for (v = h->field + len + 1; *v == ' ' || *v == '\t'; v++)
+			continue;
+		return (v);
+	}
+	return (NULL);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KVM_API_H */
