@@ -4,7 +4,8 @@ CFLAGS_COMMON	= -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
 	-Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wpointer-arith \
 	-fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
 	-MMD -MP $(CFLAGS_EXTRA)
-LDFLAGS_COMMON	= -Wl,-z,relro -Wl,-z,now -Wl,-z,defs $(LDFLAGS_EXTRA)
+# nodelete: the watchdog thread outlives whoever loaded the library.
+LDFLAGS_COMMON	= -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete $(LDFLAGS_EXTRA)
 
 CORE_SRC	:= $(wildcard vmod/core/*.c vmod/core/linux/*.c)
 CORE_OBJ	:= $(CORE_SRC:%.c=$(B)/obj/%.o) $(B)/obj/vmod/core/guest_kernel_stubs.o
@@ -58,6 +59,6 @@ COMPUTE_LIBS	= -ljansson -lpcre2-8 -lm -lpthread
 $(B)/lib/libtkcompute.so: $(CORE_OBJ) $(COMPUTE_OBJ) vmod/compute/compute.map \
     vmod/compute/compute.h vmod/compute/host.h
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS_COMMON) -Wl,--version-script=vmod/compute/compute.map \
+	$(CC) -shared $(LDFLAGS_COMMON) -Wl,-z,defs -Wl,--version-script=vmod/compute/compute.map \
 	    -o $@ $(CORE_OBJ) $(COMPUTE_OBJ) $(COMPUTE_LIBS)
 	cp vmod/compute/compute.h vmod/compute/host.h $(@D)

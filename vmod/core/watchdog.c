@@ -40,14 +40,18 @@ tk_now(void)
 	return ((uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec);
 }
 
+/* Of another copy of this library in the process, after an upgrade. */
+static void (*other_handler)(int);
+
 static void
 on_kick(int sig)
 {
 	struct kvm_run *run = tk_running;
 
-	(void)sig;
 	if (run != NULL)
 		run->immediate_exit = 1;
+	else if (other_handler != NULL)
+		other_handler(sig);
 }
 
 static void
@@ -94,7 +98,7 @@ int
 tk_watchdog_start(void)
 {
 	static bool started;
-	struct sigaction sa;
+	struct sigaction sa, before;
 	pthread_attr_t attr;
 	pthread_t thread;
 	sigset_t all, old;
@@ -105,8 +109,10 @@ tk_watchdog_start(void)
 	memset(&sa, 0, sizeof sa);
 	sa.sa_handler = on_kick;
 	sa.sa_flags = SA_RESTART;
-	if (sigaction(kick_signal(), &sa, NULL))
+	if (sigaction(kick_signal(), &sa, &before))
 		return (errno);
+	if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
+		other_handler = before.sa_handler;
 	/* The thread itself takes no signals that are meant for others. */
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);

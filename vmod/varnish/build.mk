@@ -40,7 +40,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c $(VMOD_GEN)
 $(VMOD_SO): $(VMOD_OBJ) $(B)/lib/libtkcompute_pic.a vmod/varnish/vmod.map
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
-	@$(CC) -shared -Wl,-z,relro -Wl,-z,now \
+	@$(CC) -shared $(LDFLAGS_COMMON) \
 	    -Wl,--version-script=vmod/varnish/vmod.map -o $@ $(VMOD_OBJ) \
 	    $(B)/lib/libtkcompute_pic.a $(COMPUTE_LIBS)
 

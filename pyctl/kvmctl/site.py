@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""edge.toml: which requests go to which program or origin."""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kvmctl.errors import ManifestError
+from kvmctl.guest import settings
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_SITE: dict[str, tuple[type, ...]] = {"name": (str,), "listen": (str,)}
+_ORIGIN: dict[str, tuple[type, ...]] = {
+    "host": (str,), "port": (int, str), "probe": (dict,)}
+_PROBE: dict[str, tuple[type, ...]] = {
+    "url": (str,), "interval": (int, float), "timeout": (int, float),
+    "window": (int,), "threshold": (int,)}
+_ROUTE: dict[str, tuple[type, ...]] = {
+    "host": (str,), "path": (str,), "path_prefix": (str,),
+    "path_regex": (str,), "methods": (list,), "program": (str,),
+    "arg": (str,), "origin": (str,), "synth": (dict,), "header": (dict,),
+    "ttl": (int, float), "cache": (bool,), "probe": (dict, bool)}
+_SYNTH: dict[str, tuple[type, ...]] = {
+    "status": (int,), "program": (str,), "arg": (str,)}
+_HEADER: dict[str, tuple[type, ...]] = {
+    "name": (str,), "program": (str,), "arg": (str,), "on_error": (str,)}
+_ROUTE_PROBE: dict[str, tuple[type, ...]] = {
+    "url": (str,), "method": (str,), "status": (int,), "body": (str,)}
+_TOP: dict[str, tuple[type, ...]] = {
+    "site": (dict,), "origins": (dict,), "programs": (dict,),
+    "routes": (list,)}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A request that a new release must answer before it gets traffic."""
+
+    url: str
+    method: str = "GET"
+    status: int | None = None           # None: anything below 500
+    body: str | None = None             # a part of the answer
+
+
+@dataclass(frozen=True)
+class Route:
+    """One [[routes]] entry. Exactly one target, or a header alone."""
+
+    index: int
+    host: str | None
+    path_kind: str                      # exact, prefix, regex, any
+    path: str
+    methods: tuple[str, ...]
+    program: str | None
+    arg: str
+    origin: str | None
+    synth_program: str | None
+    synth_status: int
+    header_name: str | None
+    header_program: str | None
+    header_on_error: str
+    ttl: float | None                   # seconds
+    cache: bool
+    probe: Probe | None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A backend that is a server."""
+
+    name: str
+    host: str
+    port: str
+    probe: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class ProgramEntry:
+    """A [programs.NAME] table: where it comes from, what it overrides."""
+
+    name: str
+    guest: Path | None                  # a directory with guest.toml
+    file: Path | None                   # an executable
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A checked edge.toml."""
+
+    path: Path
+    name: str
+    listen: str
+    origins: tuple[Origin, ...]
+    programs: tuple[ProgramEntry, ...]
+    routes: tuple[Route, ...]
+
+
+def _named(where: str, table: Any) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise ManifestError(f"{where}: a table is expected")
+    for name in table:
+        if not _NAME.fullmatch(name):
+            raise ManifestError(f"{where}: \"{name}\" is no name: letters, "
+                                "digits, dashes and underscores, a letter "
+                                "first")
+    return table
+
+
+def _origin(where: str, name: str, table: Any) -> Origin:
+    settings.check(where, table, _ORIGIN)
+    if "host" not in table:
+        raise ManifestError(f"{where}: \"host\" is missing")
+    probe = table.get("probe")
+    if probe is not None:
+        settings.check(f"{where}.probe", probe, _PROBE)
+    return Origin(name, table["host"], str(table.get("port", "80")), probe)
+
+
+def _program(where: str, base: Path, name: str, table: Any) -> ProgramEntry:
+    known = settings.ALL | {"guest": (str,), "file": (str,)}
+    settings.check(where, table, known)
+    if ("guest" in table) == ("file" in table):
+        raise ManifestError(f"{where}: either \"guest\" (a directory with "
+                            "guest.toml) or \"file\" (an executable)")
+    rest = {k: v for k, v in table.items() if k not in ("guest", "file")}
+    guest, file = table.get("guest"), table.get("file")
+    return ProgramEntry(name, (base / guest).resolve() if guest else None,
+                        (base / file).resolve() if file else None, rest)
+
+
+def _path(where: str, table: dict[str, Any]) -> tuple[str, str]:
+    given = [k for k in ("path", "path_prefix", "path_regex") if k in table]
+    if len(given) > 1:
+        raise ManifestError(f"{where}: only one of {', '.join(given)}")
+    if not given:
+        return "any", ""
+    kind = {"path": "exact", "path_prefix": "prefix",
+            "path_regex": "regex"}[given[0]]
+    value = table[given[0]]
+    if kind != "regex" and not value.startswith("/"):
+        raise ManifestError(f"{where}: \"{given[0]}\" begins with /")
+    return kind, value
+
+
+def _route_probe(where: str, table: dict[str, Any], kind: str,
+                 path: str) -> Probe | None:
+    probe = table.get("probe", True)
+    if probe is False:
+        return None
+    if isinstance(probe, dict):
+        settings.check(f"{where}.probe", probe, _ROUTE_PROBE)
+        return Probe(probe.get("url", path or "/"),
+                     probe.get("method", "GET"), probe.get("status"),
+                     probe.get("body"))
+    return None if kind == "regex" else Probe(path or "/")
+
+
+def _route(where: str, index: int, table: Any, programs: set[str],
+           origins: set[str]) -> Route:
+    settings.check(where, table, _ROUTE)
+    synth, header = table.get("synth"), table.get("header")
+    if synth is not None:
+        settings.check(f"{where}.synth", synth, _SYNTH)
+    if header is not None:
+        settings.check(f"{where}.header", header, _HEADER)
+        if not _TOKEN.fullmatch(header.get("name", "")):
+            raise ManifestError(f"{where}.header: \"name\" is no header name")
+    targets = [k for k in ("program", "origin", "synth") if k in table]
+    if len(targets) > 1 or (not targets and header is None):
+        raise ManifestError(f"{where}: exactly one of program, origin, synth "
+                            "(or a header alone)")
+    used = [table.get("program"), (synth or {}).get("program"),
+            (header or {}).get("program")]
+    for name in used:
+        if name is not None and name not in programs:
+            raise ManifestError(f"{where}: there is no program \"{name}\"")
+    if "origin" in table and table["origin"] not in origins:
+        raise ManifestError(
+            f"{where}: there is no origin \"{table['origin']}\"")
+    for part, what in ((synth, "synth"), (header, "header")):
+        if part is not None and "program" not in part:
+            raise ManifestError(f"{where}.{what}: \"program\" is missing")
+    methods = tuple(table.get("methods", ()))
+    for method in methods:
+        if not isinstance(method, str) or not _TOKEN.fullmatch(method):
+            raise ManifestError(f"{where}: {method!r} is no method")
+    if "path_regex" in table:
+        try:
+            re.compile(table["path_regex"])
+        except re.error as e:
+            raise ManifestError(f"{where}: path_regex: {e}") from None
+    kind, path = _path(where, table)
+    probe = _route_probe(where, table, kind, path) if "program" in table \
+        or synth is not None else None
+    return Route(
+        index=index, host=table.get("host"), path_kind=kind, path=path,
+        methods=methods, program=table.get("program"),
+        arg=table.get("arg", ""), origin=table.get("origin"),
+        synth_program=(synth or {}).get("program"),
+        synth_status=(synth or {}).get("status", 0),
+        header_name=(header or {}).get("name"),
+        header_program=(header or {}).get("program"),
+        header_on_error=(header or {}).get("on_error", ""),
+        ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe)
+
+
+def parse(path: Path, table: dict[str, Any]) -> Site:
+    """Checks the table of an edge.toml."""
+    where = str(path)
+    settings.check(where, table, _TOP)
+    site = settings.check(f"{where} [site]", table.get("site", {}), _SITE)
+    name = site.get("name", path.resolve().parent.name)
+    if not _NAME.fullmatch(name):
+        raise ManifestError(f"{where} [site]: \"{name}\" is no name: letters, "
+                            "digits, dashes and underscores, a letter first")
+    origins = tuple(
+        _origin(f"{where} [origins.{n}]", n, t) for n, t in
+        _named(f"{where} [origins]", table.get("origins", {})).items())
+    programs = tuple(
+        _program(f"{where} [programs.{n}]", path.resolve().parent, n, t)
+        for n, t in
+        _named(f"{where} [programs]", table.get("programs", {})).items())
+    routes = tuple(
+        _route(f"{where} [[routes]] number {i}", i, t,
+               {p.name for p in programs}, {o.name for o in origins})
+        for i, t in enumerate(table.get("routes", []), 1))
+    return Site(path=path.resolve(), name=name,
+                listen=site.get("listen", "127.0.0.1:8080"), origins=origins,
+                programs=programs, routes=routes)
+
+
+def load(path: Path) -> Site:
+    """Reads an edge.toml. Raises ManifestError with file, place and key."""
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as e:
+        raise ManifestError(f"cannot read {path}: {e.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ManifestError(f"{path}: {e}") from None
+    return parse(path, table)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A varnishd of our own: loopback, temporary directory, gone afterwards."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from kvmctl import paths
+from kvmctl.errors import HostError, VarnishError
+from kvmctl.varnish.admin import Admin, Node
+
+_START_SECONDS = 20.0
+_STOP_SECONDS = 15.0
+
+
+class PrivateVarnish:
+    """Starts on entering, stops and leaves nothing behind on leaving.
+
+    port 0 is any free one. parameters are those of varnishd -p.
+    """
+
+    def __init__(self, port: int = 0,
+                 parameters: dict[str, str] | None = None,
+                 parent: Path | None = None) -> None:
+        self._wanted_port = port
+        self._parameters = parameters or {}
+        self._parent = parent
+        self._process: subprocess.Popen[bytes] | None = None
+        self.directory = Path()
+        self.port = 0
+
+    @property
+    def node(self) -> Node:
+        return Node(name=str(self.directory / "varnish"))
+
+    @property
+    def admin(self) -> Admin:
+        return Admin(self.node)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _command(self) -> list[str]:
+        program = shutil.which("varnishd") or shutil.which(
+            "varnishd", path="/usr/sbin:/sbin:/usr/local/sbin")
+        if program is None:
+            raise HostError("varnishd is missing: apt-get install varnish")
+        vmods = paths.vmods()
+        options = dict(self._parameters)
+        if vmods is not None:
+            options["vmod_path"] = f"{vmods}:{_system_vmods()}"
+        line = [program, "-F", "-n", str(self.directory / "varnish"),
+                "-a", f"127.0.0.1:{self._wanted_port}", "-b", "none",
+                "-s", "malloc,64m", "-i", "kvmctl-private"]
+        if os.geteuid() == 0:
+            # /dev/kvm may belong to root alone: no other user is entered.
+            line += ["-j", "none"]
+        for name, value in options.items():
+            line += ["-p", f"{name}={value}"]
+        return line
+
+    def __enter__(self) -> "PrivateVarnish":
+        self.directory = Path(tempfile.mkdtemp(prefix="kvmctl-",
+                                               dir=self._parent))
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
+        log = self.directory / "varnishd.log"
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT, start_new_session=True)
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            if self._process.poll() is not None:
+                raise VarnishError("varnishd does not start: "
+                                   + log.read_text(errors="replace").strip())
+            try:
+                found = self.admin.listen_addresses()
+                if found and "running" in self.admin.command("status"):
+                    self.port = found[0][1]
+                    return
+            except VarnishError:
+                pass
+            if time.monotonic() > deadline:
+                raise VarnishError("varnishd did not become ready: "
+                                   + log.read_text(errors="replace").strip())
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ends varnishd by its process id, and removes the directory."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        self._process = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def _system_vmods() -> str:
+    """Where Varnish's own VMODs are."""
+    done = subprocess.run(["pkg-config", "varnishapi", "--variable=vmoddir"],
+                          capture_output=True, text=True, check=False)
+    return (done.stdout.strip()
+            or "/usr/lib/x86_64-linux-gnu/varnish/vmods")

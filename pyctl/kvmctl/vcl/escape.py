@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Values of users as VCL: nothing can break out of a string."""
+
+import re
+
+from kvmctl.errors import ManifestError
+
+_PLAIN = re.compile(r'[^"\n\r]*')
+_UNSAFE_IN_REGEX = re.compile(r'["\x00-\x1f\x7f]')
+_META = re.compile(r"[\\^$.|?*+()\[\]{}]")
+_COMMENT_UNSAFE = re.compile(r"[^\x20-\x7e]|\*/")
+
+
+def string(value: str) -> str:
+    """A VCL STRING expression with this value.
+
+    VCL knows no escapes. A short string holds no quote and no line break; a
+    long one, {"..."}, not its own end. Quotes therefore stand alone in long
+    strings of one character, between the other pieces.
+    """
+    if "\0" in value:
+        raise ManifestError("a NUL byte cannot be written in VCL")
+    if _PLAIN.fullmatch(value):
+        return f'"{value}"'
+    pieces = []
+    for piece in re.split(r'(")', value):
+        if piece == '"':
+            pieces.append('{"""}')
+        elif piece and _PLAIN.fullmatch(piece):
+            pieces.append(f'"{piece}"')
+        elif piece:
+            pieces.append('{"' + piece + '"}')
+    return " + ".join(pieces)
+
+
+def regex(pattern: str) -> str:
+    """A VCL regular expression literal: quotes and controls as \\xNN."""
+    safe = _UNSAFE_IN_REGEX.sub(lambda m: f"\\x{ord(m.group()):02x}", pattern)
+    return f'"{safe}"'
+
+
+def literal(text: str) -> str:
+    """Text that a regular expression matches as it is."""
+    return _META.sub(lambda m: "\\" + m.group(), text)
+
+
+def comment(text: str) -> str:
+    """Text that stays within a # comment."""
+    return _COMMENT_UNSAFE.sub("?", text)
+
+
+def host_regex(host: str) -> str:
+    """The pattern of a host name, *.example.com included; any port."""
+    parts = [literal(p) for p in host.split("*")]
+    return "(?i)^" + "[^.:]+".join(parts) + "(:[0-9]+)?$"
+
+
+def path_regex(kind: str, path: str) -> str:
+    """The pattern of req.url for a route's path."""
+    if kind == "exact":
+        return "^" + literal(path) + r"(\?|$)"
+    if kind == "prefix":
+        return "^" + literal(path)
+    return path
