@@ -11,6 +11,10 @@ from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
+_PORT = re.compile(r"[0-9]{1,5}|[a-z][a-z0-9-]*")
+_URL = re.compile(r"/[!#-~]*")          # no quote, no blank
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,100}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _SITE: dict[str, tuple[type, ...]] = {"name": (str,), "listen": (str,)}
@@ -58,13 +62,26 @@ class Route:
     arg: str
     origin: str | None
     synth_program: str | None
-    synth_status: int
+    synth_status: int                   # 0: the program's
+    synth_arg: str
     header_name: str | None
     header_program: str | None
+    header_arg: str
     header_on_error: str
     ttl: float | None                   # seconds
     cache: bool
     probe: Probe | None
+
+    @property
+    def target(self) -> str | None:
+        """What answers, in words; None for a header alone."""
+        if self.program is not None:
+            return f"program {self.program}"
+        if self.origin is not None:
+            return f"origin {self.origin}"
+        if self.synth_program is not None:
+            return f"synth by {self.synth_program}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -110,14 +127,37 @@ def _named(where: str, table: Any) -> dict[str, Any]:
     return table
 
 
+def _seconds(where: str, table: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        if key in table and not 0 <= table[key] <= 1e9:
+            raise ManifestError(f"{where}: \"{key}\" is seconds, from 0 on")
+
+
+def _url(where: str, url: str) -> str:
+    if not _URL.fullmatch(url):
+        raise ManifestError(f"{where}: \"{url}\" is no URL: / and printable "
+                            "characters, quotes and blanks as %22 and %20")
+    return url
+
+
 def _origin(where: str, name: str, table: Any) -> Origin:
     settings.check(where, table, _ORIGIN)
     if "host" not in table:
         raise ManifestError(f"{where}: \"host\" is missing")
+    host, port = table["host"], str(table.get("port", "80"))
+    if not _HOST.fullmatch(host):
+        raise ManifestError(f"{where}: \"host\" is no host name or address")
+    if not _PORT.fullmatch(port):
+        raise ManifestError(f"{where}: \"port\" is a number or a service")
     probe = table.get("probe")
     if probe is not None:
         settings.check(f"{where}.probe", probe, _PROBE)
-    return Origin(name, table["host"], str(table.get("port", "80")), probe)
+        _seconds(f"{where}.probe", probe, "interval", "timeout")
+        _url(f"{where}.probe", probe.get("url", "/"))
+        if not 0 <= probe.get("threshold", 3) <= probe.get("window", 8) <= 64:
+            raise ManifestError(f"{where}.probe: \"threshold\" is at most "
+                                "\"window\", and that at most 64")
+    return Origin(name, host, port, probe)
 
 
 def _program(where: str, base: Path, name: str, table: Any) -> ProgramEntry:
@@ -140,23 +180,27 @@ def _path(where: str, table: dict[str, Any]) -> tuple[str, str]:
         return "any", ""
     kind = {"path": "exact", "path_prefix": "prefix",
             "path_regex": "regex"}[given[0]]
-    value = table[given[0]]
-    if kind != "regex" and not value.startswith("/"):
-        raise ManifestError(f"{where}: \"{given[0]}\" begins with /")
+    value: str = table[given[0]]
+    if kind != "regex":
+        _url(where, value)
     return kind, value
 
 
 def _route_probe(where: str, table: dict[str, Any], kind: str,
-                 path: str) -> Probe | None:
+                 path: str, methods: tuple[str, ...]) -> Probe | None:
     probe = table.get("probe", True)
+    usual = methods[0] if methods else "GET"
     if probe is False:
         return None
     if isinstance(probe, dict):
         settings.check(f"{where}.probe", probe, _ROUTE_PROBE)
-        return Probe(probe.get("url", path or "/"),
-                     probe.get("method", "GET"), probe.get("status"),
+        if "url" not in probe and kind == "regex":
+            raise ManifestError(f"{where}.probe: with path_regex it needs a "
+                                "\"url\"")
+        return Probe(_url(f"{where}.probe", probe.get("url", path or "/")),
+                     probe.get("method", usual), probe.get("status"),
                      probe.get("body"))
-    return None if kind == "regex" else Probe(path or "/")
+    return None if kind == "regex" else Probe(path or "/", usual)
 
 
 def _route(where: str, index: int, table: Any, programs: set[str],
@@ -167,8 +211,10 @@ def _route(where: str, index: int, table: Any, programs: set[str],
         settings.check(f"{where}.synth", synth, _SYNTH)
     if header is not None:
         settings.check(f"{where}.header", header, _HEADER)
-        if not _TOKEN.fullmatch(header.get("name", "")):
-            raise ManifestError(f"{where}.header: \"name\" is no header name")
+        if not _HEADER_NAME.fullmatch(header.get("name", "")):
+            raise ManifestError(f"{where}.header: \"name\" is no header name "
+                                "that VCL can write: letters, digits, dashes "
+                                "and underscores, a letter first")
     targets = [k for k in ("program", "origin", "synth") if k in table]
     if len(targets) > 1 or (not targets and header is None):
         raise ManifestError(f"{where}: exactly one of program, origin, synth "
@@ -193,17 +239,25 @@ def _route(where: str, index: int, table: Any, programs: set[str],
             re.compile(table["path_regex"])
         except re.error as e:
             raise ManifestError(f"{where}: path_regex: {e}") from None
+    _seconds(where, table, "ttl")
+    status = (synth or {}).get("status", 0)
+    if status and not 200 <= status <= 599:
+        raise ManifestError(f"{where}.synth: \"status\" is 200 to 599, or 0 "
+                            "for the program's own")
     kind, path = _path(where, table)
-    probe = _route_probe(where, table, kind, path) if "program" in table \
-        or synth is not None else None
+    probed = "program" in table or synth is not None
+    probe = (_route_probe(where, table, kind, path, methods) if probed
+             else None)
     return Route(
         index=index, host=table.get("host"), path_kind=kind, path=path,
         methods=methods, program=table.get("program"),
         arg=table.get("arg", ""), origin=table.get("origin"),
         synth_program=(synth or {}).get("program"),
-        synth_status=(synth or {}).get("status", 0),
+        synth_status=status,
+        synth_arg=(synth or {}).get("arg", ""),
         header_name=(header or {}).get("name"),
         header_program=(header or {}).get("program"),
+        header_arg=(header or {}).get("arg", ""),
         header_on_error=(header or {}).get("on_error", ""),
         ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe)
 

@@ -106,6 +106,6 @@ def load(directory: Path) -> Manifest:
         raise ManifestError(f"there is no {path}") from None
     except OSError as e:
         raise ManifestError(f"cannot read {path}: {e.strerror}") from None
-    except tomllib.TOMLDecodeError as e:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ManifestError(f"{path}: {e}") from None
     return parse(path, table)

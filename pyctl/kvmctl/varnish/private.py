@@ -54,7 +54,7 @@ class PrivateVarnish:
         vmods = paths.vmods()
         options = dict(self._parameters)
         if vmods is not None:
-            options["vmod_path"] = f"{vmods}:{_system_vmods()}"
+            options["vmod_path"] = f"{vmods}:{system_vmods()}"
         line = [program, "-F", "-n", str(self.directory / "varnish"),
                 "-a", f"127.0.0.1:{self._wanted_port}", "-b", "none",
                 "-s", "malloc,64m", "-i", "kvmctl-private"]
@@ -116,7 +116,7 @@ class PrivateVarnish:
         self.stop()
 
 
-def _system_vmods() -> str:
+def system_vmods() -> str:
     """Where Varnish's own VMODs are."""
     done = subprocess.run(["pkg-config", "varnishapi", "--variable=vmoddir"],
                           capture_output=True, text=True, check=False)

@@ -39,6 +39,11 @@ def regex(pattern: str) -> str:
     return f'"{safe}"'
 
 
+def duration(seconds: float) -> str:
+    """A VCL DURATION: no exponents, to the millisecond."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
 def literal(text: str) -> str:
     """Text that a regular expression matches as it is."""
     return _META.sub(lambda m: "\\" + m.group(), text)

@@ -10,18 +10,24 @@ from kvmctl.site import Route, Site
 from kvmctl.vcl import escape
 
 
-def condition(route: Route) -> str:
-    """The route's VCL condition; "true" when it takes everything."""
+def condition(route: Route, request: str = "req") -> str:
+    """The route's VCL condition; "true" when it takes everything.
+
+    request is the VCL object that is looked at: req or bereq.
+    """
     parts = []
     if route.host is not None:
-        parts.append("req.http.host ~ "
+        parts.append(f"{request}.http.host ~ "
                      + escape.regex(escape.host_regex(route.host)))
     if route.path_kind != "any":
         pattern = escape.path_regex(route.path_kind, route.path)
-        parts.append("req.url ~ " + escape.regex(pattern))
+        parts.append(f"{request}.url ~ " + escape.regex(pattern))
     if route.methods:
-        names = "|".join(escape.literal(m) for m in route.methods)
-        parts.append("req.method ~ " + escape.regex(f"^({names})$"))
+        # Whoever may GET may ask for the HEAD of it.
+        allowed = dict.fromkeys(
+            route.methods + (("HEAD",) if "GET" in route.methods else ()))
+        names = "|".join(escape.literal(m) for m in allowed)
+        parts.append(f"{request}.method ~ " + escape.regex(f"^({names})$"))
     return " && ".join(parts) or "true"
 
 
@@ -38,6 +44,7 @@ def render(site: Site, library: Path | None, release: str,
         keep_trailing_newline=True)
     env.filters["vcl"] = escape.string
     env.filters["comment"] = escape.comment
+    env.filters["duration"] = escape.duration
     env.filters["condition"] = condition
     return env.get_template("site.vcl.j2").render(
         site=site, library=str(library) if library else None,

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command line. What commands do is in commands/, one module each."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kvmctl import __version__
+from kvmctl.environment import Environment
+from kvmctl.errors import ExitCode, KvmctlError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  something failed
+  2  the command line makes no sense
+  3  guest.toml, edge.toml or settings are wrong
+  4  a program does not compile
+  5  a program does not boot, or failed
+  6  Varnish refused, or cannot be reached
+  7  a deployment was given up; the old release serves on
+  8  this machine lacks something (see kvmctl doctor)
+"""
+
+_json = click.option("--json", "as_json", is_flag=True,
+                     help="The result as JSON.")
+
+
+def _node_options(function: F) -> F:
+    for option in (
+        click.option("-S", "secret", envvar="KVMCTL_SECRET",
+                     type=click.Path(path_type=Path),
+                     help="Secret file, with -T.  [env: KVMCTL_SECRET]"),
+        click.option("-T", "address", envvar="KVMCTL_ADDRESS",
+                     metavar="HOST:PORT",
+                     help="Address of varnishd's command line.  "
+                          "[env: KVMCTL_ADDRESS]"),
+        click.option("-n", "name", envvar="KVMCTL_NAME",
+                     help="Instance name or directory, as for varnishadm.  "
+                          "[env: KVMCTL_NAME]"),
+    ):
+        function = option(function)
+    return function
+
+
+def _store_option(function: F) -> F:
+    return click.option(
+        "--store", envvar="KVMCTL_STORE", type=click.Path(path_type=Path),
+        default=None,
+        help="Where artefacts and releases are kept; the node reads them "
+             "there.  [env: KVMCTL_STORE; default: /var/lib/tinykvm, or "
+             "~/.local/state/tinykvm]")(function)
+
+
+def _site_argument(function: F) -> F:
+    return click.argument(
+        "site", type=click.Path(path_type=Path), default="edge.toml")(function)
+
+
+def _out_option(function: F) -> F:
+    return click.option(
+        "-o", "--out", type=click.Path(path_type=Path), default="build/guests",
+        envvar="KVMCTL_OUT", show_default=True,
+        help="Where built programs go.  [env: KVMCTL_OUT]")(function)
+
+
+@click.group(epilog=_EXIT_CODES,
+             context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kvmctl")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Build, check, run and deploy TinyKVM programs for Varnish.
+
+    Results go to standard output, everything else to standard error.
+    """
+    if context.obj is None:
+        context.obj = Environment()
+
+
+@cli.command()
+@_json
+@click.pass_obj
+def doctor(env: Environment, as_json: bool) -> None:
+    """Look at this machine: what is missing, and how to mend it."""
+    from kvmctl.commands import doctor as command
+    env.as_json = as_json
+    command.run(env)
+
+
+@cli.command()
+@click.argument("guests", nargs=-1, required=True,
+                type=click.Path(path_type=Path))
+@_out_option
+@_json
+@click.pass_obj
+def build(env: Environment, guests: tuple[Path, ...], out: Path,
+          as_json: bool) -> None:
+    """Compile programs: each GUEST is a directory with guest.toml."""
+    from kvmctl.commands import build as command
+    env.as_json = as_json
+    command.run(env, guests, out)
+
+
+@cli.command()
+@click.argument("program", type=click.Path(path_type=Path))
+@_json
+@click.pass_obj
+def inspect(env: Environment, program: Path, as_json: bool) -> None:
+    """Look into an executable without running it."""
+    from kvmctl.commands import inspect as command
+    env.as_json = as_json
+    command.run(env, program)
+
+
+@cli.command()
+@click.argument("program", type=click.Path(path_type=Path))
+@click.argument("url", default="/")
+@click.option("-X", "--method", help="The method; POST when there is a body.")
+@click.option("-H", "--header", "headers", multiple=True,
+              metavar="'NAME: VALUE'", help="A request header.")
+@click.option("-d", "--data", help="The body; @FILE reads it, @- from stdin.")
+@click.option("--arg", default="", help="The argument beside the URL.")
+@click.option("--repeat", type=click.IntRange(1, 1_000_000), default=1,
+              help="Ask so many times; the last answer is shown.")
+@click.option("--output", type=click.Path(path_type=Path),
+              help="Write the body to this file.")
+@_out_option
+@_json
+@click.pass_obj
+def run(env: Environment, program: Path, as_json: bool,
+        **options: Any) -> None:
+    """Ask a program once, in a virtual machine, without Varnish.
+
+    PROGRAM is an executable, or a directory with guest.toml that is built
+    first. The body goes to standard output, the rest to standard error.
+    """
+    from kvmctl.commands import run as command
+    env.as_json = as_json
+    command.run(env, program, command.Options(**options))
+
+
+@cli.command()
+@_site_argument
+@click.pass_obj
+def render(env: Environment, site: Path) -> None:
+    """Show the VCL that edge.toml makes."""
+    from kvmctl.commands import render as command
+    command.run(env, site)
+
+
+@cli.command()
+@_site_argument
+@_node_options
+@_store_option
+@_out_option
+@click.option("--force", is_flag=True,
+              help="Load a new release even when nothing changed.")
+@_json
+@click.pass_obj
+def deploy(env: Environment, site: Path, name: str | None,
+           address: str | None, secret: Path | None, store: Path | None,
+           out: Path, force: bool, as_json: bool) -> None:
+    """Build, load, probe and switch to a new release of the site.
+
+    Until every probe was answered, and on any failure, the old release serves.
+    """
+    from kvmctl.commands import deploy as command
+    env.as_json = as_json
+    command.run(env, site, command.node(name, address, secret), store, out,
+                force)
+
+
+@cli.command()
+@_site_argument
+@_node_options
+@_store_option
+@click.option("--to", "release", help="This release, not the one before.")
+@_json
+@click.pass_obj
+def rollback(env: Environment, site: Path, name: str | None,
+             address: str | None, secret: Path | None, store: Path | None,
+             release: str | None, as_json: bool) -> None:
+    """Switch back to an older release that is kept."""
+    from kvmctl.commands import deploy as deploy_command
+    from kvmctl.commands import rollback as command
+    env.as_json = as_json
+    command.run(env, site, deploy_command.node(name, address, secret), store,
+                release)
+
+
+@cli.command()
+@_site_argument
+@_node_options
+@_store_option
+@_json
+@click.pass_obj
+def status(env: Environment, site: Path, name: str | None,
+           address: str | None, secret: Path | None, store: Path | None,
+           as_json: bool) -> None:
+    """Show what serves, what is kept, and the programs' counters."""
+    from kvmctl.commands import deploy as deploy_command
+    from kvmctl.commands import status as command
+    env.as_json = as_json
+    command.run(env, site, deploy_command.node(name, address, secret), store)
+
+
+def invoke(arguments: list[str], env: Environment) -> int:
+    """Runs one command; what it ends with. Bugs propagate."""
+    try:
+        cli.main(args=arguments, prog_name="kvmctl", obj=env,
+                 standalone_mode=False)
+        return ExitCode.OK
+    except KvmctlError as e:
+        env.error(str(e))
+        return e.exit_code
+    except click.exceptions.NoArgsIsHelpError as e:
+        env.stderr.write(e.format_message() + "\n")
+        return ExitCode.USAGE
+    except click.ClickException as e:
+        env.error(e.format_message())
+        env.stderr.write("try: kvmctl --help\n")
+        return ExitCode.USAGE
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        env.error("interrupted")
+        return 128 + 2
+
+
+def main() -> None:
+    """The entry point of `kvmctl`."""
+    try:
+        code = invoke(sys.argv[1:], Environment())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has gone; Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + 13
+    sys.exit(code)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""kvmctl doctor."""
+
+import grp
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kvmctl import paths
+from kvmctl.engine import Engine
+from kvmctl.environment import Environment
+from kvmctl.errors import HostError, KvmctlError
+from kvmctl.guest.toolchains import COMPILERS
+from kvmctl.varnish.private import system_vmods
+
+_KVM = Path("/dev/kvm")
+_WORKER = "vcache"                      # the user of Varnish's default jail
+_OLDEST_VARNISH = (7, 1)
+_MARK = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One look. state: ok, warn (something is missing out), fail."""
+
+    check: str
+    state: str
+    found: str
+    mend: str = ""
+
+
+def _device() -> Finding:
+    if not _KVM.exists():
+        return Finding("device", "fail", "/dev/kvm is not there",
+                       "switch virtualisation on in the firmware (or nested "
+                       "virtualisation in the hypervisor) and load the module: "
+                       "modprobe kvm_intel or kvm_amd")
+    if not os.access(_KVM, os.R_OK | os.W_OK):
+        return Finding("device", "fail", "/dev/kvm is not open to this user",
+                       "adduser $USER kvm, then log in again")
+    return Finding("device", "ok", "/dev/kvm can be opened")
+
+
+def _engine() -> Iterator[Finding]:
+    try:
+        with Engine() as engine:
+            facts = engine.host_report()
+    except KvmctlError as e:
+        yield Finding("kvm", "fail", str(e), "see the finding above, or run "
+                      "`make` when the engine library is missing")
+        return
+    way = ("ring 3 (a software KVM)" if facts["syscall_lands_in_ring3"]
+           else "ring 0")
+    yield Finding("kvm", "ok", f"API {facts['kvm_api']}, self-test passed, "
+                  f"system calls land in {way}")
+    if not facts["guest_tsc_is_host_tsc"]:
+        yield Finding("clock", "warn", "the guest's TSC is not the host's: "
+                      "reading the time costs a guest one exit",
+                      "use the TSC as the host's clock source")
+
+
+def _worker() -> Finding:
+    """May Varnish's worker open the device?"""
+    try:
+        info = _KVM.stat()
+    except OSError:
+        return Finding("worker", "warn", "cannot tell without /dev/kvm")
+    try:
+        members = grp.getgrgid(info.st_gid).gr_mem
+        group = grp.getgrgid(info.st_gid).gr_name
+    except KeyError:
+        members, group = [], str(info.st_gid)
+    mode = stat.S_IMODE(info.st_mode)
+    if mode & 0o006 == 0o006 or (mode & 0o060 == 0o060
+                                 and _WORKER in members):
+        return Finding("worker", "ok", f"user {_WORKER} may open /dev/kvm")
+    if group == "root" or mode & 0o060 != 0o060:
+        mend = (f"chgrp kvm /dev/kvm; chmod 660 /dev/kvm; adduser {_WORKER} "
+                "kvm; restart Varnish")
+    else:
+        mend = f"adduser {_WORKER} {group}, then restart Varnish"
+    return Finding("worker", "warn", f"user {_WORKER}, as whom Varnish's "
+                   "default jail runs, may not open /dev/kvm", mend)
+
+
+def _varnish() -> Finding:
+    program = shutil.which("varnishd", path=os.environ.get("PATH", "")
+                           + ":/usr/sbin:/usr/local/sbin")
+    if program is None:
+        return Finding("varnish", "fail", "varnishd is missing",
+                       "apt-get install varnish")
+    done = subprocess.run([program, "-V"], capture_output=True, text=True,
+                          check=False)
+    found = re.search(r"varnish-(\d+)\.(\d+)\.(\d+)",
+                      done.stdout + done.stderr)
+    if found is None:
+        return Finding("varnish", "warn", f"{program} does not say a version")
+    version = tuple(int(n) for n in found.groups())
+    if version[:2] < _OLDEST_VARNISH:
+        return Finding("varnish", "fail", f"Varnish {found.group()[8:]} is "
+                       "older than 7.1", "upgrade Varnish")
+    return Finding("varnish", "ok", f"Varnish {found.group()[8:]}")
+
+
+def _vmod() -> Finding:
+    name = "libvmod_tinykvm.so"
+    for directory in (paths.vmods(), Path(system_vmods())):
+        if directory is not None and (directory / name).exists():
+            return Finding("vmod", "ok", str(directory / name))
+    return Finding("vmod", "fail", f"there is no {name}",
+                   "make vmod, then make install")
+
+
+def _compilers() -> Iterator[Finding]:
+    for (language, libc), (compiler, package) in COMPILERS.items():
+        what = f"{language} ({libc})"
+        if shutil.which(compiler):
+            yield Finding(what, "ok", compiler)
+        else:
+            yield Finding(what, "warn", f"{compiler} is missing",
+                          f"apt-get install {package}")
+
+
+def _findings() -> Iterator[Finding]:
+    yield Finding("kernel", "ok", platform.release())
+    yield _device()
+    yield from _engine()
+    yield _worker()
+    yield _varnish()
+    yield _vmod()
+    yield from _compilers()
+
+
+def run(env: Environment) -> None:
+    """Shows each finding with its mend; fails when something must be mended."""
+    findings = list(_findings())
+    if env.as_json:
+        env.result_json([asdict(f) for f in findings])
+    else:
+        for finding in findings:
+            env.result(f"{_MARK[finding.state]}  {finding.check:12} "
+                       f"{finding.found}")
+            if finding.mend and finding.state != "ok":
+                env.result(f"      {'':12} -> {finding.mend}")
+    bad = [f.check for f in findings if f.state == "fail"]
+    if bad:
+        raise HostError("to be mended: " + ", ".join(bad))
