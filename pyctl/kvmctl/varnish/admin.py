@@ -98,6 +98,10 @@ class Admin:
                 return vcl.name
         return None
 
+    def status(self) -> str:
+        """The child process: running, stopped, starting, ..."""
+        return self.command("status").rpartition("state ")[2].strip()
+
     def listen_addresses(self) -> list[tuple[str, int]]:
         """Where it accepts HTTP."""
         out = []

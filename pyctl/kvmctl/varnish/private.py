@@ -88,7 +88,7 @@ class PrivateVarnish:
                                    + log.read_text(errors="replace").strip())
             try:
                 found = self.admin.listen_addresses()
-                if found and "running" in self.admin.command("status"):
+                if found and self.admin.status() == "running":
                     self.port = found[0][1]
                     return
             except VarnishError:

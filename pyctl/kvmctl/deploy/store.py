@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where a site's artefacts and releases are kept.
+
+    STORE/SITE/programs/SHA256          executables, by content
+    STORE/SITE/releases/NAME.vcl        what Varnish loads
+    STORE/SITE/releases/NAME.json       the programs file that the VCL names
+    STORE/SITE/history.json             every release: when, who, what, how far
+    STORE/SITE/lock                     held by whoever changes something
+
+A file appears under its name only when it is whole (written beside, synced,
+renamed), and nothing that a kept release names is ever changed.
+"""
+
+import contextlib
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kvmctl.errors import DeployError
+
+CANDIDATE, SERVING, KEPT, FAILED, DISCARDED = (
+    "candidate", "serving", "kept", "failed", "discarded")
+_REMEMBERED = 200                       # entries of history
+
+
+@dataclass(frozen=True)
+class Release:
+    """One entry of the history."""
+
+    name: str                           # also the name of the VCL
+    node: str
+    state: str
+    content: str                        # hash of all that it is made of
+    programs: dict[str, str]            # name -> sha256
+    created: str                        # ISO 8601, UTC
+    by: str
+    error: str = ""
+
+
+def default_root() -> Path:
+    """The system's for root, else the user's own."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/tinykvm")
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "tinykvm"
+
+
+def user() -> str:
+    """Who deploys, as far as this machine knows."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes a file that is seen whole or not at all, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+class Store:
+    """The rooms of one site. Changes happen within locked()."""
+
+    def __init__(self, root: Path | None, site: str) -> None:
+        self.directory = (root or default_root()).resolve() / site
+        self._history = self.directory / "history.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One deployment at a time: a second one is told so."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = (self.directory / "lock").open("w")
+        except OSError as e:
+            raise DeployError(f"cannot use the store {self.directory}: "
+                              f"{e.strerror}; another can be named by "
+                              "--store") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DeployError(
+                    f"another deployment is using {self.directory}: try "
+                    "again when it has ended") from None
+            yield
+
+    def add_program(self, executable: Path) -> Path:
+        """Copies by content; its path in the store."""
+        try:
+            data = executable.read_bytes()
+        except OSError as e:
+            raise DeployError(f"cannot read {executable}: "
+                              f"{e.strerror}") from None
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.directory / "programs" / digest
+        if not self._is_whole(path, digest):
+            write_whole(path, data, 0o755)
+        return path
+
+    @staticmethod
+    def _is_whole(path: Path, digest: str) -> bool:
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        except OSError:
+            return False
+
+    def vcl_file(self, release: str) -> Path:
+        return self.directory / "releases" / f"{release}.vcl"
+
+    def library_file(self, release: str) -> Path:
+        return self.directory / "releases" / f"{release}.json"
+
+    def releases(self, node: str | None = None) -> list[Release]:
+        """The history, oldest first; of one node, or of all."""
+        try:
+            rows: list[dict[str, Any]] = json.loads(self._history.read_text())
+            every = [Release(**row) for row in rows]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError) as e:
+            raise DeployError(f"{self._history} is damaged: {e}; move it away "
+                              "to begin a new history") from None
+        return [r for r in every if node is None or r.node == node]
+
+    def record(self, release: Release) -> None:
+        """Adds the release, or replaces the entry of that name and node."""
+        every = self.releases()
+        key = (release.name, release.node)
+        if any((r.name, r.node) == key for r in every):
+            every = [release if (r.name, r.node) == key else r for r in every]
+        else:
+            every.append(release)
+        rows = [asdict(r) for r in every[-_REMEMBERED:]]
+        write_whole(self._history, json.dumps(rows, indent=1).encode() + b"\n")
+
+    def mark(self, release: Release, state: str, error: str = "") -> None:
+        self.record(replace(release, state=state, error=error))
+
+    def clean(self) -> None:
+        """Removes the files that no living release names."""
+        living = [r for r in self.releases()
+                  if r.state in (CANDIDATE, SERVING, KEPT)]
+        names = {r.name for r in living}
+        hashes = {h for r in living for h in r.programs.values()}
+        for path in self.directory.glob("releases/*"):
+            if path.stem not in names:
+                path.unlink(missing_ok=True)
+        for path in self.directory.glob("programs/*"):
+            if path.name not in hashes:
+                path.unlink(missing_ok=True)
