@@ -1,11 +1,11 @@
 # TinyKVM for Varnish. SPDX-License-Identifier: BSD-2-Clause
 #
 #	make demo	build all, serve real requests from a private Varnish
-#	make test	all tests
+#	make test	all tests but those that take minutes
+#	make test-long	those too
 #	make serve	the demo's site on 127.0.0.1:8080 until Ctrl-C
 #	make bench	figures, in build/bench
-#	make test-long	the tests that take minutes
-#	make install	the VMOD, its manual page, the engine library
+#	make install	the VMOD, its manual page, the engine, kvmctl's files
 #	make clean
 #
 # Each does all the set-up that it needs: Debian packages through apt-get (as
@@ -15,16 +15,106 @@ SHELL	= /bin/bash
 B	= build
 CC	= gcc
 PYTHON	= python3
+VENV	= $(B)/venv
+PY	= $(VENV)/bin/python
+DESTDIR	=
+PREFIX	= /usr
+
+.DEFAULT_GOAL = all
+.DELETE_ON_ERROR:
+.PHONY: all lib vmod guests setup packages demo serve test test-long \
+    bench install clean check-types
+
+# What each package is for: Varnish and its headers; the JSON and regular
+# expression libraries of the engine; the libraries of guests/thumbnail; musl;
+# the load generator of `make bench`; what builds and documents.
+PACKAGES = varnish libvarnishapi-dev libjansson-dev libpcre2-dev \
+	libwebp-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev \
+	musl-tools wrk gcc g++ make pkg-config python3-docutils python3-venv
+
+# The build proper runs in a second make, once the packages are there: its
+# variables ask pkg-config.
+ifeq ($(TK_SET_UP),)
+
+all lib vmod guests demo serve test test-long bench check-types: setup
+	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
+
+install:
+	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
+
+setup: packages $(VENV)/stamp
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do \
+	    dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | \
+	    grep -qx installed || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "Installing Debian packages:" $$missing; \
+		if [ $$(id -u) -ne 0 ]; then \
+			echo "Not root. Install them first: sudo apt-get install" \
+			    $$missing >&2; exit 1; \
+		fi; \
+		apt-get update -q >$(or $(TMPDIR),/tmp)/tk-apt.log 2>&1; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+		    --no-install-recommends $$missing \
+		    >>$(or $(TMPDIR),/tmp)/tk-apt.log 2>&1 || \
+		    { tail -20 $(or $(TMPDIR),/tmp)/tk-apt.log >&2; exit 1; }; \
+	fi
+
+$(VENV)/stamp: pyproject.toml | packages
+	@echo "Setting up Python in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check \
+	    -e '.[test,bench]'
+	@touch $@
+
+else
 
 include vmod/build.mk
 include vmod/varnish/build.mk
+include tests/build.mk
 
-.PHONY: all lib vmod guests setup packages venv demo serve test test-long \
-    bench install clean
-
-all: lib vmod
+all: lib vmod guests
 
 lib: $(B)/lib/libtkcompute.so $(B)/lib/libtkcompute_pic.a
+
+GUESTS	= $(patsubst %/guest.toml,%,$(wildcard guests/*/guest.toml \
+	guests/*/*/guest.toml))
+
+guests:
+	@$(PY) -m kvmctl build -o $(B)/guests $(GUESTS) >/dev/null
+
+demo: lib vmod
+	@$(PY) -m kvmctl.demo
+
+serve: lib vmod
+	@exec $(PY) -m kvmctl.demo --serve
+
+test: lib vmod guests test-programs check-types
+	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
+
+test-long: lib vmod guests test-programs
+	@$(PY) -m pytest $(PYTEST_OPTIONS)
+
+check-types:
+	@$(PY) -m mypy --no-error-summary
+
+bench: lib vmod guests bench-programs
+	@$(PY) tests/bench/bench.py
+
+# kvmctl finds the rest of itself in $(PREFIX)/lib/tinykvm.
+LIBDIR	= $(DESTDIR)$(PREFIX)/lib/tinykvm
+install: lib vmod
+	install -D -m 755 $(VMOD_SO) $(DESTDIR)$(VMODDIR)/libvmod_tinykvm.so
+	install -D -m 644 $(VMOD_MAN) \
+	    $(DESTDIR)$(PREFIX)/share/man/man3/vmod_tinykvm.3
+	install -D -m 755 $(B)/lib/libtkcompute.so $(LIBDIR)/libtkcompute.so
+	install -m 644 $(B)/lib/compute.h $(B)/lib/host.h $(LIBDIR)
+	install -D -m 644 -t $(LIBDIR)/sdk guests/sdk/*.h
+	install -D -m 644 -t $(LIBDIR)/vcl vcl/*.j2
+	@echo "kvmctl itself: pip install ."
+
+endif
 
 clean:
 	rm -rf $(B)

@@ -15,7 +15,7 @@ COMPUTE_OBJ	:= $(COMPUTE_SRC:%.c=$(B)/obj/%.o)
 # The guest's vDSO: a shared object of its own, embedded as bytes.
 $(B)/gen/vdso.so: vmod/core/vdso/vdso.c vmod/core/vdso/vdso.lds vmod/core/clock_page.h
 	@mkdir -p $(@D)
-	$(CC) -O2 -fPIC -shared -nostdlib -ffreestanding -fno-stack-protector \
+	@$(CC) -O2 -fPIC -shared -nostdlib -ffreestanding -fno-stack-protector \
 	    -fno-asynchronous-unwind-tables -fcf-protection=none \
 	    -Wall -Wextra -Werror -Wl,-T,vmod/core/vdso/vdso.lds \
 	    -Wl,--hash-style=both -Wl,-soname,linux-vdso.so.1 \
@@ -24,12 +24,12 @@ $(B)/gen/vdso.so: vmod/core/vdso/vdso.c vmod/core/vdso/vdso.lds vmod/core/clock_
 $(B)/obj/vmod/core/guest_kernel_stubs.o: vmod/core/guest_kernel.S \
     vmod/core/guest_layout.h $(B)/gen/vdso.so
 	@mkdir -p $(@D)
-	$(CC) -DTK_VDSO_IMAGE='"$(B)/gen/vdso.so"' -c $< -o $@
+	@$(CC) -DTK_VDSO_IMAGE='"$(B)/gen/vdso.so"' -c $< -o $@
 
 # Names of system calls, from the kernel's own header.
 $(B)/gen/syscall_names.inc:
 	@mkdir -p $(@D)
-	echo '#include <asm/unistd_64.h>' | $(CC) -E -dM - | \
+	@echo '#include <asm/unistd_64.h>' | $(CC) -E -dM - | \
 	    sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$$/[\2] = "\1",/p' > $@
 
 $(B)/obj/vmod/core/linux/table.o: $(B)/gen/syscall_names.inc
@@ -46,11 +46,11 @@ $(B)/obj/vmod/compute/%.o: vmod/compute/%.c
 
 $(B)/lib/libtinykvm.a: $(CORE_OBJ)
 	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && ar rcs $@ $^
 
 $(B)/lib/libtkcompute_pic.a: $(CORE_OBJ) $(COMPUTE_OBJ)
 	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && ar rcs $@ $^
 
 -include $(CORE_OBJ:.o=.d) $(COMPUTE_OBJ:.o=.d)
 
@@ -59,6 +59,7 @@ COMPUTE_LIBS	= -ljansson -lpcre2-8 -lm -lpthread
 $(B)/lib/libtkcompute.so: $(CORE_OBJ) $(COMPUTE_OBJ) vmod/compute/compute.map \
     vmod/compute/compute.h vmod/compute/host.h
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS_COMMON) -Wl,-z,defs -Wl,--version-script=vmod/compute/compute.map \
+	@echo "  LINK    $@"
+	@$(CC) -shared $(LDFLAGS_COMMON) -Wl,-z,defs -Wl,--version-script=vmod/compute/compute.map \
 	    -o $@ $(CORE_OBJ) $(COMPUTE_OBJ) $(COMPUTE_LIBS)
-	cp vmod/compute/compute.h vmod/compute/host.h $(@D)
+	@cp vmod/compute/compute.h vmod/compute/host.h $(@D)

@@ -26,7 +26,7 @@ _PROBE: dict[str, tuple[type, ...]] = {
 _ROUTE: dict[str, tuple[type, ...]] = {
     "host": (str,), "path": (str,), "path_prefix": (str,),
     "path_regex": (str,), "methods": (list,), "program": (str,),
-    "arg": (str,), "origin": (str,), "synth": (dict,), "header": (dict,),
+    "arg": (str,), "origin": (str,), "synth": (dict,), "stats": (bool,), "header": (dict,),
     "ttl": (int, float), "cache": (bool,), "probe": (dict, bool)}
 _SYNTH: dict[str, tuple[type, ...]] = {
     "status": (int,), "program": (str,), "arg": (str,)}
@@ -64,6 +64,7 @@ class Route:
     synth_program: str | None
     synth_status: int                   # 0: the program's
     synth_arg: str
+    stats: bool                         # tinykvm.stats(), as JSON
     header_name: str | None
     header_program: str | None
     header_arg: str
@@ -81,6 +82,8 @@ class Route:
             return f"origin {self.origin}"
         if self.synth_program is not None:
             return f"synth by {self.synth_program}"
+        if self.stats:
+            return "statistics of all programs"
         return None
 
 
@@ -215,10 +218,11 @@ def _route(where: str, index: int, table: Any, programs: set[str],
             raise ManifestError(f"{where}.header: \"name\" is no header name "
                                 "that VCL can write: letters, digits, dashes "
                                 "and underscores, a letter first")
-    targets = [k for k in ("program", "origin", "synth") if k in table]
+    targets = [k for k in ("program", "origin", "synth", "stats")
+               if table.get(k)]
     if len(targets) > 1 or (not targets and header is None):
-        raise ManifestError(f"{where}: exactly one of program, origin, synth "
-                            "(or a header alone)")
+        raise ManifestError(f"{where}: exactly one of program, origin, synth, "
+                            "stats (or a header alone)")
     used = [table.get("program"), (synth or {}).get("program"),
             (header or {}).get("program")]
     for name in used:
@@ -245,7 +249,7 @@ def _route(where: str, index: int, table: Any, programs: set[str],
         raise ManifestError(f"{where}.synth: \"status\" is 200 to 599, or 0 "
                             "for the program's own")
     kind, path = _path(where, table)
-    probed = "program" in table or synth is not None
+    probed = "origin" not in table and bool(targets)
     probe = (_route_probe(where, table, kind, path, methods) if probed
              else None)
     return Route(
@@ -255,6 +259,7 @@ def _route(where: str, index: int, table: Any, programs: set[str],
         synth_program=(synth or {}).get("program"),
         synth_status=status,
         synth_arg=(synth or {}).get("arg", ""),
+        stats=table.get("stats", False),
         header_name=(header or {}).get("name"),
         header_program=(header or {}).get("program"),
         header_arg=(header or {}).get("arg", ""),

@@ -16,11 +16,11 @@ vmod: $(VMOD_SO) $(VMOD_MAN)
 
 $(B)/gen/vcc_tinykvm_if.h: vmod/varnish/vmod_tinykvm.vcc
 	@mkdir -p $(@D)
-	cd $(@D) && $(PYTHON) $(VMODTOOL) -o vcc_tinykvm_if $(CURDIR)/$<
+	@cd $(@D) && $(PYTHON) $(VMODTOOL) -o vcc_tinykvm_if $(CURDIR)/$<
 
 $(B)/gen/VSC_tinykvm.h: vmod/varnish/tinykvm.vsc
 	@mkdir -p $(@D)
-	cd $(@D) && $(PYTHON) $(VSCTOOL) -ch $(CURDIR)/$<
+	@cd $(@D) && $(PYTHON) $(VSCTOOL) -ch $(CURDIR)/$<
 
 $(B)/gen/vcc_tinykvm_if.c $(B)/gen/vmod_tinykvm.man.rst: $(B)/gen/vcc_tinykvm_if.h
 $(B)/gen/VSC_tinykvm.c: $(B)/gen/VSC_tinykvm.h
@@ -46,6 +46,6 @@ $(VMOD_SO): $(VMOD_OBJ) $(B)/lib/libtkcompute_pic.a vmod/varnish/vmod.map
 
 $(VMOD_MAN): $(B)/gen/vmod_tinykvm.man.rst
 	@mkdir -p $(@D)
-	rst2man $< > $@
+	@rst2man $< > $@
 
 -include $(VMOD_SRC:%.c=$(B)/obj/%.d)

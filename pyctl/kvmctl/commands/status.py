@@ -10,8 +10,8 @@ from kvmctl.environment import Environment
 from kvmctl.varnish import stats
 from kvmctl.varnish.admin import Admin, Node
 
-_COLUMNS = (("invocations", "requests"), ("exceptions", "faults"),
-            ("timeouts", "timeouts"), ("memory_exceeded", "memory"),
+_COLUMNS = (("invocations", "requests"), ("program_exception", "faults"),
+            ("program_timeout", "timeouts"), ("program_memory", "memory"),
             ("reservation_timeouts", "queue full"), ("forks", "forks"),
             ("forks_busy", "busy"))
 

@@ -1,0 +1,50 @@
+# Programs of the tests and the benchmark. SPDX-License-Identifier: BSD-2-Clause
+
+TEST_C		:= $(wildcard tests/core/test_*.c tests/compute/test_*.c)
+TEST_PROGRAMS	= $(patsubst tests/%.c,$(B)/tests/%,$(TEST_C))
+
+.PHONY: test-programs bench-programs
+test-programs: $(TEST_PROGRAMS) $(B)/tests/guest
+
+# The guest of tests/core speaks to its tests only, not the guest API.
+$(B)/tests/guest: tests/core/guest.c tests/core/guest_ops.h
+	@mkdir -p $(@D)
+	@echo "  GUEST   $@"
+	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g -static -Wall -Wextra -Werror \
+	    -Wno-infinite-recursion -o $@ $<
+
+$(B)/tests/core/test_%: tests/core/test_%.c tests/core/vm.c \
+    $(wildcard tests/core/*.h) $(B)/lib/libtkcompute_pic.a
+	@mkdir -p $(@D)
+	@echo "  TEST    $@"
+	@$(CC) $(filter-out -MMD -MP -fPIC,$(CFLAGS_COMMON)) -Ivmod/core \
+	    -Itests/core -o $@ $< tests/core/vm.c \
+	    $(B)/lib/libtkcompute_pic.a $(COMPUTE_LIBS)
+
+$(B)/tests/compute/test_%: tests/compute/test_%.c tests/core/harness.h \
+    $(B)/lib/libtkcompute_pic.a
+	@mkdir -p $(@D)
+	@echo "  TEST    $@"
+	@$(CC) $(filter-out -MMD -MP -fPIC,$(CFLAGS_COMMON)) -Ivmod/compute \
+	    -Ivmod/core -Itests/core -o $@ $< \
+	    $(B)/lib/libtkcompute_pic.a $(COMPUTE_LIBS)
+
+# The benchmark: core measured in C, and variants of guests/bench.
+BENCH_GUEST	= $(CC) -std=gnu11 -O2 -static -Iguests/sdk guests/bench/bench.c
+bench-programs: $(B)/bench/core_bench $(B)/bench/native $(B)/bench/bench64 \
+    $(B)/tests/guest
+
+$(B)/bench/core_bench: tests/bench/core_bench.c tests/core/vm.c \
+    $(wildcard tests/core/*.h) $(B)/lib/libtkcompute_pic.a
+	@mkdir -p $(@D)
+	@$(CC) $(filter-out -MMD -MP -fPIC,$(CFLAGS_COMMON)) -Ivmod/core \
+	    -Itests/core -o $@ $< tests/core/vm.c \
+	    $(B)/lib/libtkcompute_pic.a $(COMPUTE_LIBS)
+
+$(B)/bench/native: guests/bench/bench.c
+	@mkdir -p $(@D)
+	@$(BENCH_GUEST) -DNATIVE -o $@
+
+$(B)/bench/bench64: guests/bench/bench.c
+	@mkdir -p $(@D)
+	@$(BENCH_GUEST) -DDATA_MIB=64 -o $@
