@@ -3,7 +3,7 @@
  *
  * For measurements: /nop, /write?n=8 writes a word in each of n pages,
  * /compute?n=1000 loops. With -DNATIVE the loop alone, as a Linux program that
- * prints nanoseconds; with -DDATA_MIB=64 that much initialised data.
+ * prints nanoseconds.
  */
 
 #include <stdlib.h>
@@ -11,14 +11,7 @@
 
 #include "kvm_api.h"
 
-#ifndef DATA_MIB
-#define DATA_MIB	0
-#endif
-
 static unsigned char pages[1024 * 4096] __attribute__((aligned(4096)));
-#if DATA_MIB > 0
-static unsigned char data[DATA_MIB << 20];
-#endif
 
 static uint64_t
 compute(uint64_t rounds)
@@ -86,9 +79,6 @@ int
 main(void)
 {
 
-#if DATA_MIB > 0
-	memset(data, 0x5a, sizeof data);
-#endif
 	set_backend_get(on_get);
 	wait_for_requests();
 }

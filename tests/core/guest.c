@@ -317,6 +317,16 @@ main(int argc, char **argv)
 
 	memset(area, 0x5a, sizeof area / 2);
 	initialised[4096] = 7;
+	/* So many MiB of the master's memory are in use. */
+	if (argc > 2) {
+		size_t size = strtoull(argv[2], NULL, 10) << 20;
+		void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			return (98);
+		memset(p, 0x5a, size);
+	}
 	host(1, ADDRESS_OPERATE, (long)operate);
 	host(1, ADDRESS_DUMP_STATE, (long)dump_state);
 	host(1, ADDRESS_DUMP, (long)dump);
