@@ -245,7 +245,7 @@ available_kib(void)
 static void
 fork_memory(void)
 {
-	struct boot b = { .memory = 128, .in_use = "64" };
+	struct boot b = { .memory = 96, .in_use = "64" };
 	struct tk_machine *m[FORKS];
 	struct tk_error err;
 	struct guest g;

@@ -1,8 +1,9 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * A C test is a program whose tests pytest lists (--list) and runs one by one
- * by name. A failing CHECK says where and ends the program with 1.
+ * A C test is a program whose tests pytest lists (--list: a name and its marks)
+ * and runs one by one by name. A failing CHECK says where and ends the program
+ * with 1.
  */
 
 #ifndef TESTS_HARNESS_H_INCLUDED
@@ -18,6 +19,7 @@ typedef void test_fn(void);
 struct test {
 	const char	*name;
 	test_fn		*run;
+	const char	*marks;		/* of pytest */
 };
 
 #define CHECK(e)							\
@@ -53,7 +55,8 @@ struct test {
 									\
 		if (argc == 2 && strcmp(argv[1], "--list") == 0) {	\
 			for (i = 0; i < n; i++)				\
-				puts(tests[i].name);			\
+				printf("%s %s\n", tests[i].name,	\
+				    tests[i].marks);			\
 			return (0);					\
 		}							\
 		for (i = 0; i < n; i++)					\
@@ -66,7 +69,9 @@ struct test {
 		return (2);						\
 	}
 
-#define T(name)	{ #name, name }
+#define T(name)		{ #name, name, "" }
+#define T_KVM(name)	{ #name, name, "kvm" }
+#define T_LONG(name)	{ #name, name, "kvm long" }
 
 /* A small, repeatable random number: xorshift64*. */
 static inline uint64_t

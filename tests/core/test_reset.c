@@ -287,10 +287,10 @@ machines_are_recycled(void)
 }
 
 TESTS(
-	T(random_sequences),
-	T(random_sequences_long),
-	T(steady_state),
-	T(working_set_shrinks),
-	T(forks_are_apart),
-	T(machines_are_recycled)
+	T_KVM(random_sequences),
+	T_LONG(random_sequences_long),
+	T_KVM(steady_state),
+	T_KVM(working_set_shrinks),
+	T_KVM(forks_are_apart),
+	T_KVM(machines_are_recycled)
 )

@@ -44,10 +44,11 @@ const struct tk_guest_ops guest_ops = { on_call, on_output, NULL };
 void *
 read_file(const char *name, size_t *len)
 {
-	FILE *f = fopen(name, "rb");
+	FILE *f = name != NULL ? fopen(name, "rb") : NULL;
 	void *p;
 
-	CHECK_MSG(f != NULL, "%s", name);
+	CHECK_MSG(f != NULL, "%s", name != NULL ? name :
+	    "TK_TEST_GUEST is not set");
 	CHECK(fseek(f, 0, SEEK_END) == 0);
 	*len = (size_t)ftell(f);
 	rewind(f);

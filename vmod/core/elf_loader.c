@@ -205,6 +205,10 @@ tk_elf_parse(struct tk_elf *e, const void *image, size_t size,
 		    "segment"));
 	for (i = 0; i < e->n_segments; i++) {
 		s = &e->segment[i];
+		if (segment_start(e, s) < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE &&
+		    segment_start(e, s) + segment_len(e, s) > TK_STUB_ALIAS)
+			return (bad(err, "a segment lies at 2 GiB, which is "
+			    "reserved: link it elsewhere"));
 		/* Static programs of old linkers have no PT_PHDR. */
 		if (e->phdr == 0 && eh->e_phoff >= s->offset &&
 		    eh->e_phoff - s->offset < s->filesz)

@@ -1,0 +1,198 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Whatever a guest does wrong is an error with its kind, its address and the
+ * nearest symbol; the fork is as new after the reset.
+ */
+
+#include "guest_layout.h"
+#include "vm.h"
+
+static struct guest g;
+static struct tk_machine *m;
+
+static void
+set_up(uint64_t request_memory)
+{
+	struct boot b = { .request_memory = request_memory };
+	struct tk_error err;
+
+	guest_boot(&g, &b);
+	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+}
+
+static void
+tear_down(void)
+{
+
+	tk_fork_free(&m);
+	guest_free(&g);
+}
+
+/* The call fails so, and the next one is served as if nothing had been. */
+static void
+fails(enum tk_failure kind, const char *words, double seconds, uint64_t op,
+    uint64_t a, uint64_t c)
+{
+	struct tk_error err;
+	int e;
+
+	memset(&err, 0, sizeof err);
+	e = guest_op(&g, m, &err, seconds, op, a, 0, c);
+	CHECK_MSG(e == (int)kind && (int)err.kind == e,
+	    "operation %lu: %d, not %d: %s", (unsigned long)op, e, (int)kind,
+	    err.text);
+	CHECK_STR(err.text, words);
+	(void)tk_reset(m);
+	if (tk_broken(m)) {
+		tk_fork_free(&m);
+		CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+	}
+	CHECK_MSG(guest_op(&g, m, &err, 5, OP_TLS, 0, 0, 5) == 0, "%s",
+	    err.text);
+	CHECK(g.result == 0x1122334455667788);
+	(void)tk_reset(m);
+}
+
+static void
+memory_faults(void)
+{
+
+	set_up(16);
+	fails(TK_FAULT, "write to address 0x8 (a null pointer) in operate",
+	    5, OP_STORE, 8, 1);
+	fails(TK_FAULT, "read from address 0x0 (a null pointer)", 5, OP_LOAD,
+	    0, 0);
+	fails(TK_FAULT, "address 0x123456789000 (nothing is mapped there)", 5,
+	    OP_STORE, 0x123456789000, 1);
+	fails(TK_FAULT, "(read-only memory)", 5, OP_STORE,
+	    g.at[ADDRESS_OPERATE], 1);
+	fails(TK_FAULT, "(memory that is not executable)", 5, OP_JUMP,
+	    g.at[ADDRESS_AREA], 0);
+	fails(TK_FAULT, "(not the program's memory)", 5, OP_LOAD, TK_KERNEL,
+	    0);
+	fails(TK_FAULT, "(not the program's memory)", 5, OP_STORE,
+	    TK_KERNEL + TK_K_STUBS, 0);
+	fails(TK_FAULT, "general protection", 5, OP_LOAD, 1ULL << 63, 0);
+	fails(TK_FAULT, "stack overflow", 5, OP_RECURSE, 0, 0);
+	tear_down();
+}
+
+static void
+cpu_faults(void)
+{
+
+	set_up(16);
+	fails(TK_FAULT, "invalid instruction in operate", 5, OP_UD2, 0, 0);
+	fails(TK_FAULT, "division error in operate", 5, OP_DIVIDE, 1, 0);
+	fails(TK_FAULT, "general protection fault in operate", 5, OP_OUT,
+	    0x60, 0);
+	fails(TK_FAULT, "general protection fault in operate", 5, OP_IN, 0x64,
+	    0);
+	tear_down();
+}
+
+static void
+the_address_is_told(void)
+{
+	struct tk_error err;
+
+	set_up(16);
+	CHECK(guest_op(&g, m, &err, 5, OP_STORE, 0x123456, 0, 1) == TK_FAULT);
+	CHECK(err.address == 0x123456);
+	tear_down();
+}
+
+static void
+ends_of_the_process(void)
+{
+
+	set_up(16);
+	fails(TK_EXITED, "abort", 5, OP_ABORT, 0, 0);
+	fails(TK_EXITED, "3", 5, OP_EXIT, 3, 0);
+	tear_down();
+}
+
+static void
+time_limit(void)
+{
+
+	set_up(16);
+	fails(TK_TIMEOUT, "ran longer than 0.05 s", 0.05, OP_SPIN, 0, 0);
+	fails(TK_TIMEOUT, "ran longer than 0.05 s", 0.05, OP_SLEEP, 60000, 0);
+	tear_down();
+}
+
+static void
+memory_limit(void)
+{
+
+	set_up(4);
+	fails(TK_OUT_OF_MEMORY, "memory", 20, OP_HOG, 0, 0);
+	tear_down();
+}
+
+static void
+misuse_of_host_calls(void)
+{
+
+	set_up(16);
+	/* What the embedder refuses ends the call in its words. */
+	fails(TK_MISUSE, "host call 1", 5, OP_OUT, 0, 0);
+	tear_down();
+}
+
+/* A master that cannot become one says why. */
+static int
+boot(double seconds, const char *in_use, struct tk_error *err)
+{
+	const char *argv[] = { "guest", "one", in_use, NULL };
+	static const char *const none[] = { NULL };
+	struct tk_boot_options o;
+	struct tk_master *ma = NULL;
+	struct guest unused;
+	void *elf;
+	int e;
+
+	memset(&o, 0, sizeof o);
+	memset(&unused, 0, sizeof unused);
+	elf = read_file(getenv("TK_TEST_GUEST"), &o.elf_len);
+	o.name = "guest";
+	o.elf = elf;
+	o.argv = argv;
+	o.envp = none;
+	o.memory = 32 << 20;
+	o.request_memory = 1 << 20;
+	o.input_size = 4096;
+	o.seconds = seconds;
+	o.ops = &guest_ops;
+	o.priv = &unused;
+	e = tk_boot(&ma, &o, err);
+	free(elf);
+	if (e == 0)
+		tk_master_free(&ma);
+	return (e);
+}
+
+static void
+boots_that_fail(void)
+{
+	struct tk_error err;
+
+	CHECK(boot(5, "1", &err) == 0);
+	/* 98: its mmap of 100 MiB was refused. */
+	CHECK(boot(5, "100", &err) == TK_EXITED);
+	CHECK_STR(err.text, "98");
+	CHECK(boot(0.000001, "1", &err) == TK_TIMEOUT);
+}
+
+TESTS(
+	T_KVM(memory_faults),
+	T_KVM(cpu_faults),
+	T_KVM(the_address_is_told),
+	T_KVM(ends_of_the_process),
+	T_KVM(time_limit),
+	T_KVM(memory_limit),
+	T_KVM(misuse_of_host_calls),
+	T_KVM(boots_that_fail)
+)

@@ -1,0 +1,153 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Addresses that a guest names: used only where the guest itself may go.
+ */
+
+#include "guest_layout.h"
+#include "vm.h"
+
+static struct guest g;
+static struct tk_machine *m;
+
+static void
+set_up(void)
+{
+	struct boot b = { 0 };
+	struct tk_error err;
+
+	guest_boot(&g, &b);
+	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+}
+
+static void
+tear_down(void)
+{
+
+	tk_fork_free(&m);
+	guest_free(&g);
+}
+
+static void
+not_the_guests(tk_gva gva, size_t len)
+{
+	static uint8_t buf[4096];
+	size_t n = len < sizeof buf ? len : sizeof buf;
+
+	CHECK_MSG(!tk_readable(m, gva, len), "0x%lx+%zu", gva, len);
+	CHECK(!tk_write(m, gva, buf, n) || n < len);
+	CHECK(!tk_read(m, buf, gva, n) || n < len);
+}
+
+static void
+wild_addresses(void)
+{
+	size_t have;
+
+	set_up();
+	not_the_guests(0, 1);
+	not_the_guests(0xfff, 2);
+	not_the_guests(TK_USER_END, 1);
+	not_the_guests(TK_USER_END - 1, 2);
+	not_the_guests(1ULL << 47, 1);
+	not_the_guests(1ULL << 63, 1);
+	not_the_guests(UINT64_MAX, 1);
+	not_the_guests(UINT64_MAX - 7, 16);
+	not_the_guests(TK_KERNEL, 8);
+	not_the_guests(TK_KERNEL + TK_K_FPU, 8);
+	not_the_guests(TK_EXC_STACK, 8);
+	/* From the program's own memory to its end and further. */
+	not_the_guests(g.at[ADDRESS_AREA], SIZE_MAX);
+	not_the_guests(g.at[ADDRESS_AREA], SIZE_MAX - g.at[ADDRESS_AREA]);
+	not_the_guests(g.at[ADDRESS_AREA], 1ULL << 46);
+	CHECK(tk_view(m, TK_KERNEL, 8, &have) == NULL);
+	CHECK(tk_view(m, UINT64_MAX, 1, &have) == NULL);
+	tear_down();
+}
+
+static void
+permissions(void)
+{
+	uint8_t b[8];
+
+	set_up();
+	CHECK(tk_executable(m, g.at[ADDRESS_OPERATE]));
+	CHECK(!tk_executable(m, g.at[ADDRESS_AREA]));
+	CHECK(!tk_executable(m, TK_KERNEL + TK_K_STUBS));
+	CHECK(tk_read(m, b, g.at[ADDRESS_OPERATE], sizeof b));
+	CHECK(!tk_write(m, g.at[ADDRESS_OPERATE], b, sizeof b));
+	CHECK(tk_write(m, g.at[ADDRESS_AREA], b, sizeof b));
+	tear_down();
+}
+
+static void
+across_pages(void)
+{
+	uint8_t out[3 * TK_PAGE], in[3 * TK_PAGE];
+	tk_gva at;
+	size_t i;
+
+	set_up();
+	at = g.at[ADDRESS_AREA] + 100;
+	for (i = 0; i < sizeof out; i++)
+		out[i] = (uint8_t)(i * 7);
+	CHECK(tk_write(m, at, out, sizeof out));
+	CHECK(tk_read(m, in, at, sizeof in));
+	CHECK(memcmp(in, out, sizeof in) == 0);
+	/* What the host wrote is reset like what the guest wrote. */
+	(void)tk_reset(m);
+	CHECK(tk_read(m, in, at, sizeof in));
+	for (i = 0; i < sizeof in; i++)
+		CHECK(in[i] == 0x5a);
+	tear_down();
+}
+
+/* Page by page, the views of a range are the range. */
+static void
+views(void)
+{
+	const uint8_t *p;
+	size_t have, done;
+	tk_gva at;
+
+	set_up();
+	at = g.at[ADDRESS_AREA] + 1;
+	for (done = 0; done < 10 * TK_PAGE; done += have) {
+		p = tk_view(m, at + done, 10 * TK_PAGE - done, &have);
+		CHECK(p != NULL && have >= 1);
+		CHECK(have <= 10 * TK_PAGE - done);
+		CHECK(p[0] == 0x5a && p[have - 1] == 0x5a);
+	}
+	tear_down();
+}
+
+/* A request that gives up its own memory cannot make us use it. */
+static void
+unmapped_by_the_guest(void)
+{
+	struct tk_error err;
+	uint8_t b[8];
+	tk_gva page;
+
+	set_up();
+	page = g.at[ADDRESS_AREA] + 5 * TK_PAGE;
+	CHECK(tk_readable(m, page, TK_PAGE));
+	CHECK(guest_op(&g, m, &err, 5, OP_UNMAP, 5, 0, 0) == 0);
+	not_the_guests(page, 8);
+	(void)tk_reset(m);
+	CHECK(tk_read(m, b, page, sizeof b) && b[0] == 0x5a);
+	CHECK(guest_op(&g, m, &err, 5, OP_PROTECT, 5, 0, 1) == 0);
+	not_the_guests(page, 8);
+	(void)tk_reset(m);
+	CHECK(guest_op(&g, m, &err, 5, OP_PROTECT, 5, 0, 0) == 0);
+	CHECK(tk_read(m, b, page, sizeof b) && !tk_write(m, page, b, 8));
+	tear_down();
+}
+
+TESTS(
+	T_KVM(wild_addresses),
+	T_KVM(permissions),
+	T_KVM(across_pages),
+	T_KVM(views),
+	T_KVM(unmapped_by_the_guest)
+)
