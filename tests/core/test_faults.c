@@ -119,7 +119,7 @@ time_limit(void)
 
 	set_up(16);
 	fails(TK_TIMEOUT, "ran longer than 0.05 s", 0.05, OP_SPIN, 0, 0);
-	fails(TK_TIMEOUT, "ran longer than 0.05 s", 0.05, OP_SLEEP, 60000, 0);
+	fails(TK_TIMEOUT, "slept longer", 0.05, OP_SLEEP, 60000, 0);
 	tear_down();
 }
 

@@ -136,6 +136,7 @@ reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 		if (in->idle != NULL)
 			break;
 		p->total.queue_length++;
+		tkc_program_publish(p);
 		e = pthread_cond_timedwait(&p->changed, &p->lock, &until);
 		p->total.queue_length--;
 		if (e != 0 && !(p->state == TKC_UP && p->live->idle != NULL)) {
@@ -171,8 +172,8 @@ tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 	e = reserve(p, pinv, err);
 	if (slow)
 		p->total.reservation_ns += tkc_now() - start;
-	if (e != 0)
-		tkc_program_publish(p);
+	/* Now, not at the release: whoever looks sees what is stuck. */
+	tkc_program_publish(p);
 	(void)pthread_mutex_unlock(&p->lock);
 	return (e);
 }

@@ -223,14 +223,16 @@ map_file(const struct tkc_program *p, const void **image, size_t *len,
 	if (path == NULL)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: no \"filename\" is "
 		    "set", p->name));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A pipe or device must not make Varnish wait. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: cannot open %s: %s",
 		    p->name, path, strerror(errno)));
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
 		(void)close(fd);
-		return (tkc_fail(err, TKC_SETTINGS, "%s: %s is no file, or "
-		    "empty", p->name, path));
+		return (tkc_fail(err, TKC_SETTINGS, "%s: %s is %s", p->name,
+		    path, S_ISDIR(st.st_mode) ? "a directory" :
+		    S_ISREG(st.st_mode) ? "empty" : "not a file"));
 	}
 	if ((uint64_t)st.st_size > MAX_PROGRAM) {
 		(void)close(fd);

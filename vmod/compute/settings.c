@@ -9,7 +9,7 @@
 
 #include "settings.h"
 
-enum type { STRING, PATH, FLAG, NUMBER, STRINGS, ANY };
+enum type { STRING, PATH, FLAG, NUMBER, COUNT, STRINGS, ANY };
 
 /* effective: the setting does something in this version. */
 struct key {
@@ -45,7 +45,7 @@ static const struct key keys[] = {
 	{ "req_mem_limit_after_reset", NUMBER, AT(req_mem_limit_after_reset),
 	    0, MAX_MIB, false },
 	{ "shared_memory", NUMBER, AT(shared_memory), 0, MAX_MIB, false },
-	{ "concurrency", NUMBER, AT(concurrency), 1, 255, true },
+	{ "concurrency", COUNT, AT(concurrency), 1, 255, true },
 	{ "storage", FLAG, AT(storage), 0, 0, false },
 	{ "hugepages", FLAG, AT(hugepages), 0, 0, false },
 	{ "transparent_hugepages", FLAG, AT(transparent_hugepages), 0, 0,
@@ -67,7 +67,7 @@ static const struct key keys[] = {
 	{ "executable_heap", FLAG, AT(executable_heap), 0, 0, true },
 	{ "remapping", ANY, 0, 0, 0, false },
 	{ "blackout_area", ANY, 0, 0, 0, false },
-	{ "smp", NUMBER, AT(smp), 0, 16, false },
+	{ "smp", COUNT, AT(smp), 0, 16, false },
 	{ "stdout", FLAG, AT(to_stdout), 0, 0, true },
 	{ "verbose_syscalls", FLAG, AT(verbose_syscalls), 0, 0, false },
 	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, false },
@@ -266,6 +266,9 @@ check_value(const char *what, const struct key *k, const json_t *v,
 		if (!json_is_string(v))
 			return (tkc_fail(err, TKC_SETTINGS,
 			    "%s: \"%s\" is a string", what, k->name));
+		if (k->type == PATH && json_string_length(v) == 0)
+			return (tkc_fail(err, TKC_SETTINGS,
+			    "%s: \"%s\" is empty", what, k->name));
 		break;
 	case FLAG:
 		if (!json_is_boolean(v))
@@ -278,6 +281,13 @@ check_value(const char *what, const struct key *k, const json_t *v,
 			return (tkc_fail(err, TKC_SETTINGS, "%s: \"%s\" is a "
 			    "number from %g to %g", what, k->name, k->min,
 			    k->max));
+		break;
+	case COUNT:
+		d = json_number_value(v);
+		if (!json_is_integer(v) || !(d >= k->min && d <= k->max))
+			return (tkc_fail(err, TKC_SETTINGS, "%s: \"%s\" is a "
+			    "whole number from %g to %g", what, k->name,
+			    k->min, k->max));
 		break;
 	case STRINGS:
 		if (!json_is_array(v))
@@ -362,6 +372,7 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 	case FLAG:
 		*(bool *)field = json_is_true(v);
 		break;
+	case COUNT:
 	case NUMBER:
 		*(double *)field = json_number_value(v);
 		break;

@@ -173,7 +173,8 @@ read_library(VRT_CTX, const char *path, size_t *len)
 	char *text = NULL;
 	int fd;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A pipe or device must not make Varnish wait. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		VRT_fail(ctx, "tinykvm.library(): cannot open %s: %s", path,
 		    strerror(errno));
