@@ -76,7 +76,7 @@ class VtcFile(pytest.File):
     def collect(self) -> Iterator[ProcessItem]:
         vmods = BUILD / "vmods"
         item = ProcessItem.from_parent(self, name=self.path.stem, line=[
-            "varnishtest", "-t", "120", "-p", f"vmod_path={vmods}",
+            "varnishtest", "-b", "20M", "-t", "120", "-p", f"vmod_path={vmods}",
             f"-Dguests={GUESTS}", str(self.path)])
         item.add_marker("kvm")
         yield item
