@@ -26,8 +26,9 @@ _PROBE: dict[str, tuple[type, ...]] = {
 _ROUTE: dict[str, tuple[type, ...]] = {
     "host": (str,), "path": (str,), "path_prefix": (str,),
     "path_regex": (str,), "methods": (list,), "program": (str,),
-    "arg": (str,), "origin": (str,), "synth": (dict,), "stats": (bool,), "header": (dict,),
-    "ttl": (int, float), "cache": (bool,), "probe": (dict, bool)}
+    "arg": (str,), "origin": (str,), "synth": (dict,), "stats": (bool,),
+    "header": (dict,), "ttl": (int, float), "cache": (bool,),
+    "probe": (dict, bool)}
 _SYNTH: dict[str, tuple[type, ...]] = {
     "status": (int,), "program": (str,), "arg": (str,)}
 _HEADER: dict[str, tuple[type, ...]] = {

@@ -20,6 +20,7 @@ def run(env: Environment, path: Path, node: Node, store: Path | None) -> None:
     """Releases and counters of one site on one node."""
     site = sites.load(path)
     admin = Admin(node)
+    admin.ping()
     child = admin.status()
     vcls = {v.name: v for v in admin.vcls()}
     releases = Store(store, site.name).releases(str(node))

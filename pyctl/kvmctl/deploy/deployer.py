@@ -91,6 +91,7 @@ class Deployer:
     def rollback(self, to: str | None = None) -> Outcome:
         """Back to the release before the serving one, or to a named one."""
         with self._files.locked():
+            self._admin.ping()
             active = self._admin.active()
             target = self._rollback_target(active, to)
             self._load_again(target)

@@ -113,6 +113,9 @@ def _inspect(path: Path, data: bytes, elf: ELFFile) -> Inspection:
     calls: set[int] = set()
     wx = True
     for segment in elf.iter_segments():
+        if segment["p_offset"] + segment["p_filesz"] > len(data):
+            raise GuestError(f"{path}: a segment lies outside the file: "
+                             "truncated?")
         if segment["p_type"] == "PT_INTERP":
             interpreter = segment.get_interp_name()
         if segment["p_type"] != "PT_LOAD":

@@ -64,7 +64,9 @@ def _inputs_hash(manifest: Manifest, line: list[str]) -> str:
 
 def _explain(manifest: Manifest, output: str) -> str:
     lines = [line for line in output.splitlines()
-             if "error" in line or "cannot find" in line]
+             if ("error" in line or "cannot find" in line
+                 or "undefined reference" in line)
+             and not line.startswith("collect2:")]
     text = "\n".join(lines[:10]) or output.strip()[-2000:]
     if manifest.packages and ("cannot find" in text or
                               "No such file" in text):

@@ -10,6 +10,8 @@ from typing import Any
 
 from kvmctl.errors import HostError, VarnishError
 
+_PING_SECONDS = 3.0
+
 
 @dataclass(frozen=True)
 class Node:
@@ -50,16 +52,17 @@ class Admin:
         self.node = node
         self.timeout = timeout          # seconds, per command
 
-    def command(self, *words: str) -> str:
+    def command(self, *words: str, timeout: float | None = None) -> str:
         """Runs one command; its output. Errors carry Varnish's own text."""
+        timeout = timeout or self.timeout
         program = shutil.which("varnishadm")
         if program is None:
             raise HostError("varnishadm is missing: apt-get install varnish")
-        line = [program, *self.node.options(), "-t", f"{self.timeout:.0f}",
+        line = [program, *self.node.options(), "-t", f"{timeout:.0f}",
                 *words]
         try:
             done = subprocess.run(line, capture_output=True, text=True,
-                                  timeout=self.timeout + 10, check=False)
+                                  timeout=timeout + 10, check=False)
         except subprocess.TimeoutExpired:
             raise VarnishError(f"{self.node} did not answer "
                                f"\"{words[0]}\" in time") from None
@@ -69,8 +72,8 @@ class Admin:
         return done.stdout.strip()
 
     def ping(self) -> None:
-        """Raises VarnishError when nobody answers."""
-        self.command("ping")
+        """Raises VarnishError when nobody answers, and that soon."""
+        self.command("ping", timeout=_PING_SECONDS)
 
     def load(self, name: str, path: Path) -> None:
         self.command("vcl.load", name, str(path))
