@@ -61,8 +61,12 @@ def _programs_file(site: Site, programs: dict[str, Any]) -> bytes:
     return f"// The programs of {site.name}, by kvmctl\n{text}\n".encode()
 
 
-def _content(vcl: str, programs: bytes) -> str:
-    return hashlib.sha256(vcl.encode() + b"\0" + programs).hexdigest()
+def _content(site: Site, programs: bytes) -> str:
+    """The hash of all that a release is, its probes among it."""
+    probes = repr([route.probe for route in site.routes])
+    return hashlib.sha256(b"\0".join((
+        render(site, None, "").encode(), programs, probes.encode())
+    )).hexdigest()
 
 
 class Deployer:
@@ -108,7 +112,7 @@ class Deployer:
             programs[entry.name] = program_settings(entry, self._out,
                                                     self._files)
         library = _programs_file(self._site, programs)
-        content = _content(render(self._site, None, ""), library)
+        content = _content(self._site, library)
         name = self._new_name(content)
         vcl = render(self._site,
                      self._files.library_file(name) if programs else None, name)

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Deployments to a real varnishd: what fails leaves everything as it was."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from kvmctl.errors import ExitCode
+from kvmctl.varnish.private import PrivateVarnish
+from support.paths import guest
+
+pytestmark = pytest.mark.kvm
+
+
+class Node:
+    """A varnishd, a site and a store; kvmctl knows all three."""
+
+    def __init__(self, varnish: PrivateVarnish, kvmctl: Any,
+                 directory: Path) -> None:
+        self.varnish, self.kvmctl = varnish, kvmctl
+        self.site = directory / "edge.toml"
+        self.store = directory / "store"
+        self.where = ("-n", str(varnish.node.name), "--store",
+                      str(self.store))
+
+    def write(self, name: str, body: str = "", **settings: Any) -> None:
+        """A site of one program at /, and what else body says."""
+        rows = "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items())
+        self.site.write_text(
+            f'[site]\nname = "it"\n[programs.{name}]\n'
+            f'file = "{guest(name)}"\n{rows}\n[[routes]]\npath = "/"\n'
+            f'program = "{name}"\ncache = false\n{body}')
+
+    def __call__(self, command: str, *more: str) -> int:
+        code: int = self.kvmctl(command, self.site, *self.where, *more)
+        return code
+
+    def deploy(self) -> str:
+        """The name of what was deployed."""
+        result = self.kvmctl.json("deploy", self.site, *self.where)
+        name: str = result["release"]["name"]
+        return name
+
+    def ask(self, path: str = "/") -> str:
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(self.varnish.url + path, timeout=20).text
+
+    def files(self) -> set[str]:
+        return {str(p.relative_to(self.store)) for p in
+                self.store.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def node(kvmctl: Any, tmp_path: Path) -> Iterator[Node]:
+    with PrivateVarnish() as varnish:
+        yield Node(varnish, kvmctl, tmp_path)
+        assert varnish.admin.panics() is None
+
+
+def test_deploy_change_rollback(node: Node) -> None:
+    node.write("hello")
+    first = node.deploy()
+    assert node.ask() == "Hello, World!\n"
+    assert node.varnish.admin.active() == first
+
+    # Nothing changed: nothing is done. Forced: a new release.
+    again = node.kvmctl.json("deploy", node.site, *node.where)
+    assert not again["changed"] and again["release"]["name"] == first
+    assert node("deploy", "--force") == ExitCode.OK
+
+    node.write("echo")
+    second = node.deploy()
+    assert '"url":"/"' in node.ask()
+    status = node.kvmctl.json("status", node.site, *node.where)
+    assert status["active"] == second and status["child"] == "running"
+    assert {r["state"] for r in status["releases"]} == {"serving", "kept"}
+
+    assert node("rollback", "--to", first) == ExitCode.OK
+    assert node.ask() == "Hello, World!\n"
+    assert node.varnish.admin.active() == first
+    # Older than the first there is nothing.
+    assert node("rollback") == ExitCode.DEPLOY
+    assert node.ask() == "Hello, World!\n"
+    assert node("rollback", "--to", "no-such") == ExitCode.DEPLOY
+    assert first in node.kvmctl.err
+
+
+def failing(node: Node, code: int, *words: str) -> None:
+    """The site's state fails to deploy; all is as it was."""
+    before, files = node.varnish.admin.vcls(), node.files()
+    active, answer = node.varnish.admin.active(), node.ask()
+    assert node("deploy") == code, node.kvmctl.err
+    for word in words:
+        assert word in node.kvmctl.err
+    assert "Traceback" not in node.kvmctl.err
+    assert node.varnish.admin.active() == active
+    assert node.ask() == answer
+    assert {v.name for v in node.varnish.admin.vcls()} == {
+        v.name for v in before}
+    assert node.files() == files
+
+
+def test_failures_leave_the_old_release(node: Node, tmp_path: Path) -> None:
+    node.write("hello")
+    node.deploy()
+
+    # A program that does not boot: Varnish's words, with the reason.
+    node.write("hostile-boot", main_arguments=["crash"])
+    failing(node, ExitCode.VARNISH, "does not load", "null pointer", "main")
+
+    # A route that does not answer as it should.
+    node.write("hostile", '[[routes]]\npath = "/null-write"\n'
+               'program = "hostile"\ncache = false\n')
+    failing(node, ExitCode.DEPLOY, "number 2", "500")
+    node.write("hello", 'probe = { body = "Bonjour" }\n')
+    failing(node, ExitCode.DEPLOY, "number 1", "Bonjour")
+
+    # Settings that the VMOD refuses although kvmctl let them through.
+    node.write("hello", concurrency=1000)
+    failing(node, ExitCode.VARNISH, "concurrency", "255")
+
+    # A file that is not there; a file that is no program.
+    node.site.write_text('[site]\nname = "it"\n[programs.x]\n'
+                         'file = "/no/such"\n')
+    failing(node, ExitCode.DEPLOY, "/no/such")
+    node.site.write_text('[site]\nname = "it"\n[programs.x]\n'
+                         'file = "/bin/true"\n[[routes]]\nprogram = "x"\n')
+    failing(node, ExitCode.VARNISH, "dynamically linked")
+
+    # VCL that does not compile: Varnish's message with the line.
+    node.write("hello", '[[routes]]\npath_regex = "(?<n>a)(?<n>b)"\n'
+               'program = "hello"\nprobe = false\n')
+    failing(node, ExitCode.MANIFEST, "path_regex")
+    node.write("hello", '[[routes]]\npath_regex = "a(?P<x>b)(?P=x)(?(x)c|d|e)"\n'
+               'program = "hello"\nprobe = false\n')
+    code = node("deploy")
+    assert code in (ExitCode.VARNISH, ExitCode.MANIFEST)
+
+    # And what is right deploys as if nothing had been.
+    node.write("echo")
+    node.deploy()
+    assert '"url":"/"' in node.ask()
+
+
+def test_old_releases_are_put_away(node: Node) -> None:
+    names = []
+    for i in range(8):
+        node.write("hello", main_arguments=[str(i)])
+        names.append(node.deploy())
+    loaded = {v.name for v in node.varnish.admin.vcls()}
+    assert set(names[-5:]) <= loaded and not loaded & set(names[:3])
+    assert {Path(f).stem for f in node.files()
+            if f.startswith("it/releases/")} == set(names[-5:])
+    assert node.ask() == "Hello, World!\n"
+
+
+def test_an_interrupted_deployment_is_put_away(node: Node) -> None:
+    node.write("hello")
+    first = node.deploy()
+    node.write("echo")
+    second = node.deploy()
+    assert node("rollback") == ExitCode.OK
+    # As if the machine had stopped between the load and the switch.
+    history = node.store / "it" / "history.json"
+    rows = json.loads(history.read_text())
+    for row in rows:
+        if row["name"] == second:
+            row["state"] = "candidate"
+    history.write_text(json.dumps(rows))
+    node.write("hello", main_arguments=["other"])
+    third = node.deploy()
+    states = {r["name"]: r["state"] for r in
+              json.loads(history.read_text())}
+    assert states == {first: "kept", second: "failed", third: "serving"}
+    assert second not in {v.name for v in node.varnish.admin.vcls()}
+
+
+def test_a_restarted_varnish_gets_a_kept_release_again(node: Node) -> None:
+    node.write("hello")
+    first = node.deploy()
+    node.write("echo")
+    node.deploy()
+    node.varnish.admin.discard(first)
+    assert node("rollback") == ExitCode.OK
+    assert node.ask() == "Hello, World!\n"
+
+
+def test_damaged_history_is_told(node: Node) -> None:
+    node.write("hello")
+    node.deploy()
+    (node.store / "it" / "history.json").write_text("{")
+    assert node("deploy") == ExitCode.DEPLOY
+    assert "history.json" in node.kvmctl.err
+    assert node.ask() == "Hello, World!\n"
+
+
+def test_a_damaged_artefact_is_written_again(node: Node) -> None:
+    node.write("hello")
+    node.deploy()
+    artefact, = (node.store / "it" / "programs").iterdir()
+    artefact.chmod(0o755)
+    artefact.write_bytes(b"damaged")
+    assert node("deploy", "--force") == ExitCode.OK
+    assert artefact.read_bytes() == guest("hello").read_bytes()
+
+
+def test_status_for_people(node: Node) -> None:
+    node.write("hello")
+    name = node.deploy()
+    node.ask()
+    assert node("status") == ExitCode.OK
+    assert f"serving    {name}" in node.kvmctl.out
+    assert "hello: " in node.kvmctl.out and "requests" in node.kvmctl.out
