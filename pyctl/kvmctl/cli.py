@@ -133,7 +133,7 @@ def inspect(env: Environment, program: Path, as_json: bool) -> None:
 @_out_option
 @_json
 @click.pass_obj
-def run(env: Environment, program: Path, as_json: bool,
+def run(env: Environment, /, program: Path, as_json: bool,
         **options: Any) -> None:
     """Ask a program once, in a virtual machine, without Varnish.
 

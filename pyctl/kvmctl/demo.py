@@ -42,7 +42,8 @@ def is_webp(data: bytes) -> bool:
         return False
     riff, length, webp = _RIFF_HEADER.unpack_from(data)
     # The length excludes the first two fields; chunks are even.
-    return riff == b"RIFF" and webp == b"WEBP" and length + 8 == len(data)
+    return bool(riff == b"RIFF" and webp == b"WEBP"
+                and length + 8 == len(data))
 
 
 def ask(base: str, method: str, path: str,

@@ -8,6 +8,8 @@ from typing import Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+from elftools.elf.segments import InterpSegment
 
 from kvmctl.errors import GuestError
 from kvmctl.guest import abi
@@ -117,6 +119,7 @@ def _inspect(path: Path, data: bytes, elf: ELFFile) -> Inspection:
             raise GuestError(f"{path}: a segment lies outside the file: "
                              "truncated?")
         if segment["p_type"] == "PT_INTERP":
+            assert isinstance(segment, InterpSegment)
             interpreter = segment.get_interp_name()
         if segment["p_type"] != "PT_LOAD":
             continue
@@ -133,7 +136,8 @@ def _inspect(path: Path, data: bytes, elf: ELFFile) -> Inspection:
         size=len(data), kind=kind, interpreter=interpreter,
         machine=str(elf.header.e_machine), entry=elf.header.e_entry,
         segments=tuple(segments), write_xor_execute=wx,
-        symbols=table.num_symbols() if table is not None else 0,
+        symbols=(table.num_symbols()
+                 if isinstance(table, SymbolTableSection) else 0),
         abi_calls=tuple(abi.CALLS[n] for n in sorted(calls)),
         problems=tuple(_problems(elf, kind, interpreter, wx)),
     )
