@@ -73,7 +73,7 @@ heap_and_mappings(void)
 	}
 	/* All of them are gone after the reset. */
 	(void)tk_reset(m);
-	CHECK(m->space.n_vma == g.master->space.n_vma);
+	CHECK(m->space.vmas.n == g.master->space.vmas.n);
 	CHECK(does(OP_REMAP_FIXED, 3, 0, 9) == 0);
 	CHECK(does(OP_SYSCALL, SYS_munmap, 0x1001, 4096) == -1);
 	CHECK(does(OP_SYSCALL, SYS_mmap, 0, (uint64_t)1 << 46) == -1);

@@ -50,9 +50,11 @@ check_records(const struct guest *g, const struct tk_machine *m)
 {
 	const struct tk_space *a = &g->master->space, *b = &m->space;
 
-	CHECK(a->n_vma == b->n_vma);
-	CHECK(memcmp(a->vma, b->vma, a->n_vma * sizeof *a->vma) == 0);
-	CHECK(a->n_unused == b->n_unused && a->next == b->next);
+	CHECK(a->vmas.n == b->vmas.n);
+	CHECK(memcmp(a->vmas.vma, b->vmas.vma,
+	    a->vmas.n * sizeof *a->vmas.vma) == 0);
+	CHECK(a->pages.n_unused == b->pages.n_unused);
+	CHECK(a->pages.next == b->pages.next);
 	CHECK(a->brk == b->brk && a->pt.next == b->pt.next);
 	CHECK(b->pt.journal->n == 0);
 	CHECK(memcmp(&g->master->process, &m->process, sizeof m->process) == 0);

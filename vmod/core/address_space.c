@@ -10,162 +10,14 @@
 
 #define ALIGNED(x)	(((x) & (TK_PAGE - 1)) == 0)
 
-/*--------------------------------------------------------------------
- * Physical pages
- */
-
-static bool
-grow(void **list, unsigned n, unsigned *room, size_t size)
-{
-	void *more;
-	unsigned want;
-
-	if (n < *room)
-		return (true);
-	want = *room ? *room * 2 : 16;
-	more = realloc(*list, want * size);
-	if (more == NULL)
-		return (false);
-	*list = more;
-	*room = want;
-	return (true);
-}
-
-/* One zeroed page; false when the program's memory is used up. */
-static bool
-page_alloc(struct tk_space *sp, tk_gpa *gpa)
-{
-	struct tk_memory *mem = sp->pt.mem;
-	struct tk_extent *x;
-
-	if (sp->next < mem->end) {
-		*gpa = sp->next;
-		sp->next += TK_PAGE;
-		return (true);
-	}
-	if (sp->n_unused == 0)
-		return (false);
-	x = &sp->unused[sp->n_unused - 1];
-	*gpa = x->start;
-	x->start += TK_PAGE;
-	if (x->start == x->end)
-		sp->n_unused--;
-	if (sp->ws != NULL)
-		tk_ws_add(sp->ws, (unsigned)((*gpa - mem->rw_gpa) >>
-		    TK_PAGE_SHIFT));
-	memset(tk_memory_at(mem, *gpa), 0, TK_PAGE);
-	return (true);
-}
-
-/* Shared read-only pages are not ours to give back. */
-static void
-page_free(struct tk_space *sp, tk_gpa gpa)
-{
-	struct tk_extent *x;
-
-	if (gpa < sp->pt.mem->rw_gpa)
-		return;
-	if (sp->n_unused > 0) {
-		x = &sp->unused[sp->n_unused - 1];
-		if (x->end == gpa) {
-			x->end += TK_PAGE;
-			return;
-		}
-	}
-	/* Out of memory for the list: the page is lost until the reset. */
-	if (!grow((void **)&sp->unused, sp->n_unused, &sp->room_unused,
-	    sizeof *sp->unused))
-		return;
-	sp->unused[sp->n_unused].start = gpa;
-	sp->unused[sp->n_unused].end = gpa + TK_PAGE;
-	sp->n_unused++;
-}
-
-/*--------------------------------------------------------------------
- * The list of ranges
- */
-
-/* The first range that ends above gva. */
-static unsigned
-vma_index(const struct tk_space *sp, tk_gva gva)
-{
-	unsigned lo = 0, hi = sp->n_vma, mid;
-
-	while (lo < hi) {
-		mid = (lo + hi) / 2;
-		if (sp->vma[mid].end <= gva)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return (lo);
-}
-
 const struct tk_vma *
 tk_space_find(const struct tk_space *sp, tk_gva gva)
 {
-	unsigned i = vma_index(sp, gva);
+	unsigned i = tk_vmas_index(&sp->vmas, gva);
 
-	if (i == sp->n_vma || sp->vma[i].start > gva)
+	if (i == sp->vmas.n || sp->vmas.vma[i].start > gva)
 		return (NULL);
-	return (&sp->vma[i]);
-}
-
-static bool
-mergeable(const struct tk_vma *a, const struct tk_vma *b)
-{
-
-	return (a->end == b->start && a->prot == b->prot &&
-	    a->kind == b->kind);
-}
-
-static int
-vma_insert(struct tk_space *sp, struct tk_vma v)
-{
-	unsigned i = vma_index(sp, v.start);
-
-	if (i > 0 && mergeable(&sp->vma[i - 1], &v)) {
-		sp->vma[i - 1].end = v.end;
-		return (0);
-	}
-	if (i < sp->n_vma && mergeable(&v, &sp->vma[i])) {
-		sp->vma[i].start = v.start;
-		return (0);
-	}
-	if (!grow((void **)&sp->vma, sp->n_vma, &sp->room_vma,
-	    sizeof *sp->vma))
-		return (ENOMEM);
-	memmove(&sp->vma[i + 1], &sp->vma[i],
-	    (sp->n_vma - i) * sizeof *sp->vma);
-	sp->vma[i] = v;
-	sp->n_vma++;
-	return (0);
-}
-
-/* Makes gva a border between ranges. */
-static int
-vma_split(struct tk_space *sp, tk_gva gva)
-{
-	unsigned i = vma_index(sp, gva);
-
-	if (i == sp->n_vma || sp->vma[i].start >= gva)
-		return (0);
-	if (!grow((void **)&sp->vma, sp->n_vma, &sp->room_vma,
-	    sizeof *sp->vma))
-		return (ENOMEM);
-	memmove(&sp->vma[i + 1], &sp->vma[i],
-	    (sp->n_vma - i) * sizeof *sp->vma);
-	sp->n_vma++;
-	sp->vma[i].end = gva;
-	sp->vma[i + 1].start = gva;
-	return (0);
-}
-
-static int
-split_around(struct tk_space *sp, tk_gva start, tk_gva end)
-{
-
-	return (vma_split(sp, start) || vma_split(sp, end) ? ENOMEM : 0);
+	return (&sp->vmas.vma[i]);
 }
 
 /* Is the range one that the guest may ask about at all? */
@@ -177,35 +29,11 @@ check_range(const struct tk_space *sp, tk_gva start, uint64_t len)
 	if (!ALIGNED(start) || len == 0 || len > TK_USER_END ||
 	    start > TK_USER_END - len)
 		return (EINVAL);
-	for (i = vma_index(sp, start); i < sp->n_vma &&
-	    sp->vma[i].start < start + len; i++)
-		if (sp->vma[i].kind == TK_VMA_FIXED)
+	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n &&
+	    sp->vmas.vma[i].start < start + len; i++)
+		if (sp->vmas.vma[i].kind == TK_VMA_FIXED)
 			return (EPERM);
 	return (0);
-}
-
-/* Room for len bytes, highest first, below the mmap area's top. */
-static tk_gva
-find_gap(const struct tk_space *sp, uint64_t len)
-{
-	tk_gva top = TK_MMAP_TOP;
-	unsigned i = vma_index(sp, top);
-
-	while (i > 0 && sp->vma[i - 1].start >= top)
-		i--;
-	for (;;) {
-		tk_gva below = i > 0 ? sp->vma[i - 1].end : TK_USER_MIN;
-
-		if (below < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE)
-			below = TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE;
-		if (top >= below && top - below >= len)
-			return (top - len);
-		if (i == 0)
-			return (0);
-		i--;
-		if (sp->vma[i].start < top)
-			top = sp->vma[i].start;
-	}
 }
 
 /*--------------------------------------------------------------------
@@ -292,7 +120,7 @@ entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
 		if (old == 0) {
 			if (prot == 0)
 				continue;
-			if (!page_alloc(sp, &gpa)) {
+			if (!tk_pool_take(&sp->pages, &gpa)) {
 				run_end(sp, &r);
 				return (ENOMEM);
 			}
@@ -332,7 +160,7 @@ entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
 			continue;
 		}
 		run_add(sp, &r, old);
-		page_free(sp, old & TK_PTE_ADDR);
+		tk_pool_give(&sp->pages, old & TK_PTE_ADDR);
 	}
 	run_end(sp, &r);
 }
@@ -347,15 +175,15 @@ tk_space_init(struct tk_space *sp, struct tk_memory *mem)
 
 	memset(sp, 0, sizeof *sp);
 	tk_pt_init(&sp->pt, mem);
-	sp->next = mem->rw_gpa + TK_PAGE;
+	tk_pool_init(&sp->pages, mem);
 }
 
 void
 tk_space_fini(struct tk_space *sp)
 {
 
-	free(sp->vma);
-	free(sp->unused);
+	tk_vmas_fini(&sp->vmas);
+	tk_pool_fini(&sp->pages);
 	memset(sp, 0, sizeof *sp);
 }
 
@@ -363,22 +191,9 @@ int
 tk_space_copy(struct tk_space *sp, const struct tk_space *from)
 {
 
-	while (sp->room_vma < from->n_vma)
-		if (!grow((void **)&sp->vma, sp->room_vma, &sp->room_vma,
-		    sizeof *sp->vma))
-			return (ENOMEM);
-	while (sp->room_unused < from->n_unused)
-		if (!grow((void **)&sp->unused, sp->room_unused,
-		    &sp->room_unused, sizeof *sp->unused))
-			return (ENOMEM);
-	if (from->n_vma > 0)
-		memcpy(sp->vma, from->vma, from->n_vma * sizeof *sp->vma);
-	if (from->n_unused > 0)
-		memcpy(sp->unused, from->unused,
-		    from->n_unused * sizeof *sp->unused);
-	sp->n_vma = from->n_vma;
-	sp->n_unused = from->n_unused;
-	sp->next = from->next;
+	if (tk_vmas_copy(&sp->vmas, &from->vmas) ||
+	    tk_pool_copy(&sp->pages, &from->pages))
+		return (ENOMEM);
 	sp->brk_start = from->brk_start;
 	sp->brk = from->brk;
 	sp->allow_wx = from->allow_wx;
@@ -404,14 +219,6 @@ forbidden(const struct tk_space *sp, unsigned prot, unsigned kind)
 	return (kind != TK_VMA_PROGRAM && kind != TK_VMA_FIXED);
 }
 
-static bool
-is_free(const struct tk_space *sp, tk_gva start, uint64_t len)
-{
-	unsigned i = vma_index(sp, start);
-
-	return (i == sp->n_vma || sp->vma[i].start >= start + len);
-}
-
 int64_t
 tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
     enum tk_vma_kind kind, bool fixed, bool replace)
@@ -433,7 +240,7 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 		if (hint < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE &&
 		    hint + len > TK_STUB_ALIAS)
 			return (-EPERM);
-		if (!is_free(sp, hint, len)) {
+		if (!tk_vmas_is_free(&sp->vmas, hint, len)) {
 			if (!replace)
 				return (-EEXIST);
 			e = tk_space_unmap(sp, hint, len);
@@ -444,8 +251,8 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 		hint &= ~(tk_gva)(TK_PAGE - 1);
 		if (hint < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE ||
 		    hint > TK_MMAP_TOP || len > TK_MMAP_TOP - hint ||
-		    !is_free(sp, hint, len))
-			hint = find_gap(sp, len);
+		    !tk_vmas_is_free(&sp->vmas, hint, len))
+			hint = tk_vmas_gap(&sp->vmas, len);
 		if (hint == 0)
 			return (-ENOMEM);
 	}
@@ -453,10 +260,10 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 	v.end = hint + len;
 	v.prot = (uint8_t)prot;
 	v.kind = (uint8_t)kind;
-	if (vma_insert(sp, v))
+	if (tk_vmas_insert(&sp->vmas, v))
 		return (-ENOMEM);
 	if (prot != 0 && entries_protect(sp, v.start, v.end, prot)) {
-		(void)split_around(sp, v.start, v.end);
+		(void)tk_vmas_split(&sp->vmas, v.start, v.end);
 		(void)tk_space_unmap(sp, v.start, len);
 		return (-ENOMEM);
 	}
@@ -471,7 +278,7 @@ tk_space_map_at(struct tk_space *sp, tk_gva gva, uint64_t len, unsigned prot,
 	uint64_t *e;
 
 	tk_assert(ALIGNED(gva) && ALIGNED(len) && ALIGNED(gpa));
-	if (vma_insert(sp, v))
+	if (tk_vmas_insert(&sp->vmas, v))
 		return (ENOMEM);
 	while (gva < v.end) {
 		if (gva % TK_HUGE == 0 && gpa % TK_HUGE == 0 &&
@@ -502,16 +309,15 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 	e = check_range(sp, start, len);
 	if (e != 0)
 		return (e);
-	e = split_around(sp, start, start + len);
+	e = tk_vmas_split(&sp->vmas, start, start + len);
 	if (e != 0)
 		return (e);
-	i = j = vma_index(sp, start);
-	while (j < sp->n_vma && sp->vma[j].end <= start + len) {
-		entries_clear(sp, sp->vma[j].start, sp->vma[j].end);
+	i = j = tk_vmas_index(&sp->vmas, start);
+	while (j < sp->vmas.n && sp->vmas.vma[j].end <= start + len) {
+		entries_clear(sp, sp->vmas.vma[j].start, sp->vmas.vma[j].end);
 		j++;
 	}
-	memmove(&sp->vma[i], &sp->vma[j], (sp->n_vma - j) * sizeof *sp->vma);
-	sp->n_vma -= j - i;
+	tk_vmas_remove(&sp->vmas, i, j);
 	return (0);
 }
 
@@ -532,13 +338,13 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	e = check_range(sp, start, len);
 	if (e != 0)
 		return (e == EPERM ? EACCES : e);
-	for (a = start, i = vma_index(sp, start); a < end; i++) {
-		if (i == sp->n_vma || sp->vma[i].start > a)
+	for (a = start, i = tk_vmas_index(&sp->vmas, start); a < end; i++) {
+		if (i == sp->vmas.n || sp->vmas.vma[i].start > a)
 			return (ENOMEM);
-		if (prot & ~(unsigned)sp->vma[i].prot & TK_PROT_X &&
+		if (prot & ~(unsigned)sp->vmas.vma[i].prot & TK_PROT_X &&
 		    !sp->allow_wx)
 			return (EACCES);
-		a = sp->vma[i].end;
+		a = sp->vmas.vma[i].end;
 	}
 	if ((prot & TK_PROT_W) && !sp->allow_wx) {
 		/* Text and rodata are shared by all forks. */
@@ -550,18 +356,18 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 				return (EACCES);
 		}
 	}
-	e = split_around(sp, start, end);
+	e = tk_vmas_split(&sp->vmas, start, end);
 	if (e != 0)
 		return (e);
-	for (i = vma_index(sp, start); i < sp->n_vma &&
-	    sp->vma[i].start < end; i++) {
-		if (sp->vma[i].prot == prot)
+	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n &&
+	    sp->vmas.vma[i].start < end; i++) {
+		if (sp->vmas.vma[i].prot == prot)
 			continue;
-		e = entries_protect(sp, sp->vma[i].start, sp->vma[i].end,
+		e = entries_protect(sp, sp->vmas.vma[i].start, sp->vmas.vma[i].end,
 		    prot);
 		if (e != 0)
 			return (e);
-		sp->vma[i].prot = (uint8_t)prot;
+		sp->vmas.vma[i].prot = (uint8_t)prot;
 	}
 	return (0);
 }
@@ -700,8 +506,8 @@ tk_space_at(const struct tk_space *sp, tk_gva gva, unsigned prot,
 		return (NULL);
 	if (prot & TK_PROT_W) {
 		tk_assert(gpa >= mem->rw_gpa);
-		if (sp->ws != NULL)
-			tk_ws_add(sp->ws, (unsigned)((gpa - mem->rw_gpa) >>
+		if (sp->pages.ws != NULL)
+			tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
 			    TK_PAGE_SHIFT));
 		if (*left > TK_PAGE)
 			*left = TK_PAGE - (gva & (TK_PAGE - 1));

@@ -11,42 +11,15 @@
 #ifndef TK_ADDRESS_SPACE_H_INCLUDED
 #define TK_ADDRESS_SPACE_H_INCLUDED
 
+#include "page_pool.h"
 #include "page_table.h"
-#include "working_set.h"
-
-#define TK_PROT_R	1	/* Linux's PROT_READ, PROT_WRITE, PROT_EXEC */
-#define TK_PROT_W	2
-#define TK_PROT_X	4
-
-enum tk_vma_kind {
-	TK_VMA_PROGRAM,		/* segments of the executable */
-	TK_VMA_HEAP,		/* brk */
-	TK_VMA_MMAP,
-	TK_VMA_STACK,
-	/* What follows belongs to us: the guest cannot map, unmap or protect
-	 * anything there. */
-	TK_VMA_FIXED
-};
-
-struct tk_vma {
-	tk_gva			start, end;
-	uint8_t			prot;
-	uint8_t			kind;
-};
-
-struct tk_extent {
-	tk_gpa			start, end;
-};
+#include "vma_list.h"
 
 struct tk_space {
 	struct tk_page_table	pt;
-	struct tk_working_set	*ws;	/* a fork's, else NULL */
+	struct tk_page_pool	pages;
+	struct tk_vma_list	vmas;
 	bool			allow_wx;
-	struct tk_vma		*vma;	/* sorted, disjoint */
-	unsigned		n_vma, room_vma;
-	struct tk_extent	*unused; /* given back, may hold old data */
-	unsigned		n_unused, room_unused;
-	tk_gpa			next;	/* never used from here on: zero */
 	tk_gva			brk_start, brk;
 	bool			stale;	/* a flush failed */
 };

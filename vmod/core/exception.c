@@ -66,8 +66,8 @@ tk_user_resume(struct tk_machine *m, const struct tk_user_regs *u)
 	f.rsp = u->r.rsp;
 	f.ss = TK_SEL_UDATA;
 	memcpy(exception_stack(m) + TK_PAGE - sizeof f, &f, sizeof f);
-	if (m->space.ws != NULL)
-		tk_ws_add(m->space.ws, 0);
+	if (m->space.pages.ws != NULL)
+		tk_ws_add(m->space.pages.ws, 0);
 	m->vcpu->regs->rip = tk_iret_address();
 	m->vcpu->regs->rsp = TK_EXC_STACK_TOP - sizeof f;
 	m->vcpu->regs->rflags = 2;

@@ -143,7 +143,8 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 	else
 		e = tk_ws_init(&m->ws, &m->mem);
 	if (e == 0) {
-		m->space.ws = &m->ws;
+		m->space.pages.mem = &m->mem;
+		m->space.pages.ws = &m->ws;
 		m->space.pt.mem = &m->mem;
 		m->space.pt.journal = &m->journal;
 		e = tk_space_copy(&m->space, &ma->space);

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "guest_layout.h"
+#include "list.h"
 #include "object.h"
 #include "page_table.h"
 
@@ -40,20 +41,13 @@ int
 tk_pt_set(struct tk_page_table *pt, uint64_t *entry, uint64_t value)
 {
 	struct tk_journal *j = pt->journal;
-	struct tk_pte_change *more;
-	size_t room;
 
 	if (*entry == value)
 		return (0);
 	if (j != NULL) {
-		if (j->n == j->room) {
-			room = j->room ? j->room * 2 : 64;
-			more = realloc(j->change, room * sizeof *more);
-			if (more == NULL)
-				return (ENOMEM);
-			j->change = more;
-			j->room = room;
-		}
+		if (!tk_reserve((void **)&j->change, j->n + 1, &j->room,
+		    sizeof *j->change))
+			return (ENOMEM);
 		j->change[j->n].entry = entry;
 		j->change[j->n].old = *entry;
 		j->n++;

@@ -31,7 +31,8 @@ struct tk_pte_change {
 
 struct tk_journal {
 	struct tk_pte_change	*change;
-	size_t			n, room;
+	size_t			n;
+	unsigned		room;
 };
 
 struct tk_page_table {

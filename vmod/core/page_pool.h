@@ -1,0 +1,38 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Which pages of writable guest memory nobody uses.
+ */
+
+#ifndef TK_PAGE_POOL_H_INCLUDED
+#define TK_PAGE_POOL_H_INCLUDED
+
+#include "memory.h"
+#include "working_set.h"
+
+struct tk_extent {
+	tk_gpa			start, end;
+};
+
+struct tk_page_pool {
+	const struct tk_memory	*mem;
+	struct tk_working_set	*ws;	/* a fork's, else NULL */
+	tk_gpa			next;	/* never used from here on: zero */
+	struct tk_extent	*unused; /* given back, may hold old data */
+	unsigned		n_unused, room_unused;
+};
+
+/* All pages from the second on: the first is the exception stack's. */
+void tk_pool_init(struct tk_page_pool *, const struct tk_memory *);
+void tk_pool_fini(struct tk_page_pool *);
+
+/* Takes over what `from` says; memory and working set stay. 0 or ENOMEM. */
+int tk_pool_copy(struct tk_page_pool *, const struct tk_page_pool *from);
+
+/* One zeroed page; false when the program's memory is used up. */
+bool tk_pool_take(struct tk_page_pool *, tk_gpa *);
+
+/* Gives a page back. Shared read-only pages are not ours: nothing happens. */
+void tk_pool_give(struct tk_page_pool *, tk_gpa);
+
+#endif /* TK_PAGE_POOL_H_INCLUDED */
