@@ -39,7 +39,10 @@ on_output(int fd, const char *text, size_t len, void *priv)
 	}
 }
 
-const struct tk_guest_ops guest_ops = { on_call, on_output, NULL };
+const struct tk_guest_ops guest_ops = {
+	.host_call = on_call,
+	.output = on_output,
+};
 
 void *
 read_file(const char *name, size_t *len)

@@ -73,6 +73,15 @@ on_unknown(const char *name, void *priv)
 	tkc_program_unknown(in->program, name);
 }
 
+static void
+on_refused(const char *what, void *priv)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in = instance_of(priv, &inv);
+
+	tkc_program_refused(in->program, what);
+}
+
 /*--------------------------------------------------------------------
  * Calls that a program makes before it waits for requests
  */
@@ -274,4 +283,5 @@ const struct tk_guest_ops tkc_boot_ops = {
 	.host_call = on_host_call,
 	.output = on_output,
 	.unknown_call = on_unknown,
+	.refused = on_refused,
 };

@@ -90,9 +90,11 @@ tkc_program_new(struct tkc_registry *r, const char *name)
 	p->registry = r;
 	p->name = strdup(name);
 	p->unknown = json_object();
-	if (p->name == NULL || p->unknown == NULL) {
+	p->refused = json_object();
+	if (p->name == NULL || p->unknown == NULL || p->refused == NULL) {
 		free(p->name);
 		json_decref(p->unknown);
+		json_decref(p->refused);
 		TK_FREE_OBJ(p);
 		return (NULL);
 	}
@@ -118,6 +120,7 @@ tkc_program_free(struct tkc_program **pp)
 	tkc_settings_fini(&p->settings);
 	json_decref(p->definition);
 	json_decref(p->unknown);
+	json_decref(p->refused);
 	(void)pthread_cond_destroy(&p->changed);
 	(void)pthread_mutex_destroy(&p->lock);
 	free(p->name);
@@ -137,19 +140,47 @@ tkc_program_publish(struct tkc_program *p)
 		r->iface.counters(r->host, p->name, &p->slot, &p->total);
 }
 
-void
-tkc_program_unknown(struct tkc_program *p, const char *call)
+/* More than a guest of good will has; a hostile one may make up names. */
+#define MAX_NAMES	64
+
+/* Counts a name; true at its first time. Lock held. */
+static bool
+count_name(json_t *names, const char *name)
 {
 	json_int_t n;
 
+	if (json_object_get(names, name) == NULL &&
+	    json_object_size(names) >= MAX_NAMES)
+		name = "(others)";
+	n = json_integer_value(json_object_get(names, name));
+	(void)json_object_set_new(names, name, json_integer(n + 1));
+	return (n == 0);
+}
+
+void
+tkc_program_unknown(struct tkc_program *p, const char *call)
+{
+	bool first;
+
 	(void)pthread_mutex_lock(&p->lock);
-	n = json_integer_value(json_object_get(p->unknown, call));
-	(void)json_object_set_new(p->unknown, call, json_integer(n + 1));
+	first = count_name(p->unknown, call);
 	p->total.unknown_calls++;
 	(void)pthread_mutex_unlock(&p->lock);
-	if (n == 0)
+	if (first)
 		tkc_logf(p, TKC_LOG_INFO, "calls %s, which is not "
 		    "implemented: ENOSYS", call);
+}
+
+void
+tkc_program_refused(struct tkc_program *p, const char *what)
+{
+	bool first;
+
+	(void)pthread_mutex_lock(&p->lock);
+	first = count_name(p->refused, what);
+	(void)pthread_mutex_unlock(&p->lock);
+	if (first)
+		tkc_logf(p, TKC_LOG_INFO, "refused: %s", what);
 }
 
 /*--------------------------------------------------------------------

@@ -81,6 +81,7 @@ struct tkc_program {
 	uint64_t		failed_at;	/* ns */
 	struct tkc_counters	total;
 	json_t			*unknown;	/* call name -> count */
+	json_t			*refused;	/* what policy denied -> count */
 	void			*slot;		/* the host's, for counters */
 	struct tkc_program	*next;
 };
@@ -158,6 +159,8 @@ void tkc_program_publish(struct tkc_program *);
 /* The program's file is there and an executable for this machine. */
 int tkc_program_check(const struct tkc_program *, struct tkc_error *);
 void tkc_program_unknown(struct tkc_program *, const char *call);
+/* Policy denied the program something: logged once, counted. */
+void tkc_program_refused(struct tkc_program *, const char *what);
 
 /* pool.c */
 int tkc_fork_new(struct tkc_instance *, struct tkc_invocation **,

@@ -90,6 +90,8 @@ one(struct tkc_program *p)
 		    (double)p->total.exits / (double)p->total.invocations));
 	(void)json_object_set_new(j, "unknown_calls_by_name",
 	    json_deep_copy(p->unknown));
+	(void)json_object_set_new(j, "refused_by_name",
+	    json_deep_copy(p->refused));
 	(void)pthread_mutex_unlock(&p->lock);
 	return (j);
 }

@@ -95,6 +95,8 @@ struct tk_guest_ops {
 	void	(*output)(int fd, const char *text, size_t len, void *priv);
 	/* A Linux call without an implementation. name: "clone3", "#451" */
 	void	(*unknown_call)(const char *name, void *priv);
+	/* What policy denied, in words: "open /etc/shadow: not allowed". */
+	void	(*refused)(const char *what, void *priv);
 };
 
 struct tk_boot_options {

@@ -243,6 +243,6 @@ tk_sys_poll(struct tk_machine *m, const uint64_t a[6])
 	}
 	if (bad != 0 || (int)a[2] == 0)
 		return (bad);
-	return (tk_sleep(m, (int)a[2] < 0 ? UINT64_MAX :
+	return (tk_block(m, (int)a[2] < 0 ? UINT64_MAX :
 	    (uint64_t)(int)a[2] * 1000000));
 }

@@ -19,6 +19,7 @@ typedef int64_t tk_linux_fn(struct tk_machine *, const uint64_t arg[6]);
 
 #define TK_CALL_ENDED	INT64_MIN	/* tk_end() was called */
 #define TK_CALL_RESUMED	(INT64_MIN + 1)	/* tk_user_resume() was called */
+#define TK_CALL_BLOCKED	(INT64_MIN + 2)	/* tk_block() was called */
 
 /* The guest executed `syscall`. */
 enum tk_verdict tk_linux_call(struct tk_machine *);
@@ -34,10 +35,20 @@ bool tk_signal_fault(struct tk_machine *, const struct tk_user_regs *,
     int sig, tk_gva address);
 
 /*
- * Spends wall time in a call, at most to the deadline of the request, whose
- * end it then is. Returns 0 or TK_CALL_ENDED.
+ * The calling thread waits: for a change of any descriptor (tk_woken()), for a
+ * signal, at most for timeout_ns from the first time it asked (UINT64_MAX: for
+ * ever). Returns TK_CALL_BLOCKED, which the implementation returns as it is:
+ * the same call is made again, from its start, when there is something to look
+ * at. Returns 0 when the time is over.
  */
-int64_t tk_sleep(struct tk_machine *, uint64_t nanoseconds);
+int64_t tk_block(struct tk_machine *, uint64_t timeout_ns);
+
+/* Policy denies what the program asked: told to the embedder in words. */
+void tk_refused(struct tk_machine *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A descriptor changed: whoever waits in tk_block() looks again. */
+void tk_woken(struct tk_machine *);
 
 /* memory_calls.c */
 tk_linux_fn tk_sys_brk, tk_sys_mmap, tk_sys_munmap, tk_sys_mremap,

@@ -261,6 +261,6 @@ tk_sys_futex(struct tk_machine *m, const uint64_t a[6])
 	    1000000000ULL + (uint64_t)ts.tv_nsec;
 	if ((a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
 		ns = ns > tk_now() ? ns - tk_now() : 0;
-	r = tk_sleep(m, ns);
+	r = tk_block(m, ns);
 	return (r != 0 ? r : -ETIMEDOUT);
 }

@@ -4,6 +4,7 @@
 
 #include <asm/unistd_64.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "../guest_layout.h"
@@ -104,6 +105,20 @@ tk_linux_name(uint64_t number, char *buf, size_t size)
 		return (names[number]);
 	(void)snprintf(buf, size, "#%llu", (unsigned long long)number);
 	return (buf);
+}
+
+void
+tk_refused(struct tk_machine *m, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	if (m->ops->refused == NULL)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	m->ops->refused(text, m->priv);
 }
 
 enum tk_verdict

@@ -82,28 +82,6 @@ tk_sys_time(struct tk_machine *m, const uint64_t a[6])
 	return ((int64_t)t);
 }
 
-int64_t
-tk_sleep(struct tk_machine *m, uint64_t ns)
-{
-	uint64_t now, until, deadline = m->watch.deadline;
-	struct timespec ts;
-
-	now = tk_now();
-	until = ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
-	if (until > deadline)
-		until = deadline;
-	ts.tv_sec = (time_t)(until / NS);
-	ts.tv_nsec = (long)(until % NS);
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) ==
-	    EINTR)
-		continue;
-	if (until < deadline)
-		return (0);
-	(void)tk_end(m, TK_TIMEOUT, m->vcpu->regs->rcx,
-	    "slept longer than the request may take");
-	return (TK_CALL_ENDED);
-}
-
 static int64_t
 read_timespec(const struct tk_machine *m, tk_gva gva, uint64_t *ns)
 {
@@ -124,7 +102,7 @@ tk_sys_nanosleep(struct tk_machine *m, const uint64_t a[6])
 	uint64_t ns = 0;
 	int64_t e = read_timespec(m, a[0], &ns);
 
-	return (e != 0 ? e : tk_sleep(m, ns));
+	return (e != 0 ? e : tk_block(m, ns));
 }
 
 int64_t
@@ -145,5 +123,5 @@ tk_sys_clock_nanosleep(struct tk_machine *m, const uint64_t a[6])
 		now = (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
 		ns = ns > now ? ns - now : 0;
 	}
-	return (tk_sleep(m, ns));
+	return (tk_block(m, ns));
 }
