@@ -106,6 +106,7 @@ fork_destroy(struct tk_machine *m)
 	if (m->vcpu != NULL)
 		tk_vcpu_put(&m->vcpu);
 	tk_space_fini(&m->space);
+	tk_threads_fini(&m->threads);
 	tk_ws_fini(&m->ws);
 	free(m->journal.change);
 	if (m->mem.is_private)
@@ -148,6 +149,8 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 		m->space.pt.mem = &m->mem;
 		m->space.pt.journal = &m->journal;
 		e = tk_space_copy(&m->space, &ma->space);
+		if (e == 0)
+			e = tk_threads_copy(&m->threads, &ma->threads);
 	}
 	if (e != 0) {
 		fork_destroy(m);
@@ -221,7 +224,7 @@ tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 	r->r12 = TK_KERNEL + TK_K_FPU;
 	r->r13 = m->master->gs_base;
 	r->r14 = m->master->fs_base;
-	return (tk_run(m, c->seconds, err));
+	return (tk_run(m, c->seconds, NULL, err));
 }
 
 int
@@ -232,7 +235,7 @@ tk_empty_call(struct tk_machine *m, struct tk_error *err)
 	note_thread(m);
 	m->vcpu->regs->rip = tk_empty_address();
 	m->vcpu->regs->rflags = 2;
-	return (tk_run(m, 1.0, err));
+	return (tk_run(m, 1.0, NULL, err));
 }
 
 /* The private pages are too many: become as the day the fork was made. */
@@ -260,9 +263,11 @@ tk_reset(struct tk_machine *m)
 			m->broken = true;
 		tk_ws_learn(&m->ws);
 	}
-	if (m->changed) {
-		if (tk_pt_undo(&m->space.pt) || tk_space_copy(&m->space,
-		    &ma->space))
+	/* The host's own writes may have backed pages, too. */
+	if (m->changed || m->journal.n > 0) {
+		if (tk_pt_undo(&m->space.pt) ||
+		    tk_space_copy(&m->space, &ma->space) ||
+		    tk_threads_copy(&m->threads, &ma->threads))
 			m->broken = true;
 		m->process = ma->process;
 		m->changed = false;

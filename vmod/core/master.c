@@ -70,6 +70,11 @@ booting_machine(const struct tk_master *ma, const struct tk_boot_options *o,
 	m->symbols = ma->symbols;
 	m->mem = ma->mem;
 	tk_space_init(&m->space, &m->mem);
+	if (tk_threads_init(&m->threads)) {
+		TK_FREE_OBJ(m);
+		(void)tk_error(err, TK_HOST, 0, "Out of memory");
+		return (NULL);
+	}
 	tk_watch_add(&m->watch);
 	return (m);
 }
@@ -84,6 +89,7 @@ booting_free(struct tk_machine **pm)
 	if (m->vcpu != NULL)
 		tk_vcpu_put(&m->vcpu);
 	tk_space_fini(&m->space);
+	tk_threads_fini(&m->threads);
 	TK_FREE_OBJ(m);
 }
 
@@ -132,7 +138,9 @@ freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 	tk_vcpu_put(&m->vcpu);
 	ma->space.pt = m->space.pt;
 	ma->space.pt.mem = &ma->mem;
-	if (tk_space_copy(&ma->space, &m->space))
+	m->threads.frozen_at = tk_now();
+	if (tk_space_copy(&ma->space, &m->space) ||
+	    tk_threads_copy(&ma->threads, &m->threads))
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	ma->process = m->process;
 	e = tk_memory_freeze(&ma->mem);
@@ -166,7 +174,7 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	m->space.allow_wx = o->executable_heap;
 	e = load(ma, m, &elf, o, err);
 	if (e == 0)
-		e = tk_run(m, o->seconds, err);
+		e = tk_run(m, o->seconds, NULL, err);
 	if (e == 0)
 		e = freeze(ma, m, err);
 	booting_free(&m);
@@ -214,6 +222,7 @@ tk_master_free(struct tk_master **pma)
 	if (ma->mem.magic == TK_MEMORY_MAGIC)
 		tk_memory_free(&ma->mem);
 	tk_space_fini(&ma->space);
+	tk_threads_fini(&ma->threads);
 	tk_symbols_free(ma->symbols);
 	free(ma->name);
 	TK_FREE_OBJ(ma);

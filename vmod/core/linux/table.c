@@ -58,9 +58,9 @@ static tk_linux_fn *const calls[MAX_CALL] = {
 	[__NR_clock_nanosleep] = tk_sys_clock_nanosleep,
 	/* The process */
 	[__NR_exit] = tk_sys_exit,
-	[__NR_exit_group] = tk_sys_exit,
+	[__NR_exit_group] = tk_sys_exit_group,
 	[__NR_getpid] = tk_sys_one,
-	[__NR_gettid] = tk_sys_one,
+	[__NR_gettid] = tk_sys_gettid,
 	[__NR_getppid] = tk_sys_zero,
 	[__NR_getuid] = tk_sys_zero,
 	[__NR_geteuid] = tk_sys_zero,
@@ -74,23 +74,39 @@ static tk_linux_fn *const calls[MAX_CALL] = {
 	[__NR_prlimit64] = tk_sys_prlimit64,
 	[__NR_getrlimit] = tk_sys_getrlimit,
 	[__NR_getrandom] = tk_sys_getrandom,
-	[__NR_sched_yield] = tk_sys_zero,
+	[__NR_sched_yield] = tk_sys_sched_yield,
 	[__NR_sched_getaffinity] = tk_sys_sched_getaffinity,
 	[__NR_getcpu] = tk_sys_getcpu,
 	[__NR_futex] = tk_sys_futex,
+	[__NR_times] = tk_sys_times,
+	[__NR_getrusage] = tk_sys_getrusage,
+	[__NR_prctl] = tk_sys_prctl,
+	[__NR_getpgid] = tk_sys_one,
+	[__NR_getpgrp] = tk_sys_one,
+	[__NR_getsid] = tk_sys_one,
+	[__NR_sched_getparam] = tk_sys_sched_getparam,
+	[__NR_sched_getscheduler] = tk_sys_zero,
+	[__NR_sched_setaffinity] = tk_sys_zero,
+	[__NR_getpriority] = tk_sys_get_priority,
+	[__NR_setpriority] = tk_sys_zero,
+	[__NR_membarrier] = tk_sys_membarrier,
+	[__NR_get_robust_list] = tk_sys_absent,
 	/* Every libc goes on without these. */
 	[__NR_rseq] = tk_sys_absent,
-	[__NR_clone3] = tk_sys_absent,
-	[__NR_clone] = tk_sys_again,
-	[__NR_fork] = tk_sys_again,
-	[__NR_vfork] = tk_sys_again,
-	[__NR_execve] = tk_sys_not_allowed,
-	[__NR_execveat] = tk_sys_not_allowed,
+	[__NR_clone3] = tk_sys_clone3,
+	[__NR_clone] = tk_sys_clone,
+	[__NR_fork] = tk_sys_no_process,
+	[__NR_vfork] = tk_sys_no_process,
+	[__NR_execve] = tk_sys_no_exec,
+	[__NR_execveat] = tk_sys_no_exec,
 	[__NR_socket] = tk_sys_not_allowed,
 	/* Signals */
 	[__NR_rt_sigaction] = tk_sys_rt_sigaction,
 	[__NR_rt_sigprocmask] = tk_sys_rt_sigprocmask,
 	[__NR_rt_sigreturn] = tk_sys_rt_sigreturn,
+	[__NR_rt_sigpending] = tk_sys_rt_sigpending,
+	[__NR_rt_sigsuspend] = tk_sys_rt_sigsuspend,
+	[__NR_rt_sigtimedwait] = tk_sys_rt_sigtimedwait,
 	[__NR_sigaltstack] = tk_sys_sigaltstack,
 	[__NR_kill] = tk_sys_kill,
 	[__NR_tkill] = tk_sys_tkill,
@@ -121,19 +137,13 @@ tk_refused(struct tk_machine *m, const char *fmt, ...)
 	m->ops->refused(text, m->priv);
 }
 
-enum tk_verdict
-tk_linux_call(struct tk_machine *m)
+int64_t
+tk_linux_make(struct tk_machine *m)
 {
-	struct kvm_regs *r = m->vcpu->regs;
+	const struct kvm_regs *r = m->vcpu->regs;
 	uint64_t number = r->rax, arg[6];
 	char buf[24];
-	int64_t result;
 
-	/* sysretq to a non-canonical address would fault in ring 0. */
-	if (r->rcx >= TK_USER_END && number != __NR_rt_sigreturn)
-		return (tk_end(m, TK_FAULT, r->rcx, "system call from 0x%llx, "
-		    "which is not the program's", (unsigned long long)r->rcx));
-	m->changed = true;
 	arg[0] = r->rdi;
 	arg[1] = r->rsi;
 	arg[2] = r->rdx;
@@ -141,13 +151,25 @@ tk_linux_call(struct tk_machine *m)
 	arg[4] = r->r8;
 	arg[5] = r->r9;
 	if (number < MAX_CALL && calls[number] != NULL)
-		result = calls[number](m, arg);
-	else {
-		result = -ENOSYS;
-		if (m->ops->unknown_call != NULL)
-			m->ops->unknown_call(tk_linux_name(number, buf,
-			    sizeof buf), m->priv);
-	}
+		return (calls[number](m, arg));
+	if (m->ops->unknown_call != NULL)
+		m->ops->unknown_call(tk_linux_name(number, buf, sizeof buf),
+		    m->priv);
+	return (-ENOSYS);
+}
+
+enum tk_verdict
+tk_linux_call(struct tk_machine *m)
+{
+	struct kvm_regs *r = m->vcpu->regs, user;
+	int64_t result;
+
+	/* sysretq to a non-canonical address would fault in ring 0. */
+	if (r->rcx >= TK_USER_END && r->rax != __NR_rt_sigreturn)
+		return (tk_end(m, TK_FAULT, r->rcx, "system call from 0x%llx, "
+		    "which is not the program's", (unsigned long long)r->rcx));
+	m->changed = true;
+	result = tk_linux_make(m);
 	if (result == TK_CALL_ENDED)
 		return (TK_FAIL);
 	if (m->space.stale) {
@@ -155,7 +177,15 @@ tk_linux_call(struct tk_machine *m)
 		return (tk_end(m, TK_HOST, 0, "the host could not change its "
 		    "memory mappings: raise vm.max_map_count"));
 	}
-	if (result != TK_CALL_RESUMED)
-		r->rax = (uint64_t)result;
-	return (TK_RESUME);
+	if (result == TK_CALL_DONE)
+		return (TK_DONE);
+	if (result == TK_CALL_BLOCKED)
+		return (tk_schedule(m));
+	if (result == TK_CALL_RESUMED)
+		return (TK_RESUME);
+	r->rax = (uint64_t)result;
+	if (__builtin_expect(!tk_signals_due(m), 1))
+		return (TK_RESUME);
+	tk_user_at_syscall(m, &user);
+	return (tk_user_continue(m, &user));
 }
