@@ -116,11 +116,22 @@ register_func(struct tk_machine *m, struct tkc_instance *in)
 static enum tk_verdict
 call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 {
+	struct guest_request none;
 
 	switch (number) {
 	case HC_REGISTER_FUNC:
 		return (register_func(m, in));
 	case HC_WAIT_FOR_REQUESTS:
+		in->waits = true;
+		return (TK_DONE);
+	case HC_WAIT_PAUSED:
+		memset(&none, 0, sizeof none);
+		in->paused = tk_arg(m, 0);
+		if (!tk_write(m, in->paused, &none, sizeof none))
+			return (tk_fail(m, in->paused,
+			    "wait_for_requests_paused: the request structure "
+			    "at 0x%llx is not the program's memory",
+			    (unsigned long long)in->paused));
 		in->waits = true;
 		return (TK_DONE);
 	case HC_MAKE_EPHEMERAL:
@@ -189,6 +200,7 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_http_method(m, inv));
 	case HC_REGISTER_FUNC:
 	case HC_WAIT_FOR_REQUESTS:
+	case HC_WAIT_PAUSED:
 	case HC_MAKE_EPHEMERAL:
 		return (tk_fail(m, 0, "host call 0x%x is only allowed before "
 		    "the program waits for requests", number));

@@ -53,6 +53,9 @@ struct tkc_instance {
 	struct tk_master	*master;
 	tk_gva			handler[TKC_HANDLERS];
 	bool			waits;		/* said that it is ready */
+	bool			serves;		/* listens on a socket instead */
+	tk_gva			paused;		/* requests go on behind */
+						/* its wait, written to here */
 	bool			debug;
 	bool			retired;
 	unsigned		forks;		/* in existence */
@@ -122,6 +125,8 @@ struct tkc_invocation {
 	struct tkc_span		header[TKC_MAX_HEADERS];
 	char			*header_text;	/* their copies */
 	size_t			header_room;
+
+	struct tkc_wire		*wire;		/* of one that serves */
 
 	/* Fresh for every request, filled in bulk. */
 	uint8_t			random[1024];

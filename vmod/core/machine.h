@@ -46,8 +46,9 @@ struct tk_machine {
 	struct tk_vcpu		*vcpu;
 	/* Where the last exit left the CPU: ring 0 leaves by iretq. */
 	bool			in_ring0;
-	/* While booting: all threads wait for a connection. */
-	bool			serves;
+	/* While booting: may all threads wait for a connection, and do they? */
+	bool			may_serve, serves;
+	struct tk_connection	*connection;	/* of the call under way */
 	struct tk_watch		watch;
 	struct tk_error		*error;		/* of the call under way */
 	unsigned		exits;
@@ -81,6 +82,8 @@ struct tk_master {
 	struct tk_threads	threads;
 	struct tk_symbols	*symbols;
 	tk_gva			fs_base, gs_base;
+	bool			serves;		/* waits for connections */
+	struct kvm_regs		resume;		/* behind the last host call */
 	tk_gva			input;
 	uint64_t		input_size;
 	uint64_t		request_memory;

@@ -121,6 +121,33 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	return (0);
 }
 
+/*
+ * Where the program goes on: behind its last exit, for which hardware KVM
+ * leaves RIP at the `out` until the next entry.
+ */
+static void
+record_registers(struct tk_master *ma, struct tk_machine *m)
+{
+	struct tk_resume_regs *rec = tk_memory_at(&m->mem, TK_K_RESUME);
+	struct kvm_regs *r = &ma->resume;
+	uint8_t opcode = 0;
+
+	*r = *m->vcpu->regs;
+	/* OUT: E7 has its port behind it, EF in DX (Intel SDM vol. 2). */
+	if (!ma->host->facts.rip_after_out &&
+	    tk_read(m, &opcode, r->rip, 1))
+		r->rip += opcode == 0xe7 ? 2 : 1;
+	r->rflags = (r->rflags & 0xcd5) | 2;
+	rec->rbx = r->rbx;
+	rec->rdx = r->rdx;
+	rec->r12 = r->r12;
+	rec->r13 = r->r13;
+	rec->r14 = r->r14;
+	rec->r15 = r->r15;
+	rec->rip = r->rip;
+	ma->serves = m->serves;
+}
+
 /* Records what every call starts from, and ends all writing. */
 static int
 freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
@@ -128,6 +155,7 @@ freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 	struct kvm_xsave fpu;
 	int e;
 
+	record_registers(ma, m);
 	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
 	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
 	if (e != 0)
@@ -172,6 +200,7 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	if (m == NULL)
 		return (TK_HOST);
 	m->space.allow_wx = o->executable_heap;
+	m->may_serve = o->may_serve;
 	e = load(ma, m, &elf, o, err);
 	if (e == 0)
 		e = tk_run(m, o->seconds, NULL, err);

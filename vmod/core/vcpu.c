@@ -439,13 +439,17 @@ tk_vcpu_get_bases(struct tk_vcpu *v, tk_gva *fs, tk_gva *gs)
 int
 tk_vcpu_set_bases(struct tk_vcpu *v, tk_gva fs, tk_gva gs)
 {
-	struct kvm_sregs s;
+	struct kvm_sregs s = v->sregs;
 
-	if (ioctl(v->fd, KVM_GET_SREGS, &s))
+	/* What would be written at the next entry is written now. */
+	if (!v->sregs_dirty && ioctl(v->fd, KVM_GET_SREGS, &s))
 		return (EPERM);
 	s.fs.base = fs;
 	s.gs.base = gs;
-	return (ioctl(v->fd, KVM_SET_SREGS, &s) ? EPERM : 0);
+	if (ioctl(v->fd, KVM_SET_SREGS, &s))
+		return (EPERM);
+	v->sregs_dirty = false;
+	return (0);
 }
 
 bool

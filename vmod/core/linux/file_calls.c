@@ -254,3 +254,12 @@ tk_files_listening(const struct tk_machine *m)
 	(void)m;
 	return (false);
 }
+
+int
+tk_files_connect(struct tk_machine *m, struct tk_connection *c)
+{
+
+	(void)m;
+	(void)c;
+	return (ECONNREFUSED);
+}

@@ -101,6 +101,8 @@ tk_linux_fn tk_sys_brk, tk_sys_mmap, tk_sys_munmap, tk_sys_mremap,
     tk_sys_mprotect, tk_sys_madvise;
 /* file_calls.c */
 bool tk_files_listening(const struct tk_machine *);
+/* A connection waits for the guest's accept(). 0 or an errno value. */
+int tk_files_connect(struct tk_machine *, struct tk_connection *);
 tk_linux_fn tk_sys_read, tk_sys_write, tk_sys_writev, tk_sys_readv,
     tk_sys_close, tk_sys_fstat, tk_sys_newfstatat, tk_sys_lseek,
     tk_sys_ioctl, tk_sys_fcntl, tk_sys_no_file, tk_sys_no_file_at,

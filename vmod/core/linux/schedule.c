@@ -144,7 +144,7 @@ waits_for_connections(const struct tk_machine *m)
 	const struct tk_thread *t;
 	unsigned i;
 
-	if (!tk_is_booting(m) || !tk_files_listening(m))
+	if (!m->may_serve || !tk_files_listening(m))
 		return (false);
 	for (i = 0; i < m->threads.n; i++) {
 		t = &m->threads.thread[i];
