@@ -74,6 +74,16 @@ struct tk_host_facts {
 const struct tk_host *tk_host(struct tk_error *);
 const struct tk_host_facts *tk_host_facts(const struct tk_host *);
 
+/* One Linux call as far as it is implemented. */
+struct tk_linux_row {
+	const char		*name;		/* NULL: ENOSYS */
+	const char		*support;	/* "full", "partial", "refused" */
+	const char		*note;
+};
+
+/* Number by number, until it returns false. */
+bool tk_linux_row(unsigned number, struct tk_linux_row *);
+
 /*--------------------------------------------------------------------
  * What the embedder gives a program
  */
@@ -95,6 +105,8 @@ struct tk_guest_ops {
 	void	(*output)(int fd, const char *text, size_t len, void *priv);
 	/* A Linux call without an implementation. name: "clone3", "#451" */
 	void	(*unknown_call)(const char *name, void *priv);
+	/* Each Linux call with its result, as strace does; may be NULL. */
+	void	(*trace)(const char *line, void *priv);
 	/* What policy denied, in words: "open /etc/shadow: not allowed". */
 	void	(*refused)(const char *what, void *priv);
 };

@@ -31,6 +31,21 @@ int64_t tk_linux_make(struct tk_machine *);
 /* The name of a call, "#451" in buf for one that is not known. */
 const char *tk_linux_name(uint64_t number, char *buf, size_t size);
 
+enum tk_support {
+	TK_CALL_FULL,			/* as Linux does it */
+	TK_CALL_PARTIAL,
+	TK_CALL_REFUSED
+};
+
+/*
+ * Its arguments' kinds: s string, d int, u unsigned, o octal, x others.
+ */
+const char *tk_linux_arguments(uint64_t number);
+
+/* trace.c: tells the embedder of a call, made with these arguments. */
+void tk_trace_call(struct tk_machine *, uint64_t number,
+    const uint64_t arg[6], int64_t result);
+
 /* Policy denies what the program asked: told to the embedder in words. */
 void tk_refused(struct tk_machine *, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
