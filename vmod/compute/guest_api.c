@@ -82,6 +82,15 @@ on_refused(const char *what, void *priv)
 	tkc_program_refused(in->program, what);
 }
 
+static void
+on_trace(const char *line, void *priv)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in = instance_of(priv, &inv);
+
+	tkc_log(in->program, TKC_LOG_TRACE, line, strlen(line));
+}
+
 /*--------------------------------------------------------------------
  * Calls that a program makes before it waits for requests
  */
@@ -291,9 +300,34 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	return (v);
 }
 
-const struct tk_guest_ops tkc_boot_ops = {
+/* As above, each call told: what kvmctl run --trace shows. */
+static enum tk_verdict
+on_traced_call(struct tk_machine *m, uint32_t number, void *priv)
+{
+	unsigned long long a = tk_arg(m, 0), b = tk_arg(m, 1), c = tk_arg(m, 2);
+	enum tk_verdict v = on_host_call(m, number, priv);
+	char line[160];
+
+	(void)snprintf(line, sizeof line, "guest API 0x%x(0x%llx, 0x%llx, "
+	    "0x%llx)", number, a, b, c);
+	if (v == TK_RESUME)
+		(void)snprintf(line + strlen(line), 32, " = %lld",
+		    (long long)tk_result(m));
+	on_trace(line, priv);
+	return (v);
+}
+
+const struct tk_guest_ops tkc_guest_ops = {
 	.host_call = on_host_call,
 	.output = on_output,
 	.unknown_call = on_unknown,
 	.refused = on_refused,
+};
+
+const struct tk_guest_ops tkc_traced_ops = {
+	.host_call = on_traced_call,
+	.output = on_output,
+	.unknown_call = on_unknown,
+	.refused = on_refused,
+	.trace = on_trace,
 };

@@ -431,7 +431,8 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	o.executable_heap = p->settings.executable_heap;
 	o.may_serve = true;
 	o.seconds = p->settings.max_boot_time;
-	o.ops = &tkc_boot_ops;
+	o.ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
+	    &tkc_guest_ops;
 	o.priv = in;
 	e = tk_boot(&in->master, &o, &core);
 	tkc_strings_free(&argv);

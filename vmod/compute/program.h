@@ -173,7 +173,7 @@ int tkc_fork_new(struct tkc_instance *, struct tkc_invocation **,
 void tkc_fork_free(struct tkc_invocation **);
 
 /* guest_api.c */
-extern const struct tk_guest_ops tkc_boot_ops;
+extern const struct tk_guest_ops tkc_guest_ops, tkc_traced_ops;
 /* In a fork `priv` is its invocation, in a booting machine the instance. */
 
 /* request.c: writes the request into the fork, and calls its handler. */
