@@ -105,6 +105,7 @@ fork_destroy(struct tk_machine *m)
 	tk_watch_remove(&m->watch);
 	if (m->vcpu != NULL)
 		tk_vcpu_put(&m->vcpu);
+	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_ws_fini(&m->ws);
 	free(m->journal.change);
@@ -149,6 +150,8 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 		m->space.pt.journal = &m->journal;
 		e = tk_space_copy(&m->space, &ma->space);
 	}
+	if (e == 0)
+		e = tk_files_fork(&m->files, &ma->files);
 	if (e != 0) {
 		fork_destroy(m);
 		return (tk_error(err, TK_HOST, 0, "Memory for a fork: %s",
@@ -263,6 +266,8 @@ tk_reset(struct tk_machine *m)
 	if (m->changed) {
 		if (tk_pt_undo(&m->space.pt) || tk_space_copy(&m->space,
 		    &ma->space))
+			m->broken = true;
+		if (tk_files_reset(&m->files, &ma->files))
 			m->broken = true;
 		m->process = ma->process;
 		m->changed = false;

@@ -9,6 +9,8 @@
 #define TK_MACHINE_H_INCLUDED
 
 #include "address_space.h"
+#include "linux/descriptors.h"
+#include "linux/policy.h"
 #include "symbols.h"
 #include "vcpu.h"
 #include "watchdog.h"
@@ -44,6 +46,7 @@ struct tk_machine {
 	struct tk_memory	mem;
 	struct tk_space		space;
 	struct tk_process	process;
+	struct tk_files		files;
 	struct tk_vcpu		*vcpu;
 	struct tk_watch		watch;
 	struct tk_error		*error;		/* of the call under way */
@@ -72,6 +75,8 @@ struct tk_master {
 	struct tk_memory	mem;
 	struct tk_space		space;
 	struct tk_process	process;
+	struct tk_files		files;
+	struct tk_policy	*policy;
 	struct tk_symbols	*symbols;
 	tk_gva			fs_base, gs_base;
 	tk_gva			input;

@@ -99,6 +99,20 @@ struct tk_guest_ops {
 	void	(*refused)(const char *what, void *priv);
 };
 
+/*
+ * A file or directory that a program may open. Nothing else of the host's file
+ * system exists for it. Symbolic links below real_path are followed as long as
+ * they stay below it. Only regular files and directories can be opened.
+ */
+struct tk_path {
+	const char		*virtual_path;	/* absolute: the program's */
+	const char		*real_path;	/* absolute: the host's */
+	bool			prefix;		/* a directory, with its tree */
+	bool			writable;	/* not only for reading */
+	/* The program sees a symbolic link to real_path there. */
+	bool			symlink;
+};
+
 struct tk_boot_options {
 	const char		*name;		/* for messages */
 	const void		*elf;		/* only read during tk_boot() */
@@ -110,6 +124,9 @@ struct tk_boot_options {
 	uint64_t		input_size;	/* bytes of the input area */
 	double			seconds;	/* for main() until ready */
 	bool			executable_heap; /* W and X memory allowed */
+	const struct tk_path	*paths;		/* only read during tk_boot(), */
+	unsigned		n_paths;	/* which opens them */
+	const char		*cwd;		/* NULL: "/" */
 	const struct tk_guest_ops *ops;		/* outlives the master */
 	void			*priv;		/* of the booting machine */
 };

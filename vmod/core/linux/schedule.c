@@ -14,11 +14,16 @@
 int64_t
 tk_block(struct tk_machine *m, uint64_t ns)
 {
-	uint64_t now, until, deadline = m->watch.deadline;
+	uint64_t now, until, due, deadline = m->watch.deadline;
 	struct timespec ts;
+	bool again;
 
 	now = tk_now();
 	until = ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
+	due = tk_files_next_due(m);
+	again = due < until && due < deadline;
+	if (again)
+		until = due;
 	if (until > deadline)
 		until = deadline;
 	ts.tv_sec = (time_t)(until / NS);
@@ -26,6 +31,8 @@ tk_block(struct tk_machine *m, uint64_t ns)
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) ==
 	    EINTR)
 		continue;
+	if (again)
+		return (TK_CALL_BLOCKED);
 	if (until < deadline)
 		return (0);
 	(void)tk_end(m, TK_TIMEOUT, m->vcpu->regs->rcx,
