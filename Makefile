@@ -91,10 +91,10 @@ demo: lib vmod
 serve: lib vmod
 	@exec $(PY) -m kvmctl.demo --serve
 
-test: lib vmod guests test-programs check-types
+test: lib vmod guests test-programs bench-programs check-types
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long: lib vmod guests test-programs
+test-long: lib vmod guests test-programs bench-programs
 	@$(PY) -m pytest $(PYTEST_OPTIONS)
 
 check-types:
