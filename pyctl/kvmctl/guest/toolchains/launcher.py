@@ -27,15 +27,18 @@ def plan(manifest: Manifest, work: Path, output: Path, launcher: str, *,
          identity: Sequence[str] = ()) -> Plan:
     """The SDK's `launcher` with the guest's sources (or `files`) inside.
 
-    C sources among them are compiled instead: an interpreter's extensions.
+    C sources among them are compiled instead (an interpreter's extensions),
+    but for WebAssembly, whose toolchain has done that.
     """
+    own = [s for s in manifest.sources if s.suffix == ".c"]
+    if manifest.language == "wasm":
+        own = []
     if files is None:
         files = [(embedded_name(manifest, s), s) for s in manifest.sources
                  if s.suffix != ".c"]
     sdk = paths.sdk()
-    own = [s for s in manifest.sources if s.suffix == ".c"]
     compile_step = Step(line(
-        "gcc", STANDARD["c"], "-static", "-O2", "-g", "-Wall", "-Wextra",
+        "gcc", STANDARD["c"], "-D_GNU_SOURCE", "-static", "-O2", "-g", "-Wall", "-Wextra",
         *reproducible(manifest.directory, sdk, work), f"-I{sdk}", *flags,
         *manifest.cflags, sdk / launcher, *own, work / "files.S", "-o", output,
         *link, *(f"-l{lib}" for lib in manifest.libraries)), work)
