@@ -32,7 +32,7 @@ class Rust:
         if manifest.sources[0].name == "Cargo.toml":
             return Plan(self._cargo(manifest, work, output), sources)
         common = line(
-            "--edition", "2021", "-O", "-g", *_STATIC,
+            "--edition", "2021", "-O", "-C", "strip=debuginfo", *_STATIC,
             "--remap-path-prefix", f"{manifest.directory}=.",
             "--remap-path-prefix", f"{sdk}=sdk")
         return Plan((
