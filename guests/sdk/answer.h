@@ -97,7 +97,6 @@ kvm_boot_failed(const char *what)
 {
 
 	sys_log(what, strlen(what));
-	fprintf(stderr, "%s\n", what);
 	exit(1);
 }
 
