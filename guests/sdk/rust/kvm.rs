@@ -253,10 +253,12 @@ type Handler = Box<dyn Fn(&Request) -> Response + Send>;
 static HANDLER: Mutex<Option<Handler>> = Mutex::new(None);
 
 extern "C" fn enter(request: *const Request) {
-    let handler = HANDLER.lock().unwrap_or_else(|e| e.into_inner());
-    let answer = catch_unwind(AssertUnwindSafe(|| {
-        (handler.as_ref().expect("serve() set it"))(unsafe { &*request })
-    }));
+    let answer = {
+        let handler = HANDLER.lock().unwrap_or_else(|e| e.into_inner());
+        catch_unwind(AssertUnwindSafe(|| {
+            (handler.as_ref().expect("serve() set it"))(unsafe { &*request })
+        }))
+    };
     answer
         .unwrap_or_else(|_| {
             Response::text("The program failed; its log says why.\n").status(500)
