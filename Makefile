@@ -25,10 +25,11 @@ PREFIX	= /usr
 .PHONY: all lib vmod guests setup packages demo serve test test-long \
     bench install clean check-types
 
-# What each package is for: Varnish and its headers; the JSON and regular
-# expression libraries of the engine; the libraries of guests/thumbnail; musl;
+# What each package is for: Varnish and its headers; the engine's libraries for
+# JSON, regular expressions and the answers of servers in guests; the libraries of guests/thumbnail; musl;
 # the load generator of `make bench`; what builds and documents.
 PACKAGES = varnish libvarnishapi-dev libjansson-dev libpcre2-dev \
+	libhttp-parser-dev \
 	libwebp-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev \
 	musl-tools wrk gcc g++ make pkg-config python3-docutils python3-venv
 

@@ -7,11 +7,12 @@ TEST_PROGRAMS	= $(patsubst tests/%.c,$(B)/tests/%,$(TEST_C))
 test-programs: $(TEST_PROGRAMS) $(B)/tests/guest
 
 # The guest of tests/core speaks to its tests only, not the guest API.
-$(B)/tests/guest: tests/core/guest.c tests/core/guest_ops.h
+$(B)/tests/guest: tests/core/guest.c tests/core/guest_threads.c \
+    tests/core/guest_ops.h
 	@mkdir -p $(@D)
 	@echo "  GUEST   $@"
 	@$(CC) -std=gnu11 -O2 -g -static -Wall -Wextra -Werror \
-	    -Wno-infinite-recursion -o $@ $<
+	    -Wno-infinite-recursion -pthread -o $@ $(filter %.c,$^)
 
 $(B)/tests/core/test_%: tests/core/test_%.c tests/core/vm.c \
     $(wildcard tests/core/*.h) $(B)/lib/libtkcompute_pic.a

@@ -130,6 +130,8 @@ def inspect(env: Environment, program: Path, as_json: bool) -> None:
               help="Ask so many times; the last answer is shown.")
 @click.option("--output", type=click.Path(path_type=Path),
               help="Write the body to this file.")
+@click.option("--trace", is_flag=True,
+              help="Show every call that the program makes, and refusals.")
 @_out_option
 @_json
 @click.pass_obj
@@ -143,6 +145,17 @@ def run(env: Environment, /, program: Path, as_json: bool,
     from kvmctl.commands import run as command
     env.as_json = as_json
     command.run(env, program, command.Options(**options))
+
+
+@cli.command()
+@click.option("--markdown", is_flag=True, help="As a table for a document.")
+@_json
+@click.pass_obj
+def syscalls(env: Environment, markdown: bool, as_json: bool) -> None:
+    """List the Linux system calls that programs may make."""
+    from kvmctl.commands import syscalls as command
+    env.as_json = as_json
+    command.run(env, markdown)
 
 
 @cli.command()

@@ -46,6 +46,15 @@ def test_languages_and_libcs(engine: Engine, name: str) -> None:
     assert engine.stats()["programs"][name]["unknown_calls"] == 0
 
 
+def test_a_program_with_its_own_loop(engine: Engine) -> None:
+    """Goes on behind its wait, with its own stack, in one exit."""
+    loop = engine.define("loop", {"filename": str(guest("loop"))})
+    for _ in range(5):
+        answer = loop.request("POST", "/some/url", "", [], b"four")
+        assert answer.body == b"POST /some/url, 4 bytes, request 1\n"
+        assert answer.exits == 1
+
+
 def test_echo_sees_the_request(echo: Program) -> None:
     answer = echo.request("PUT", "/a?b=c", "the argument", ["X-One: 1",
                           "X-Two: two words"], b"body", "text/plain")

@@ -306,7 +306,7 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 		break;
 	}
 	default:
-		r = -1;
+		r = operate_threads(op, a, b);
 	}
 	host(3, r, 0);
 }
@@ -315,10 +315,12 @@ int
 main(int argc, char **argv)
 {
 
+	if (argc > 3)
+		start_threads();
 	memset(area, 0x5a, sizeof area / 2);
 	initialised[4096] = 7;
 	/* So many MiB of the master's memory are in use. */
-	if (argc > 2) {
+	if (argc > 2 && *argv[2] != '0') {
 		size_t size = strtoull(argv[2], NULL, 10) << 20;
 		void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -12,7 +12,10 @@ enum guest_op {
 	OP_MMAP, OP_PROTECT, OP_UNMAP, OP_REMAP_FIXED, OP_REGISTERS, OP_BASES,
 	OP_FLAGS, OP_SIGNAL, OP_CATCH, OP_BLOCK, OP_STORE, OP_LOAD, OP_JUMP,
 	OP_UD2, OP_DIVIDE, OP_SPIN, OP_RECURSE, OP_ABORT, OP_EXIT, OP_SYSCALL,
-	OP_CLOCK, OP_HOG, OP_PRINT, OP_SLEEP, OP_OUT, OP_IN, OP_OUTS
+	OP_CLOCK, OP_HOG, OP_PRINT, OP_SLEEP, OP_OUT, OP_IN, OP_OUTS,
+	/* From here on: guest_threads.c */
+	OP_THREADS, OP_PING, OP_PREEMPT, OP_TGKILL, OP_TIMED_WAIT, OP_VECTORS,
+	OP_LAZY, OP_MUTEXES, OP_SIGWAIT
 };
 
 enum guest_address {
@@ -21,5 +24,9 @@ enum guest_address {
 };
 
 #define DUMP_BYTES	(512 * 8)
+
+/* guest_threads.c: what main() starts before it waits, and its operations. */
+void start_threads(void);
+long operate_threads(unsigned long op, unsigned long a, unsigned long b);
 
 #endif /* TESTS_GUEST_OPS_H_INCLUDED */

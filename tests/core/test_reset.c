@@ -58,6 +58,12 @@ check_records(const struct guest *g, const struct tk_machine *m)
 	CHECK(a->brk == b->brk && a->pt.next == b->pt.next);
 	CHECK(b->pt.journal->n == 0);
 	CHECK(memcmp(&g->master->process, &m->process, sizeof m->process) == 0);
+	CHECK(g->master->threads.n == m->threads.n);
+	CHECK(g->master->threads.current == m->threads.current);
+	CHECK(memcmp(g->master->threads.thread, m->threads.thread,
+	    m->threads.n * sizeof *m->threads.thread) == 0);
+	CHECK(m->threads.n < 2 || memcmp(g->master->threads.fpu,
+	    m->threads.fpu, m->threads.n * sizeof *m->threads.fpu) == 0);
 }
 
 /* Everything that a request could see of an earlier one. */
@@ -97,7 +103,8 @@ some_operation(struct guest *g, struct tk_machine *m, uint64_t *seed)
 		OP_UNMAP, OP_REMAP_FIXED, OP_REGISTERS, OP_BASES, OP_FLAGS,
 		OP_SIGNAL, OP_CATCH, OP_BLOCK, OP_STORE, OP_JUMP, OP_UD2,
 		OP_DIVIDE, OP_SPIN, OP_RECURSE, OP_ABORT, OP_EXIT, OP_SYSCALL,
-		OP_OUT, OP_IN
+		OP_OUT, OP_IN, OP_THREADS, OP_PING, OP_TGKILL, OP_VECTORS,
+		OP_MUTEXES, OP_LAZY
 	};
 	uint64_t op = ops[test_random(seed) % (sizeof ops / sizeof ops[0])];
 	uint64_t a = test_random(seed), b = test_random(seed);
@@ -127,6 +134,17 @@ some_operation(struct guest *g, struct tk_machine *m, uint64_t *seed)
 	case OP_IN:
 		a &= 0xff;
 		break;
+	case OP_THREADS:
+	case OP_MUTEXES:
+		a %= 20;
+		break;
+	case OP_TGKILL:
+		a &= 1;
+		break;
+	case OP_LAZY:
+		a = a % 8 + 1;
+		b = b % 100 + 1;
+		break;
 	default:
 		break;
 	}
@@ -136,7 +154,7 @@ some_operation(struct guest *g, struct tk_machine *m, uint64_t *seed)
 static void
 sequences(unsigned rounds, unsigned check_every, uint64_t seed)
 {
-	struct boot b = { 0 };
+	struct boot b = { .threads = true };
 	struct tk_machine *m;
 	struct tk_error err;
 	struct guest g;

@@ -64,7 +64,8 @@ read_file(const char *name, size_t *len)
 void
 guest_boot(struct guest *g, const struct boot *b)
 {
-	const char *argv[] = { "guest", "one", b->in_use, NULL };
+	const char *argv[] = { "guest", "one", b->threads ? "0" : b->in_use,
+	    b->threads ? "threads" : NULL, NULL };
 	static const char *const envp[] = { "TEST=yes", NULL };
 	struct tk_boot_options o;
 	struct tk_error err;

@@ -22,6 +22,7 @@ struct boot {
 	const char		*file;		/* NULL: $TK_TEST_GUEST */
 	uint64_t		memory, request_memory;	/* MiB; 0: 64, 16 */
 	const char		*in_use;	/* MiB in use at the freeze */
+	bool			threads;	/* some live at the freeze */
 };
 
 /* Boots, or fails the test. */

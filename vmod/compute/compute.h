@@ -239,6 +239,13 @@ void tkc_release(struct tkc_invocation **, struct tkc_release_cost *cost);
 /* What this host's KVM offers, for doctor: a JSON object; free as above. */
 char *tkc_host_report(struct tkc_error *);
 
+/*
+ * The Linux calls that guests may make, for documentation: a JSON list of
+ * {"number", "name", "support": full, partial or refused, "note"}; free as
+ * above.
+ */
+char *tkc_linux_calls(struct tkc_error *);
+
 /* cffi: end */
 
 #endif /* TKC_COMPUTE_H_INCLUDED */

@@ -82,6 +82,15 @@ on_refused(const char *what, void *priv)
 	tkc_program_refused(in->program, what);
 }
 
+static void
+on_trace(const char *line, void *priv)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in = instance_of(priv, &inv);
+
+	tkc_log(in->program, TKC_LOG_TRACE, line, strlen(line));
+}
+
 /*--------------------------------------------------------------------
  * Calls that a program makes before it waits for requests
  */
@@ -116,11 +125,22 @@ register_func(struct tk_machine *m, struct tkc_instance *in)
 static enum tk_verdict
 call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 {
+	struct guest_request none;
 
 	switch (number) {
 	case HC_REGISTER_FUNC:
 		return (register_func(m, in));
 	case HC_WAIT_FOR_REQUESTS:
+		in->waits = true;
+		return (TK_DONE);
+	case HC_WAIT_PAUSED:
+		memset(&none, 0, sizeof none);
+		in->paused = tk_arg(m, 0);
+		if (!tk_write(m, in->paused, &none, sizeof none))
+			return (tk_fail(m, in->paused,
+			    "wait_for_requests_paused: the request structure "
+			    "at 0x%llx is not the program's memory",
+			    (unsigned long long)in->paused));
 		in->waits = true;
 		return (TK_DONE);
 	case HC_MAKE_EPHEMERAL:
@@ -189,6 +209,7 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_http_method(m, inv));
 	case HC_REGISTER_FUNC:
 	case HC_WAIT_FOR_REQUESTS:
+	case HC_WAIT_PAUSED:
 	case HC_MAKE_EPHEMERAL:
 		return (tk_fail(m, 0, "host call 0x%x is only allowed before "
 		    "the program waits for requests", number));
@@ -279,9 +300,34 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	return (v);
 }
 
-const struct tk_guest_ops tkc_boot_ops = {
+/* As above, each call told: what kvmctl run --trace shows. */
+static enum tk_verdict
+on_traced_call(struct tk_machine *m, uint32_t number, void *priv)
+{
+	unsigned long long a = tk_arg(m, 0), b = tk_arg(m, 1), c = tk_arg(m, 2);
+	enum tk_verdict v = on_host_call(m, number, priv);
+	char line[160];
+
+	(void)snprintf(line, sizeof line, "guest API 0x%x(0x%llx, 0x%llx, "
+	    "0x%llx)", number, a, b, c);
+	if (v == TK_RESUME)
+		(void)snprintf(line + strlen(line), 32, " = %lld",
+		    (long long)tk_result(m));
+	on_trace(line, priv);
+	return (v);
+}
+
+const struct tk_guest_ops tkc_guest_ops = {
 	.host_call = on_host_call,
 	.output = on_output,
 	.unknown_call = on_unknown,
 	.refused = on_refused,
+};
+
+const struct tk_guest_ops tkc_traced_ops = {
+	.host_call = on_traced_call,
+	.output = on_output,
+	.unknown_call = on_unknown,
+	.refused = on_refused,
+	.trace = on_trace,
 };

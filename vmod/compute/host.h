@@ -18,7 +18,8 @@
 enum tkc_log_kind {
 	TKC_LOG_INFO,		/* life of a program: booted, invalidated */
 	TKC_LOG_ERROR,		/* what somebody has to mend */
-	TKC_LOG_GUEST		/* the guest's own words: sys_log, stdout */
+	TKC_LOG_GUEST,		/* the guest's own words: sys_log, stdout */
+	TKC_LOG_TRACE		/* its calls, one by one: verbose_syscalls */
 };
 
 /* Which header table: as in the guest ABI (0x10020..). */

@@ -8,6 +8,7 @@
 
 #include "object.h"
 #include "program.h"
+#include "server.h"
 
 uint64_t
 tkc_body_limit(const struct tkc_program *p)
@@ -32,7 +33,13 @@ tkc_body_append(struct tkc_invocation *inv, const void *data, size_t len,
 		    "than max_request_memory (%g MiB)",
 		    inv->instance->program->name,
 		    inv->instance->request_memory));
-	tk_assert(tk_write(inv->vm, to + inv->body_len, data, len));
+	if (inv->instance->serves) {
+		int e = tkc_server_body(inv, data, len, err);
+
+		if (e != 0)
+			return (e);
+	} else
+		tk_assert(tk_write(inv->vm, to + inv->body_len, data, len));
 	inv->body_len += len;
 	return (0);
 }
@@ -89,7 +96,8 @@ tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
 	start = tkc_now();
 	inv->count.invocations++;
 	inv->count.input_bytes += inv->body_len;
-	e = tkc_request_call(inv, q, err);
+	e = inv->instance->serves ? tkc_server_call(inv, q, err) :
+	    tkc_request_call(inv, q, err);
 	if (e != 0) {
 		count_failure(inv, e);
 		memset(r, 0, sizeof *r);
@@ -120,7 +128,11 @@ tkc_body_span(const struct tkc_invocation *inv, uint64_t offset)
 	struct tkc_span s = { NULL, 0 };
 
 	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
-	if (inv->answered && offset < inv->out_len)
+	if (!inv->answered || offset >= inv->out_len)
+		return (s);
+	if (inv->instance->serves)
+		s = tkc_server_span(inv, offset);
+	else
 		s.ptr = tk_view(inv->vm, inv->body + offset,
 		    inv->out_len - offset, &s.len);
 	return (s);

@@ -9,6 +9,7 @@
 
 #include "object.h"
 #include "program.h"
+#include "server.h"
 
 /* A program whose boot failed is not tried again sooner. */
 #define RETRY_NS	TKC_NS
@@ -48,6 +49,7 @@ tkc_fork_free(struct tkc_invocation **pinv)
 
 	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
 	tk_fork_free(&inv->vm);
+	tkc_server_fini(inv);
 	free(inv->scratch);
 	free(inv->header_text);
 	TK_FREE_OBJ(inv);
@@ -245,6 +247,8 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 		cost->pages_written = pages;
 		cost->reset_seconds = (double)took / (double)TKC_NS;
 	}
+	if (inv->wire != NULL)
+		tkc_server_forget(inv);
 	count = inv->count;
 	memset(&inv->count, 0, sizeof inv->count);
 	inv->invoked = inv->answered = false;

@@ -398,7 +398,8 @@ static bool
 has_request_handler(const struct tkc_instance *in)
 {
 
-	return (in->handler[TKC_ON_GET] != 0 || in->handler[TKC_ON_POST] != 0 ||
+	return (in->paused != 0 || in->serves ||
+	    in->handler[TKC_ON_GET] != 0 || in->handler[TKC_ON_POST] != 0 ||
 	    in->handler[TKC_ON_METHOD] != 0);
 }
 
@@ -428,14 +429,17 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	o.request_memory = (uint64_t)(in->request_memory * MIB);
 	o.input_size = o.request_memory;
 	o.executable_heap = p->settings.executable_heap;
+	o.may_serve = true;
 	o.seconds = p->settings.max_boot_time;
-	o.ops = &tkc_boot_ops;
+	o.ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
+	    &tkc_guest_ops;
 	o.priv = in;
 	e = tk_boot(&in->master, &o, &core);
 	tkc_strings_free(&argv);
 	tkc_strings_free(&envp);
 	if (e != 0)
 		return (boot_error(p, &core, err));
+	in->serves = tk_serves(in->master);
 	if (!has_request_handler(in))
 		return (tkc_fail(err, TKC_BOOT, "%s: waits for requests but "
 		    "registered no handler for GET, POST or any method",

@@ -53,6 +53,9 @@ struct tkc_instance {
 	struct tk_master	*master;
 	tk_gva			handler[TKC_HANDLERS];
 	bool			waits;		/* said that it is ready */
+	bool			serves;		/* listens on a socket instead */
+	tk_gva			paused;		/* requests go on behind */
+						/* its wait, written to here */
 	bool			debug;
 	bool			retired;
 	unsigned		forks;		/* in existence */
@@ -123,6 +126,8 @@ struct tkc_invocation {
 	char			*header_text;	/* their copies */
 	size_t			header_room;
 
+	struct tkc_wire		*wire;		/* of one that serves */
+
 	/* Fresh for every request, filled in bulk. */
 	uint8_t			random[1024];
 	size_t			random_left;
@@ -168,7 +173,7 @@ int tkc_fork_new(struct tkc_instance *, struct tkc_invocation **,
 void tkc_fork_free(struct tkc_invocation **);
 
 /* guest_api.c */
-extern const struct tk_guest_ops tkc_boot_ops;
+extern const struct tk_guest_ops tkc_guest_ops, tkc_traced_ops;
 /* In a fork `priv` is its invocation, in a booting machine the instance. */
 
 /* request.c: writes the request into the fork, and calls its handler. */

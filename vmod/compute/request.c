@@ -196,6 +196,12 @@ tkc_request_call(struct tkc_invocation *inv, const struct tkc_request *q,
 	if (e != 0)
 		return (e);
 	c.seconds = in->request_time;
+	if (in->paused != 0) {
+		/* Its own stack goes on; what the strings take is elsewhere. */
+		tk_assert(tk_write(inv->vm, in->paused, &g, sizeof g));
+		e = tk_resume(inv->vm, 0, c.seconds, &core);
+		goto done;
+	}
 	switch (choose(in, inv)) {
 	case TKC_ON_METHOD:
 		c.function = in->handler[TKC_ON_METHOD];
@@ -215,6 +221,7 @@ tkc_request_call(struct tkc_invocation *inv, const struct tkc_request *q,
 		c.args[4] = g.content_len;
 	}
 	e = tk_call(inv->vm, &c, &core);
+done:
 	inv->exits += tk_exits(inv->vm);
 	if (e != 0)
 		return (tkc_from_core(err, in->program->name, &core));

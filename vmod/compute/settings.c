@@ -69,7 +69,7 @@ static const struct key keys[] = {
 	{ "blackout_area", ANY, 0, 0, 0, false },
 	{ "smp", COUNT, AT(smp), 0, 16, false },
 	{ "stdout", FLAG, AT(to_stdout), 0, 0, true },
-	{ "verbose_syscalls", FLAG, AT(verbose_syscalls), 0, 0, false },
+	{ "verbose_syscalls", FLAG, AT(verbose_syscalls), 0, 0, true },
 	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, false },
 	{ "remote_debug_on_exception", FLAG, AT(remote_debug_on_exception), 0,
 	    0, false },

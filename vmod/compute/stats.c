@@ -161,3 +161,24 @@ tkc_host_report(struct tkc_error *err)
 		(void)tkc_fail(err, TKC_ENVIRONMENT, "Out of memory");
 	return (text);
 }
+
+char *
+tkc_linux_calls(struct tkc_error *err)
+{
+	struct tk_linux_row row;
+	json_t *all = json_array();
+	unsigned i;
+	char *text;
+
+	for (i = 0; tk_linux_row(i, &row); i++)
+		if (row.name != NULL)
+			(void)json_array_append_new(all, json_pack(
+			    "{s:i, s:s, s:s, s:s}", "number", (int)i, "name",
+			    row.name, "support", row.support, "note",
+			    row.note));
+	text = json_dumps(all, JSON_COMPACT);
+	json_decref(all);
+	if (text == NULL)
+		(void)tkc_fail(err, TKC_ENVIRONMENT, "Out of memory");
+	return (text);
+}

@@ -97,9 +97,13 @@ skip(const struct tk_space *sp, tk_gva a)
 	return ((left - 1) & ~(uint64_t)(TK_PAGE - 1));
 }
 
-/* Gives every page of the range its permission, and memory when it has none. */
+/*
+ * Gives every page of the range its permission, and memory when it has none
+ * and back says so.
+ */
 static int
-entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
+entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
+    bool back)
 {
 	uint64_t *e, old, new;
 	struct run r = { 0, 0 };
@@ -107,9 +111,9 @@ entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
 	tk_gva a;
 
 	for (a = start; a < end; a += TK_PAGE) {
-		e = tk_pt_entry(&sp->pt, a, prot != 0);
+		e = tk_pt_entry(&sp->pt, a, back);
 		if (e == NULL) {
-			if (prot == 0) {
+			if (!back) {
 				a += skip(sp, a);
 				continue;
 			}
@@ -118,7 +122,7 @@ entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
 		}
 		old = *e;
 		if (old == 0) {
-			if (prot == 0)
+			if (!back)
 				continue;
 			if (!tk_pool_take(&sp->pages, &gpa)) {
 				run_end(sp, &r);
@@ -257,13 +261,16 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 		if (hint == 0)
 			return (-ENOMEM);
 	}
+	if (kind == TK_VMA_MMAP && len >= TK_LAZY_MIN)
+		kind = TK_VMA_LAZY;
 	v.start = hint;
 	v.end = hint + len;
 	v.prot = (uint8_t)prot;
 	v.kind = (uint8_t)kind;
 	if (tk_vmas_insert(&sp->vmas, v))
 		return (-ENOMEM);
-	if (prot != 0 && entries_protect(sp, v.start, v.end, prot)) {
+	if (prot != 0 && kind != TK_VMA_LAZY &&
+	    entries_protect(sp, v.start, v.end, prot, true)) {
 		(void)tk_vmas_split(&sp->vmas, v.start, v.end);
 		(void)tk_space_unmap(sp, v.start, len);
 		return (-ENOMEM);
@@ -364,8 +371,9 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	    sp->vmas.vma[i].start < end; i++) {
 		if (sp->vmas.vma[i].prot == prot)
 			continue;
-		e = entries_protect(sp, sp->vmas.vma[i].start, sp->vmas.vma[i].end,
-		    prot);
+		e = entries_protect(sp, sp->vmas.vma[i].start,
+		    sp->vmas.vma[i].end, prot, prot != 0 &&
+		    sp->vmas.vma[i].kind != TK_VMA_LAZY);
 		if (e != 0)
 			return (e);
 		sp->vmas.vma[i].prot = (uint8_t)prot;
@@ -388,7 +396,12 @@ tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
 	if (e != 0)
 		return (e);
 	for (a = start; a < start + len; a += n) {
-		p = tk_space_at(sp, a, TK_PROT_W, &left);
+		/* What is not backed is zero already. */
+		if (tk_pt_walk(&sp->pt, a, &left) == 0) {
+			n = (left + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1);
+			continue;
+		}
+		p = tk_space_write_at(sp, a, &left);
 		n = TK_PAGE;
 		if (p != NULL)
 			memset(p, 0, n);
@@ -483,35 +496,119 @@ tk_space_brk(struct tk_space *sp, tk_gva want)
 	return (want);
 }
 
-void *
-tk_space_at(const struct tk_space *sp, tk_gva gva, unsigned prot,
-    uint64_t *left)
+/*--------------------------------------------------------------------
+ * Access
+ */
+
+/* Pages that one fault backs: 256 KiB. */
+#define CLUSTER		64
+
+static bool
+allows(const struct tk_vma *v, unsigned prot)
+{
+
+	return (v != NULL && (v->prot & prot) == prot);
+}
+
+bool
+tk_space_fault(struct tk_space *sp, tk_gva gva, unsigned prot)
+{
+	const struct tk_vma *v;
+	uint64_t left;
+	tk_gva from, to;
+
+	if (gva >= TK_USER_END)
+		return (false);
+	v = tk_space_find(sp, gva);
+	if (!allows(v, prot))
+		return (false);
+	/*
+	 * Present and allowed: on hardware a fault that was raised by an entry
+	 * from before the host raised its permission is spurious.
+	 */
+	if (tk_pt_walk(&sp->pt, gva, &left) != 0)
+		return (true);
+	from = gva & ~(tk_gva)(CLUSTER * TK_PAGE - 1);
+	to = from + CLUSTER * TK_PAGE;
+	if (from < v->start)
+		from = v->start;
+	if (to > v->end)
+		to = v->end;
+	(void)entries_protect(sp, from, to, v->prot, true);
+	/* Short of memory, at least this one. */
+	return (tk_pt_walk(&sp->pt, gva, &left) != 0 ||
+	    entries_protect(sp, gva & ~(tk_gva)(TK_PAGE - 1),
+	    (gva & ~(tk_gva)(TK_PAGE - 1)) + TK_PAGE, v->prot, true) == 0);
+}
+
+/* The entry of a page that the guest may use so; 0 when it may not. */
+static uint64_t
+user_entry(const struct tk_space *sp, tk_gva gva, uint64_t *left)
 {
 	const struct tk_memory *mem = sp->pt.mem;
 	uint64_t pte;
 	tk_gpa gpa;
 
 	if (gva >= TK_USER_END)
-		return (NULL);
+		return (0);
 	pte = tk_pt_walk(&sp->pt, gva, left);
 	if ((pte & (TK_PTE_P | TK_PTE_U)) != (TK_PTE_P | TK_PTE_U))
-		return (NULL);
-	if ((prot & TK_PROT_W) && !(pte & TK_PTE_W))
-		return (NULL);
-	if ((prot & TK_PROT_X) && (pte & TK_PTE_NX))
-		return (NULL);
+		return (0);
 	gpa = pte & TK_PTE_ADDR;
 	/* The kernel's own pages are not data that a guest may hand to us. */
 	if (gpa < TK_RO_GPA || (gpa >= mem->pt_gpa && gpa < mem->rw_gpa) ||
 	    gpa >= mem->end)
+		return (0);
+	return (pte);
+}
+
+static uint8_t *
+host_address(const struct tk_space *sp, uint64_t pte, tk_gva gva)
+{
+
+	return ((uint8_t *)tk_memory_at(sp->pt.mem, pte & TK_PTE_ADDR) +
+	    (gva & (TK_PAGE - 1)));
+}
+
+const void *
+tk_space_read_at(const struct tk_space *sp, tk_gva gva, uint64_t *left)
+{
+	static const uint8_t zeros[TK_PAGE] __attribute__((aligned(TK_PAGE)));
+	uint64_t pte = user_entry(sp, gva, left);
+
+	if (pte != 0)
+		return (host_address(sp, pte, gva));
+	if (gva >= TK_USER_END || tk_pt_walk(&sp->pt, gva, left) != 0 ||
+	    !allows(tk_space_find(sp, gva), TK_PROT_R))
 		return (NULL);
-	if (prot & TK_PROT_W) {
-		tk_assert(gpa >= mem->rw_gpa);
-		if (sp->pages.ws != NULL)
-			tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
-			    TK_PAGE_SHIFT));
-		if (*left > TK_PAGE)
-			*left = TK_PAGE - (gva & (TK_PAGE - 1));
-	}
-	return ((uint8_t *)tk_memory_at(mem, gpa) + (gva & (TK_PAGE - 1)));
+	*left = TK_PAGE - (gva & (TK_PAGE - 1));
+	return (zeros + (gva & (TK_PAGE - 1)));
+}
+
+void *
+tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
+{
+	const struct tk_memory *mem = sp->pt.mem;
+	uint64_t pte = user_entry(sp, gva, left);
+	tk_gpa gpa;
+
+	if (pte == 0 && tk_space_fault(sp, gva, TK_PROT_W))
+		pte = user_entry(sp, gva, left);
+	if (!(pte & TK_PTE_W))
+		return (NULL);
+	gpa = pte & TK_PTE_ADDR;
+	tk_assert(gpa >= mem->rw_gpa);
+	if (sp->pages.ws != NULL)
+		tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
+		    TK_PAGE_SHIFT));
+	*left = TK_PAGE - (gva & (TK_PAGE - 1));
+	return (host_address(sp, pte, gva));
+}
+
+bool
+tk_space_executable(const struct tk_space *sp, tk_gva gva)
+{
+	uint64_t left, pte = user_entry(sp, gva, &left);
+
+	return (pte != 0 && !(pte & TK_PTE_NX));
 }

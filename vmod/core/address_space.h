@@ -15,6 +15,12 @@
 #include "page_table.h"
 #include "vma_list.h"
 
+/*
+ * A page fault costs as much as mapping some hundred pages; a range that is
+ * larger than this is rarely used to its end.
+ */
+#define TK_LAZY_MIN	(1024 * 1024)
+
 struct tk_space {
 	struct tk_page_table	pt;
 	struct tk_page_pool	pages;
@@ -35,7 +41,8 @@ void tk_space_fini(struct tk_space *);
 int tk_space_copy(struct tk_space *, const struct tk_space *from);
 
 /*
- * Maps anonymous memory. hint 0: anywhere; fixed: exactly there, replacing
+ * Maps anonymous memory. Ranges of TK_LAZY_MIN bytes and more get physical
+ * pages when they are touched. hint 0: anywhere; fixed: exactly there, replacing
  * what was mapped. Page-aligned. Returns the address, or -errno.
  */
 int64_t tk_space_map(struct tk_space *, tk_gva hint, uint64_t len,
@@ -59,11 +66,19 @@ tk_gva tk_space_brk(struct tk_space *, tk_gva);
 const struct tk_vma *tk_space_find(const struct tk_space *, tk_gva);
 
 /*
- * The host's address of gva when the guest itself may access it so (TK_PROT_*,
- * any of), else NULL. *left: bytes from there to the end of the page, or of
- * a huge page. For writing, the page joins the working set.
+ * The host's address of gva when the guest itself may access it so, else NULL.
+ * *left: bytes from there to the end of the page, or of a huge page. What is
+ * not backed yet reads as zeros; for writing it is backed, and the page joins
+ * the working set.
  */
-void *tk_space_at(const struct tk_space *, tk_gva, unsigned prot,
-    uint64_t *left);
+const void *tk_space_read_at(const struct tk_space *, tk_gva, uint64_t *left);
+void *tk_space_write_at(struct tk_space *, tk_gva, uint64_t *left);
+bool tk_space_executable(const struct tk_space *, tk_gva);
+
+/*
+ * The guest faulted at gva, wanting this access (one of TK_PROT_*): true when
+ * the range allows it, and now the page tables do.
+ */
+bool tk_space_fault(struct tk_space *, tk_gva, unsigned prot);
 
 #endif /* TK_ADDRESS_SPACE_H_INCLUDED */

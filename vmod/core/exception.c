@@ -13,7 +13,6 @@
 
 /* What a program may set itself: arithmetic flags, TF, DF, AC, ID. */
 #define USER_FLAGS	0x240dd5ULL
-#define FLAGS_IF	0x202ULL
 
 /* Pushed by the CPU: Intel SDM vol. 3A, figure 6-9. */
 struct iret_frame {
@@ -39,31 +38,30 @@ exception_stack(const struct tk_machine *m)
 }
 
 void
-tk_user_at_syscall(const struct tk_machine *m, struct tk_user_regs *u)
+tk_user_at_syscall(const struct tk_machine *m, struct kvm_regs *r)
 {
 
-	u->r = *m->vcpu->regs;
-	u->r.rip = u->r.rcx;
-	u->r.rflags = u->r.r11;
-	u->in_ring0 = !m->host->facts.syscall_lands_in_ring3;
+	*r = *m->vcpu->regs;
+	r->rip = r->rcx;
+	r->rflags = r->r11;
 }
 
 bool
-tk_user_resume(struct tk_machine *m, const struct tk_user_regs *u)
+tk_user_resume(struct tk_machine *m, const struct kvm_regs *r)
 {
+	uint64_t flags = (r->rflags & USER_FLAGS) | 2;
 	struct iret_frame f;
-	uint64_t flags = (u->r.rflags & USER_FLAGS) | FLAGS_IF;
 
-	if (u->r.rip >= TK_USER_END || u->r.rsp >= TK_USER_END)
+	if (r->rip >= TK_USER_END || r->rsp >= TK_USER_END)
 		return (false);
-	*m->vcpu->regs = u->r;
-	m->vcpu->regs->rflags = flags & ~0x200ULL;
-	if (!u->in_ring0)
+	*m->vcpu->regs = *r;
+	m->vcpu->regs->rflags = flags;
+	if (!m->in_ring0)
 		return (true);
-	f.rip = u->r.rip;
+	f.rip = r->rip;
 	f.cs = TK_SEL_UCODE;
-	f.rflags = flags & ~0x200ULL;
-	f.rsp = u->r.rsp;
+	f.rflags = flags;
+	f.rsp = r->rsp;
 	f.ss = TK_SEL_UDATA;
 	memcpy(exception_stack(m) + TK_PAGE - sizeof f, &f, sizeof f);
 	if (m->space.pages.ws != NULL)
@@ -172,10 +170,37 @@ describe_page_fault(const struct tk_machine *m, tk_gva address, uint64_t code,
 	    (unsigned long long)address, why);
 }
 
+/* Which address is lazily backed memory is known only when it is touched. */
+static bool
+page_fault_resolved(struct tk_machine *m, tk_gva address, uint64_t code)
+{
+
+	/* The same again: it did not help, so it is a fault. */
+	if (address == m->fault_at && ++m->fault_repeats > 3)
+		return (false);
+	if (address != m->fault_at) {
+		m->fault_at = address;
+		m->fault_repeats = 0;
+	}
+	m->changed = true;
+	return (tk_space_fault(&m->space, address, code & 0x10 ? TK_PROT_X :
+	    code & 2 ? TK_PROT_W : TK_PROT_R));
+}
+
+/* si_code of SIGSEGV: is there nothing, or may it not be used so? */
+static int
+segv_code(const struct tk_machine *m, tk_gva address)
+{
+
+	return (address < TK_USER_END &&
+	    tk_space_find(&m->space, address) != NULL ? SEGV_ACCERR :
+	    SEGV_MAPERR);
+}
+
 enum tk_verdict
 tk_exception(struct tk_machine *m, unsigned vector)
 {
-	struct tk_user_regs u;
+	struct kvm_regs r;
 	struct iret_frame f;
 	uint64_t code;
 	tk_gva address = 0;
@@ -187,21 +212,26 @@ tk_exception(struct tk_machine *m, unsigned vector)
 		return (tk_end(m, TK_FAULT, 0, "%s with a broken stack",
 		    vector_name(vector)));
 	}
+	r = *m->vcpu->regs;
+	r.rip = f.rip;
+	r.rflags = f.rflags;
+	r.rsp = f.rsp;
 	if (vector == PF) {
 		address = tk_vcpu_fault_address(m->vcpu);
+		if ((f.cs & 3) == 3 && page_fault_resolved(m, address, code) &&
+		    tk_user_resume(m, &r))
+			return (TK_RESUME);
+		if (m->space.pages.exhausted)
+			return (tk_end(m, TK_OUT_OF_MEMORY, address,
+			    "the program's memory (max_memory) is used up"));
 		describe_page_fault(m, address, code, f.rsp, what,
 		    sizeof what);
 	} else
 		(void)snprintf(what, sizeof what, "%s", vector_name(vector));
-	if ((f.cs & 3) == 3 && f.rip < TK_USER_END) {
-		u.r = *m->vcpu->regs;
-		u.r.rip = f.rip;
-		u.r.rflags = f.rflags;
-		u.r.rsp = f.rsp;
-		u.in_ring0 = true;
-		if (tk_signal_fault(m, &u, sig, address))
-			return (TK_RESUME);
-	}
+	if ((f.cs & 3) == 3 && f.rip < TK_USER_END &&
+	    tk_signal_fault(m, &r, sig, sig == SIGSEGV ?
+	    segv_code(m, address) : 1, address))
+		return (TK_RESUME);
 	return (tk_end(m, TK_FAULT, address ? address : f.rip, "%s in %s",
 	    what, tk_symbols_name(m->symbols, f.rip, where, sizeof where)));
 }

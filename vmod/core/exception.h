@@ -10,19 +10,13 @@
 
 #include "machine.h"
 
-struct tk_user_regs {
-	struct kvm_regs		r;		/* rip, rsp, rflags included */
-	/* Set when the CPU is in ring 0, where iretq leads back. */
-	bool			in_ring0;
-};
-
-/* At an exit for `syscall`. */
-void tk_user_at_syscall(const struct tk_machine *, struct tk_user_regs *);
+/* At an exit for `syscall`: RIP and flags as they will be behind it. */
+void tk_user_at_syscall(const struct tk_machine *, struct kvm_regs *);
 
 /*
  * Resumes the guest with exactly these registers; user flags only. False when
  * RIP or RSP are no user addresses.
  */
-bool tk_user_resume(struct tk_machine *, const struct tk_user_regs *);
+bool tk_user_resume(struct tk_machine *, const struct kvm_regs *);
 
 #endif /* TK_EXCEPTION_H_INCLUDED */

@@ -11,6 +11,7 @@
 #include "error.h"
 #include "guest_kernel.h"
 #include "guest_layout.h"
+#include "linux/linux.h"
 #include "machine.h"
 #include "object.h"
 
@@ -106,6 +107,7 @@ fork_destroy(struct tk_machine *m)
 	if (m->vcpu != NULL)
 		tk_vcpu_put(&m->vcpu);
 	tk_space_fini(&m->space);
+	tk_threads_fini(&m->threads);
 	tk_ws_fini(&m->ws);
 	free(m->journal.change);
 	if (m->mem.is_private)
@@ -148,6 +150,8 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 		m->space.pt.mem = &m->mem;
 		m->space.pt.journal = &m->journal;
 		e = tk_space_copy(&m->space, &ma->space);
+		if (e == 0)
+			e = tk_threads_copy(&m->threads, &ma->threads);
 	}
 	if (e != 0) {
 		fork_destroy(m);
@@ -194,6 +198,16 @@ tk_stack_top(const struct tk_machine *m)
 	return (TK_CALL_STACK_TOP);
 }
 
+/* The registers that both entry stubs take. */
+static void
+entry_registers(const struct tk_machine *m, struct kvm_regs *r)
+{
+
+	r->r12 = TK_KERNEL + TK_K_FPU;
+	r->r13 = m->master->gs_base;
+	r->r14 = m->master->fs_base;
+}
+
 int
 tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 {
@@ -218,10 +232,74 @@ tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 	r->rcx = c->args[3];
 	r->r8 = c->args[4];
 	r->r9 = c->args[5];
-	r->r12 = TK_KERNEL + TK_K_FPU;
-	r->r13 = m->master->gs_base;
-	r->r14 = m->master->fs_base;
-	return (tk_run(m, c->seconds, err));
+	entry_registers(m, r);
+	return (tk_run(m, c->seconds, NULL, err));
+}
+
+int
+tk_resume(struct tk_machine *m, uint64_t result, double seconds,
+    struct tk_error *err)
+{
+	struct kvm_regs *r = m->vcpu->regs;
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	tk_assert(m->master != NULL && !m->broken);
+	note_thread(m);
+	m->pages_at_entry = m->ws.n;
+	*r = m->master->resume;
+	r->rip = tk_resume_address();
+	r->rax = result;
+	entry_registers(m, r);
+	return (tk_run(m, seconds, NULL, err));
+}
+
+/*
+ * All threads wait: the connection makes one go on, whichever it is. What the
+ * entry stub does for others, ioctls do here: a server makes system calls by
+ * the dozen.
+ */
+static enum tk_verdict
+first_connection(struct tk_machine *m)
+{
+	const struct tk_master *ma = m->master;
+	int e;
+
+	e = tk_vcpu_set_fpu(m->vcpu, tk_memory_at(&m->mem, TK_K_FPU));
+	if (e == 0)
+		e = tk_vcpu_set_bases(m->vcpu, ma->fs_base, ma->gs_base);
+	if (e == 0)
+		e = tk_files_connect(m, m->connection);
+	if (e != 0) {
+		m->broken = true;
+		return (tk_end(m, TK_HOST, 0, "no connection could be made: "
+		    "%s", strerror(e)));
+	}
+	return (tk_schedule(m));
+}
+
+bool
+tk_serves(const struct tk_master *ma)
+{
+
+	TK_CHECK_OBJ(ma, TK_MASTER_MAGIC);
+	return (ma->serves);
+}
+
+int
+tk_serve(struct tk_machine *m, struct tk_connection *c, double seconds,
+    struct tk_error *err)
+{
+	int e;
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	tk_assert(m->master != NULL && m->master->serves && !m->broken);
+	note_thread(m);
+	m->pages_at_entry = m->ws.n;
+	m->changed = true;
+	m->connection = c;
+	e = tk_run(m, seconds, first_connection, err);
+	m->connection = NULL;
+	return (e);
 }
 
 int
@@ -232,7 +310,7 @@ tk_empty_call(struct tk_machine *m, struct tk_error *err)
 	note_thread(m);
 	m->vcpu->regs->rip = tk_empty_address();
 	m->vcpu->regs->rflags = 2;
-	return (tk_run(m, 1.0, err));
+	return (tk_run(m, 1.0, NULL, err));
 }
 
 /* The private pages are too many: become as the day the fork was made. */
@@ -260,9 +338,11 @@ tk_reset(struct tk_machine *m)
 			m->broken = true;
 		tk_ws_learn(&m->ws);
 	}
-	if (m->changed) {
-		if (tk_pt_undo(&m->space.pt) || tk_space_copy(&m->space,
-		    &ma->space))
+	/* The host's own writes may have backed pages, too. */
+	if (m->changed || m->journal.n > 0) {
+		if (tk_pt_undo(&m->space.pt) ||
+		    tk_space_copy(&m->space, &ma->space) ||
+		    tk_threads_copy(&m->threads, &ma->threads))
 			m->broken = true;
 		m->process = ma->process;
 		m->changed = false;

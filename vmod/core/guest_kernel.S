@@ -13,7 +13,7 @@
 	.globl	tk_ustubs, tk_ustubs_end, tk_ustub_entry, tk_ustub_return
 	.globl	tk_ustub_syscall, tk_ustub_sysret, tk_ustub_probe
 	.globl	tk_ustub_empty, tk_ustub_signal_return, tk_ustub_entry_end
-	.globl	tk_ustub_probe_landing
+	.globl	tk_ustub_probe_landing, tk_ustub_resume
 
 /*
  * Ring 0. Exceptions: 16 bytes per vector, on the IST stack. The port names
@@ -82,6 +82,33 @@ tk_ustub_entry:
 	xor	%r15d, %r15d
 tk_ustub_entry_end:
 	jmp	*%rax
+
+/*
+ * Entry in the middle of the program, where it was frozen: as above, then the
+ * registers that this needed are loaded from the frozen record. Flags stay.
+ */
+	.set	resume, tk_ustubs + (TK_K_RESUME - TK_K_USER_STUBS)
+	.balign	64
+tk_ustub_resume:
+	mov	%rax, %r15
+	mov	$TK_SEL_UDATA, %eax
+	mov	%eax, %ds
+	mov	%eax, %es
+	mov	%eax, %fs
+	mov	%eax, %gs
+	wrfsbase %r14
+	wrgsbase %r13
+	mov	$-1, %eax
+	mov	$-1, %edx
+	xrstor64 (%r12)
+	mov	%r15, %rax
+	mov	(resume + 0)(%rip), %rbx
+	mov	(resume + 8)(%rip), %rdx
+	mov	(resume + 16)(%rip), %r12
+	mov	(resume + 24)(%rip), %r13
+	mov	(resume + 32)(%rip), %r14
+	mov	(resume + 40)(%rip), %r15
+	jmp	*(resume + 48)(%rip)
 
 /* Where a handler's `ret` goes. */
 	.balign	64

@@ -11,6 +11,7 @@
 extern const uint8_t tk_stubs[], tk_stubs_end[], tk_stub_syscall[],
     tk_stub_sysret[], tk_stub_iret[];
 extern const uint8_t tk_ustubs[], tk_ustubs_end[], tk_ustub_entry[],
+    tk_ustub_resume[],
     tk_ustub_entry_end[], tk_ustub_return[], tk_ustub_empty[],
     tk_ustub_syscall[], tk_ustub_sysret[], tk_ustub_signal_return[],
     tk_ustub_probe[], tk_ustub_probe_landing[];
@@ -65,6 +66,13 @@ tk_entry_address(void)
 {
 
 	return (in_ustubs(tk_ustub_entry));
+}
+
+tk_gva
+tk_resume_address(void)
+{
+
+	return (in_ustubs(tk_ustub_resume));
 }
 
 tk_gva

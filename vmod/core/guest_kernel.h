@@ -20,8 +20,17 @@
 /* Writes the kernel pages and maps them. 0 or ENOMEM. */
 int tk_kernel_install(struct tk_space *);
 
+/*
+ * At TK_K_RESUME: the registers that the resume stub itself needs, as they are
+ * to be behind it. guest_kernel.S knows the order.
+ */
+struct tk_resume_regs {
+	uint64_t	rbx, rdx, r12, r13, r14, r15, rip;
+};
+
 /* Guest addresses of code in the stubs. */
 tk_gva tk_entry_address(void);
+tk_gva tk_resume_address(void);
 tk_gva tk_entry_end(void);	/* the jump to the function */
 tk_gva tk_return_address(void);
 tk_gva tk_empty_address(void);

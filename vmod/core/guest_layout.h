@@ -36,7 +36,8 @@
 #define TK_K_TSS		0x4000
 #define TK_K_USER_STUBS		0x5000	/* ring 3: entry, return, syscall */
 #define TK_K_FPU		0x6000	/* the frozen XSAVE image */
-#define TK_K_VCPU		0x7000	/* %gs:0 */
+#define TK_K_VCPU		0x7000	/* %gs:0, and at TK_K_RESUME: */
+#define TK_K_RESUME		0x7100	/* what tk_ustub_resume loads */
 #define TK_K_VDSO		0x8000	/* TK_VDSO_PAGES */
 #define TK_VDSO_PAGES		1
 #define TK_KERNEL_SIZE		0x10000

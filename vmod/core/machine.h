@@ -10,6 +10,7 @@
 
 #include "address_space.h"
 #include "symbols.h"
+#include "threads.h"
 #include "vcpu.h"
 #include "watchdog.h"
 
@@ -26,10 +27,7 @@ struct tk_sigaction {
 /* What Linux would keep about the process. Plain data: copied at reset. */
 struct tk_process {
 	struct tk_sigaction	action[TK_NSIG];	/* [signal - 1] */
-	uint64_t		blocked, pending;
-	tk_gva			altstack;
-	uint64_t		altstack_size;
-	tk_gva			clear_child_tid;
+	uint64_t		pending;		/* any thread's */
 };
 
 struct tk_machine {
@@ -44,10 +42,19 @@ struct tk_machine {
 	struct tk_memory	mem;
 	struct tk_space		space;
 	struct tk_process	process;
+	struct tk_threads	threads;
 	struct tk_vcpu		*vcpu;
+	/* Where the last exit left the CPU: ring 0 leaves by iretq. */
+	bool			in_ring0;
+	/* While booting: may all threads wait for a connection, and do they? */
+	bool			may_serve, serves;
+	struct tk_connection	*connection;	/* of the call under way */
 	struct tk_watch		watch;
 	struct tk_error		*error;		/* of the call under way */
 	unsigned		exits;
+	/* The last page fault that was resolved, and how often in a row. */
+	tk_gva			fault_at;
+	unsigned		fault_repeats;
 	/* A Linux call was made: space or process may differ. */
 	bool			changed;
 	/* What a reset cannot put right: free it, make another. */
@@ -72,8 +79,11 @@ struct tk_master {
 	struct tk_memory	mem;
 	struct tk_space		space;
 	struct tk_process	process;
+	struct tk_threads	threads;
 	struct tk_symbols	*symbols;
 	tk_gva			fs_base, gs_base;
+	bool			serves;		/* waits for connections */
+	struct kvm_regs		resume;		/* behind the last host call */
 	tk_gva			input;
 	uint64_t		input_size;
 	uint64_t		request_memory;
@@ -83,9 +93,11 @@ struct tk_master {
 
 /*
  * Enters the guest until host_call() is done or something ends it. The
- * registers are set. Returns 0 or what it filled into *err.
+ * registers are set, or first() sets them. Returns 0 or what it filled into
+ * *err.
  */
-int tk_run(struct tk_machine *, double seconds, struct tk_error *err);
+int tk_run(struct tk_machine *, double seconds, enum tk_verdict (*first)(
+    struct tk_machine *), struct tk_error *err);
 
 /* The guest faulted: into its own handler, or the end of the call. */
 enum tk_verdict tk_exception(struct tk_machine *, unsigned vector);

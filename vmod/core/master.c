@@ -70,6 +70,11 @@ booting_machine(const struct tk_master *ma, const struct tk_boot_options *o,
 	m->symbols = ma->symbols;
 	m->mem = ma->mem;
 	tk_space_init(&m->space, &m->mem);
+	if (tk_threads_init(&m->threads)) {
+		TK_FREE_OBJ(m);
+		(void)tk_error(err, TK_HOST, 0, "Out of memory");
+		return (NULL);
+	}
 	tk_watch_add(&m->watch);
 	return (m);
 }
@@ -84,6 +89,7 @@ booting_free(struct tk_machine **pm)
 	if (m->vcpu != NULL)
 		tk_vcpu_put(&m->vcpu);
 	tk_space_fini(&m->space);
+	tk_threads_fini(&m->threads);
 	TK_FREE_OBJ(m);
 }
 
@@ -115,6 +121,33 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	return (0);
 }
 
+/*
+ * Where the program goes on: behind its last exit, for which hardware KVM
+ * leaves RIP at the `out` until the next entry.
+ */
+static void
+record_registers(struct tk_master *ma, struct tk_machine *m)
+{
+	struct tk_resume_regs *rec = tk_memory_at(&m->mem, TK_K_RESUME);
+	struct kvm_regs *r = &ma->resume;
+	uint8_t opcode = 0;
+
+	*r = *m->vcpu->regs;
+	/* OUT: E7 has its port behind it, EF in DX (Intel SDM vol. 2). */
+	if (!ma->host->facts.rip_after_out &&
+	    tk_read(m, &opcode, r->rip, 1))
+		r->rip += opcode == 0xe7 ? 2 : 1;
+	r->rflags = (r->rflags & 0xcd5) | 2;
+	rec->rbx = r->rbx;
+	rec->rdx = r->rdx;
+	rec->r12 = r->r12;
+	rec->r13 = r->r13;
+	rec->r14 = r->r14;
+	rec->r15 = r->r15;
+	rec->rip = r->rip;
+	ma->serves = m->serves;
+}
+
 /* Records what every call starts from, and ends all writing. */
 static int
 freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
@@ -122,6 +155,7 @@ freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 	struct kvm_xsave fpu;
 	int e;
 
+	record_registers(ma, m);
 	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
 	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
 	if (e != 0)
@@ -132,7 +166,9 @@ freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 	tk_vcpu_put(&m->vcpu);
 	ma->space.pt = m->space.pt;
 	ma->space.pt.mem = &ma->mem;
-	if (tk_space_copy(&ma->space, &m->space))
+	m->threads.frozen_at = tk_now();
+	if (tk_space_copy(&ma->space, &m->space) ||
+	    tk_threads_copy(&ma->threads, &m->threads))
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	ma->process = m->process;
 	e = tk_memory_freeze(&ma->mem);
@@ -164,9 +200,10 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	if (m == NULL)
 		return (TK_HOST);
 	m->space.allow_wx = o->executable_heap;
+	m->may_serve = o->may_serve;
 	e = load(ma, m, &elf, o, err);
 	if (e == 0)
-		e = tk_run(m, o->seconds, err);
+		e = tk_run(m, o->seconds, NULL, err);
 	if (e == 0)
 		e = freeze(ma, m, err);
 	booting_free(&m);
@@ -214,6 +251,7 @@ tk_master_free(struct tk_master **pma)
 	if (ma->mem.magic == TK_MEMORY_MAGIC)
 		tk_memory_free(&ma->mem);
 	tk_space_fini(&ma->space);
+	tk_threads_fini(&ma->threads);
 	tk_symbols_free(ma->symbols);
 	free(ma->name);
 	TK_FREE_OBJ(ma);

@@ -38,6 +38,7 @@ tk_pool_copy(struct tk_page_pool *pool, const struct tk_page_pool *from)
 		    from->n_unused * sizeof *pool->unused);
 	pool->n_unused = from->n_unused;
 	pool->next = from->next;
+	pool->exhausted = false;
 	return (0);
 }
 
@@ -51,8 +52,10 @@ tk_pool_take(struct tk_page_pool *pool, tk_gpa *gpa)
 		pool->next += TK_PAGE;
 		return (true);
 	}
-	if (pool->n_unused == 0)
+	if (pool->n_unused == 0) {
+		pool->exhausted = true;
 		return (false);
+	}
 	x = &pool->unused[pool->n_unused - 1];
 	*gpa = x->start;
 	x->start += TK_PAGE;
@@ -63,6 +66,17 @@ tk_pool_take(struct tk_page_pool *pool, tk_gpa *gpa)
 		    TK_PAGE_SHIFT));
 	memset(tk_memory_at(pool->mem, *gpa), 0, TK_PAGE);
 	return (true);
+}
+
+uint64_t
+tk_pool_free(const struct tk_page_pool *pool)
+{
+	uint64_t n = pool->mem->end - pool->next;
+	unsigned i;
+
+	for (i = 0; i < pool->n_unused; i++)
+		n += pool->unused[i].end - pool->unused[i].start;
+	return (n);
 }
 
 void

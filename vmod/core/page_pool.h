@@ -20,6 +20,7 @@ struct tk_page_pool {
 	tk_gpa			next;	/* never used from here on: zero */
 	struct tk_extent	*unused; /* given back, may hold old data */
 	unsigned		n_unused, room_unused;
+	bool			exhausted;	/* a page could not be had */
 };
 
 /* All pages from the second on: the first is the exception stack's. */
@@ -31,6 +32,9 @@ int tk_pool_copy(struct tk_page_pool *, const struct tk_page_pool *from);
 
 /* One zeroed page; false when the program's memory is used up. */
 bool tk_pool_take(struct tk_page_pool *, tk_gpa *);
+
+/* Bytes that can still be taken. */
+uint64_t tk_pool_free(const struct tk_page_pool *);
 
 /* Gives a page back. Shared read-only pages are not ours: nothing happens. */
 void tk_pool_give(struct tk_page_pool *, tk_gpa);

@@ -64,8 +64,8 @@ kicked(struct tk_machine *m, double seconds)
 		    "%g s, stopped in %s", seconds, tk_symbols_name(
 		    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
 	}
-	/* Somebody else's signal, or one that came late: go on. */
-	return (TK_RESUME);
+	/* The slice is over; or somebody else's signal, or a late one. */
+	return (tk_slice_over(m));
 }
 
 static enum tk_verdict
@@ -92,7 +92,8 @@ other_exit(struct tk_machine *m, enum tk_exit x)
 }
 
 int
-tk_run(struct tk_machine *m, double seconds, struct tk_error *err)
+tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
+    struct tk_machine *), struct tk_error *err)
 {
 	enum tk_verdict verdict = TK_RESUME;
 	struct tk_error local;
@@ -101,22 +102,31 @@ tk_run(struct tk_machine *m, double seconds, struct tk_error *err)
 
 	m->error = err != NULL ? err : &local;
 	m->error->kind = TK_OK;
+	m->in_ring0 = false;
+	m->fault_at = 0;
 	tk_watch_begin(&m->watch, tk_now() + (uint64_t)(seconds * 1e9));
+	if (m->threads.alive > 1)
+		tk_slice_begin(m);
+	if (first != NULL)
+		verdict = first(m);
 	while (verdict == TK_RESUME) {
 		x = tk_vcpu_run(m->vcpu, &vector);
 		if (__builtin_expect(x == TK_EXIT_HOST_CALL, 1)) {
 			m->exits++;
+			m->in_ring0 = false;
 			verdict = host_call(m);
 			continue;
 		}
 		switch (x) {
 		case TK_EXIT_SYSCALL:
 			m->exits++;
+			m->in_ring0 = !m->host->facts.syscall_lands_in_ring3;
 			verdict = tk_linux_call(m);
 			break;
 		case TK_EXIT_EXCEPTION:
 			m->exits++;
 			m->scan = true;
+			m->in_ring0 = true;
 			verdict = tk_exception(m, vector);
 			break;
 		case TK_EXIT_KICK:
@@ -135,6 +145,9 @@ tk_run(struct tk_machine *m, double seconds, struct tk_error *err)
 		m->vcpu->sregs_dirty = true;
 		m->scan = true;
 	}
+	/* A kick may have come while the CPU delivered an exception. */
+	if (x == TK_EXIT_KICK && tk_vcpu_drop_events(m->vcpu))
+		m->broken = true;
 	m->error = NULL;
 	if (verdict == TK_DONE)
 		return (TK_OK);
@@ -206,11 +219,11 @@ tk_view(const struct tk_machine *m, tk_gva gva, size_t len, size_t *have)
 	uint64_t left, more;
 
 	tk_assert(len > 0);
-	p = tk_space_at(&m->space, gva, TK_PROT_R, &left);
+	p = tk_space_read_at(&m->space, gva, &left);
 	if (p == NULL)
 		return (NULL);
 	while (left < len) {
-		q = tk_space_at(&m->space, gva + left, TK_PROT_R, &more);
+		q = tk_space_read_at(&m->space, gva + left, &more);
 		if (q != p + left)
 			break;
 		left += more;
@@ -227,7 +240,7 @@ tk_readable(const struct tk_machine *m, tk_gva gva, size_t len)
 	if (len > TK_USER_END || gva > TK_USER_END - len)
 		return (false);
 	while (len > 0) {
-		if (tk_space_at(&m->space, gva, TK_PROT_R, &left) == NULL)
+		if (tk_space_read_at(&m->space, gva, &left) == NULL)
 			return (false);
 		if (left >= len)
 			return (true);
@@ -240,9 +253,8 @@ tk_readable(const struct tk_machine *m, tk_gva gva, size_t len)
 bool
 tk_executable(const struct tk_machine *m, tk_gva gva)
 {
-	uint64_t left;
 
-	return (tk_space_at(&m->space, gva, TK_PROT_X, &left) != NULL);
+	return (tk_space_executable(&m->space, gva));
 }
 
 bool
@@ -255,7 +267,7 @@ tk_read(const struct tk_machine *m, void *to, tk_gva gva, size_t len)
 	if (len > TK_USER_END || gva > TK_USER_END - len)
 		return (false);
 	while (len > 0) {
-		p = tk_space_at(&m->space, gva, TK_PROT_R, &left);
+		p = tk_space_read_at(&m->space, gva, &left);
 		if (p == NULL)
 			return (false);
 		if (left > len)
@@ -278,7 +290,7 @@ tk_write(struct tk_machine *m, tk_gva gva, const void *from, size_t len)
 	if (len > TK_USER_END || gva > TK_USER_END - len)
 		return (false);
 	while (len > 0) {
-		p = tk_space_at(&m->space, gva, TK_PROT_W, &left);
+		p = tk_space_write_at(&m->space, gva, &left);
 		if (p == NULL)
 			return (false);
 		if (left > len)

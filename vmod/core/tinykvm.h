@@ -74,6 +74,16 @@ struct tk_host_facts {
 const struct tk_host *tk_host(struct tk_error *);
 const struct tk_host_facts *tk_host_facts(const struct tk_host *);
 
+/* One Linux call as far as it is implemented. */
+struct tk_linux_row {
+	const char		*name;		/* NULL: ENOSYS */
+	const char		*support;	/* "full", "partial", "refused" */
+	const char		*note;
+};
+
+/* Number by number, until it returns false. */
+bool tk_linux_row(unsigned number, struct tk_linux_row *);
+
 /*--------------------------------------------------------------------
  * What the embedder gives a program
  */
@@ -95,8 +105,27 @@ struct tk_guest_ops {
 	void	(*output)(int fd, const char *text, size_t len, void *priv);
 	/* A Linux call without an implementation. name: "clone3", "#451" */
 	void	(*unknown_call)(const char *name, void *priv);
+	/* Each Linux call with its result, as strace does; may be NULL. */
+	void	(*trace)(const char *line, void *priv);
 	/* What policy denied, in words: "open /etc/shadow: not allowed". */
 	void	(*refused)(const char *what, void *priv);
+};
+
+/*
+ * A client's connection as a program sees it that listens by itself. `in` is
+ * all that the client says, read by the guest piece by piece.
+ */
+struct tk_connection {
+	const uint8_t		*in;
+	size_t			in_len;
+	/* Behind `in` the guest waits for more; else it reads the end. */
+	bool			keep_open;
+	/*
+	 * The guest wrote, at most 64 KiB at once; len 0: it closed, or shut
+	 * its side down. TK_DONE ends the call, TK_RESUME goes on.
+	 */
+	enum tk_verdict		(*output)(void *priv, const uint8_t *, size_t len);
+	void			*priv;
 };
 
 struct tk_boot_options {
@@ -110,6 +139,7 @@ struct tk_boot_options {
 	uint64_t		input_size;	/* bytes of the input area */
 	double			seconds;	/* for main() until ready */
 	bool			executable_heap; /* W and X memory allowed */
+	bool			may_serve;	/* ready at a listening socket */
 	const struct tk_guest_ops *ops;		/* outlives the master */
 	void			*priv;		/* of the booting machine */
 };
@@ -151,6 +181,22 @@ struct tk_call {
 
 /* Runs until host_call() says TK_DONE, or fails. */
 int tk_call(struct tk_machine *, const struct tk_call *, struct tk_error *);
+
+/*
+ * Goes on behind the host call that ended the boot, with this result: same
+ * stack, same registers, same thread.
+ */
+int tk_resume(struct tk_machine *, uint64_t result, double seconds,
+    struct tk_error *);
+
+/*
+ * For a program that serves connections: gives it one, and runs until the
+ * connection's output() says TK_DONE. The connection lives as long as the
+ * call.
+ */
+bool tk_serves(const struct tk_master *);
+int tk_serve(struct tk_machine *, struct tk_connection *, double seconds,
+    struct tk_error *);
 
 /* An entry that only leaves again: the floor of any call, for benchmarks. */
 int tk_empty_call(struct tk_machine *, struct tk_error *);

@@ -225,7 +225,6 @@ int
 tk_vcpu_get(struct tk_vcpu **pv, const struct tk_host *h, tk_gpa cr3,
     struct tk_error *err)
 {
-	struct kvm_vcpu_events none;
 	struct tk_vcpu *v;
 
 	(void)pthread_mutex_lock(&idle_lock);
@@ -238,8 +237,7 @@ tk_vcpu_get(struct tk_vcpu **pv, const struct tk_host *h, tk_gpa cr3,
 	if (v != NULL) {
 		TK_CHECK_OBJ(v, TK_VCPU_MAGIC);
 		/* Nothing pending may survive from its last life. */
-		memset(&none, 0, sizeof none);
-		if (ioctl(v->fd, KVM_SET_VCPU_EVENTS, &none)) {
+		if (tk_vcpu_drop_events(v)) {
 			vcpu_destroy(v);
 			v = NULL;
 		}
@@ -441,13 +439,37 @@ tk_vcpu_get_bases(struct tk_vcpu *v, tk_gva *fs, tk_gva *gs)
 int
 tk_vcpu_set_bases(struct tk_vcpu *v, tk_gva fs, tk_gva gs)
 {
-	struct kvm_sregs s;
+	struct kvm_sregs s = v->sregs;
 
-	if (ioctl(v->fd, KVM_GET_SREGS, &s))
+	/* What would be written at the next entry is written now. */
+	if (!v->sregs_dirty && ioctl(v->fd, KVM_GET_SREGS, &s))
 		return (EPERM);
 	s.fs.base = fs;
 	s.gs.base = gs;
-	return (ioctl(v->fd, KVM_SET_SREGS, &s) ? EPERM : 0);
+	if (ioctl(v->fd, KVM_SET_SREGS, &s))
+		return (EPERM);
+	v->sregs_dirty = false;
+	return (0);
+}
+
+bool
+tk_vcpu_is_quiet(const struct tk_vcpu *v)
+{
+	struct kvm_vcpu_events e;
+
+	if (ioctl(v->fd, KVM_GET_VCPU_EVENTS, &e))
+		return (false);
+	return (!e.exception.injected && !e.exception.pending &&
+	    !e.interrupt.injected && !e.nmi.injected);
+}
+
+int
+tk_vcpu_drop_events(const struct tk_vcpu *v)
+{
+	struct kvm_vcpu_events none;
+
+	memset(&none, 0, sizeof none);
+	return (ioctl(v->fd, KVM_SET_VCPU_EVENTS, &none) ? errno : 0);
 }
 
 int

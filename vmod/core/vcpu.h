@@ -86,6 +86,11 @@ void tk_vcpu_get_bases(struct tk_vcpu *, tk_gva *fs, tk_gva *gs);
 /* Sets them for the code that runs now, wherever it stands. 0 or EPERM. */
 int tk_vcpu_set_bases(struct tk_vcpu *, tk_gva fs, tk_gva gs);
 
+/* No exception waits for its delivery to the guest. */
+bool tk_vcpu_is_quiet(const struct tk_vcpu *);
+/* None does any more. 0 or errno. */
+int tk_vcpu_drop_events(const struct tk_vcpu *);
+
 /* The XSAVE image, 4 KiB. 0 or errno. */
 int tk_vcpu_get_fpu(const struct tk_vcpu *, struct kvm_xsave *);
 int tk_vcpu_set_fpu(const struct tk_vcpu *, const struct kvm_xsave *);

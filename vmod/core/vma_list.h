@@ -18,6 +18,7 @@ enum tk_vma_kind {
 	TK_VMA_PROGRAM,		/* segments of the executable */
 	TK_VMA_HEAP,		/* brk */
 	TK_VMA_MMAP,
+	TK_VMA_LAZY,		/* mmap, backed when touched */
 	TK_VMA_STACK,
 	/* What follows belongs to us: the guest cannot map, unmap or protect
 	 * anything there. */

@@ -57,6 +57,7 @@ on_kick(int sig)
 static void
 look_at(struct tk_watch *w, uint64_t now)
 {
+	uint64_t slice = w->slice_end;
 	int running = TK_WATCH_RUNNING;
 
 	TK_CHECK_OBJ(w, TK_WATCH_MAGIC);
@@ -66,7 +67,7 @@ look_at(struct tk_watch *w, uint64_t now)
 		return;
 	if (!w->over && w->overused != NULL && w->overused(w))
 		w->over = true;
-	if (w->over || now >= w->deadline)
+	if (w->over || now >= w->deadline || (slice != 0 && now >= slice))
 		(void)syscall(SYS_tgkill, getpid(), w->thread, kick_signal());
 	w->state = TK_WATCH_RUNNING;
 }

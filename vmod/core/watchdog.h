@@ -37,6 +37,8 @@ struct tk_watch {
 	 */
 	bool			(*overused)(struct tk_watch *);
 	_Atomic bool		over;		/* overused() said so */
+	/* When others may have the vCPU, ns; 0: there are none. */
+	_Atomic uint64_t	slice_end;
 	struct tk_watch		*next, **prev;
 };
 

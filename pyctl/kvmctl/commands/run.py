@@ -12,7 +12,7 @@ from kvmctl.environment import Environment
 from kvmctl.errors import UsageError
 from kvmctl.guest import manifest, toolchains
 
-_GUEST_WORDS = 2                        # enum tkc_log_kind
+_LIFE, _GUEST_WORDS, _TRACE = 0, 2, 3   # enum tkc_log_kind
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Options:
     repeat: int
     output: Path | None
     out: Path
+    trace: bool = False
 
 
 def _body(env: Environment, data: str | None) -> bytes:
@@ -85,10 +86,14 @@ def run(env: Environment, path: Path, options: Options) -> None:
             raise UsageError(f"\"{header}\" is no header: 'Name: value'")
     body = _body(env, options.data)
     name, settings = _program(env, path, options.out)
+    if options.trace:
+        settings["verbose_syscalls"] = True
 
     def log(program: str, kind: int, text: str) -> None:
         if kind == _GUEST_WORDS:
             env.note(f"{program}: {text.rstrip()}")
+        elif options.trace and kind in (_LIFE, _TRACE):
+            env.note(env.style(text, "2"))
 
     types = [h.split(":", 1)[1].strip() for h in options.headers
              if h.lower().startswith("content-type:")]

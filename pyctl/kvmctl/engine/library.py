@@ -126,19 +126,28 @@ class Engine:
         """What tinykvm.stats() shows."""
         error = self._new_error()
         text = self._lib.tkc_stats(self._registry, b"", -1, error)
-        return self._take_json(text, error)
+        value: dict[str, Any] = self._take_json(text, error)
+        return value
 
     def host_report(self) -> dict[str, Any]:
         """Facts about this machine's KVM. Raises HostError without it."""
         error = self._new_error()
-        return self._take_json(self._lib.tkc_host_report(error), error)
+        value: dict[str, Any] = self._take_json(
+            self._lib.tkc_host_report(error), error)
+        return value
 
-    def _take_json(self, text: Any, error: Any) -> dict[str, Any]:
+    def linux_calls(self) -> list[dict[str, Any]]:
+        """The Linux calls there are: number, name, support, note."""
+        error = self._new_error()
+        calls: list[dict[str, Any]] = self._take_json(
+            self._lib.tkc_linux_calls(error), error)
+        return calls
+
+    def _take_json(self, text: Any, error: Any) -> Any:
         if text == self._ffi.NULL:
             self._raise(error)
         try:
-            value: dict[str, Any] = json.loads(self._ffi.string(text))
-            return value
+            return json.loads(self._ffi.string(text))
         finally:
             self._lib.tkc_stats_free(text)
 

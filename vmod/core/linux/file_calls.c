@@ -246,3 +246,20 @@ tk_sys_poll(struct tk_machine *m, const uint64_t a[6])
 	return (tk_block(m, (int)a[2] < 0 ? UINT64_MAX :
 	    (uint64_t)(int)a[2] * 1000000));
 }
+
+bool
+tk_files_listening(const struct tk_machine *m)
+{
+
+	(void)m;
+	return (false);
+}
+
+int
+tk_files_connect(struct tk_machine *m, struct tk_connection *c)
+{
+
+	(void)m;
+	(void)c;
+	return (ECONNREFUSED);
+}

@@ -1,31 +1,24 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The process: who it is, what it may use, randomness, its only thread.
+ * The process: who it is, what it may use, randomness.
  */
 
 #include <asm/prctl.h>
 #include <errno.h>
-#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <linux/prctl.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <sys/times.h>
 #include <sys/utsname.h>
 #include <time.h>
 
 #include "../guest_layout.h"
 #include "../object.h"
 #include "linux.h"
-
-int64_t
-tk_sys_exit(struct tk_machine *m, const uint64_t a[6])
-{
-
-	(void)tk_end(m, TK_EXITED, 0, "the program ended with exit status %d",
-	    (int)(a[0] & 0xff));
-	return (TK_CALL_ENDED);
-}
 
 /* The process and its thread have the number 1. */
 int64_t
@@ -44,16 +37,6 @@ tk_sys_zero(struct tk_machine *m, const uint64_t a[6])
 	(void)m;
 	(void)a;
 	return (0);
-}
-
-/* Threads and processes cannot be made. */
-int64_t
-tk_sys_again(struct tk_machine *m, const uint64_t a[6])
-{
-
-	(void)m;
-	(void)a;
-	return (-EAGAIN);
 }
 
 int64_t
@@ -96,14 +79,6 @@ tk_sys_arch_prctl(struct tk_machine *m, const uint64_t a[6])
 }
 
 int64_t
-tk_sys_set_tid_address(struct tk_machine *m, const uint64_t a[6])
-{
-
-	m->process.clear_child_tid = a[0];
-	return (1);
-}
-
-int64_t
 tk_sys_uname(struct tk_machine *m, const uint64_t a[6])
 {
 	struct utsname un;
@@ -126,7 +101,7 @@ tk_sys_sysinfo(struct tk_machine *m, const uint64_t a[6])
 	memset(&si, 0, sizeof si);
 	si.uptime = 1;
 	si.totalram = mem->end - mem->rw_gpa;
-	si.freeram = mem->end - m->space.pages.next;
+	si.freeram = tk_pool_free(&m->space.pages);
 	si.procs = 1;
 	si.mem_unit = 1;
 	return (tk_write(m, a[0], &si, sizeof si) ? 0 : -EFAULT);
@@ -224,43 +199,97 @@ tk_sys_getcpu(struct tk_machine *m, const uint64_t a[6])
 	return (0);
 }
 
-/* There is one thread: nobody to wake, nobody who could wake it. */
 int64_t
-tk_sys_futex(struct tk_machine *m, const uint64_t a[6])
+tk_sys_no_exec(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)a;
+	tk_refused(m, "execve: a program cannot become another");
+	return (-EACCES);
+}
+
+static uint64_t
+cpu_ns(void)
 {
 	struct timespec ts;
-	uint32_t value;
-	uint64_t ns;
-	int64_t r;
 
-	switch (a[1] & FUTEX_CMD_MASK) {
-	case FUTEX_WAKE:
-	case FUTEX_WAKE_BITSET:
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
+}
+
+int64_t
+tk_sys_times(struct tk_machine *m, const uint64_t a[6])
+{
+	struct tms t;
+
+	memset(&t, 0, sizeof t);
+	t.tms_utime = (clock_t)(cpu_ns() / 10000000);
+	if (a[0] != 0 && !tk_write(m, a[0], &t, sizeof t))
+		return (-EFAULT);
+	return ((int64_t)(tk_now() / 10000000));
+}
+
+int64_t
+tk_sys_getrusage(struct tk_machine *m, const uint64_t a[6])
+{
+	struct rusage ru;
+	uint64_t ns = cpu_ns();
+
+	memset(&ru, 0, sizeof ru);
+	ru.ru_utime.tv_sec = (time_t)(ns / 1000000000);
+	ru.ru_utime.tv_usec = (suseconds_t)(ns % 1000000000 / 1000);
+	ru.ru_maxrss = (long)((m->space.pages.next - m->mem.rw_gpa) >> 10);
+	return (tk_write(m, a[1], &ru, sizeof ru) ? 0 : -EFAULT);
+}
+
+int64_t
+tk_sys_prctl(struct tk_machine *m, const uint64_t a[6])
+{
+
+	switch (a[0]) {
+	case PR_SET_NAME:
+	case PR_SET_VMA:
+	case PR_SET_TIMERSLACK:
+	case PR_SET_PDEATHSIG:
+	case PR_SET_NO_NEW_PRIVS:
 		return (0);
-	case FUTEX_WAIT:
-	case FUTEX_WAIT_BITSET:
-		break;
+	case PR_GET_NAME:
+		return (tk_write(m, a[1], "guest\0\0\0\0\0\0\0\0\0\0", 16) ?
+		    0 : -EFAULT);
+	case PR_GET_DUMPABLE:
+		return (1);
 	default:
-		return (-ENOSYS);
-	}
-	if (!tk_read(m, &value, a[0], sizeof value))
-		return (-EFAULT);
-	if (value != (uint32_t)a[2])
-		return (-EAGAIN);
-	if (a[3] == 0) {
-		(void)tk_end(m, TK_MISUSE, a[0], "waits for a lock that no "
-		    "other thread can release (futex at 0x%llx)",
-		    (unsigned long long)a[0]);
-		return (TK_CALL_ENDED);
-	}
-	if (!tk_read(m, &ts, a[3], sizeof ts))
-		return (-EFAULT);
-	if (ts.tv_sec < 0 || ts.tv_nsec < 0 || ts.tv_nsec >= 1000000000)
 		return (-EINVAL);
-	ns = (uint64_t)(ts.tv_sec > 1000000 ? 1000000 : ts.tv_sec) *
-	    1000000000ULL + (uint64_t)ts.tv_nsec;
-	if ((a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
-		ns = ns > tk_now() ? ns - tk_now() : 0;
-	r = tk_block(m, ns);
-	return (r != 0 ? r : -ETIMEDOUT);
+	}
+}
+
+/* One vCPU: every thread sees memory in order whenever it runs. */
+int64_t
+tk_sys_membarrier(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	if (a[1] != 0)
+		return (-EINVAL);
+	return (a[0] == MEMBARRIER_CMD_QUERY ?
+	    MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+	    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED : 0);
+}
+
+int64_t
+tk_sys_sched_getparam(struct tk_machine *m, const uint64_t a[6])
+{
+	int zero = 0;
+
+	return (tk_write(m, a[1], &zero, sizeof zero) ? 0 : -EFAULT);
+}
+
+/* The system call's own scale: 20 is nice 0. */
+int64_t
+tk_sys_get_priority(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (20);
 }

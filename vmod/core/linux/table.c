@@ -18,83 +18,128 @@ static const char *const names[MAX_CALL] = {
 #include "syscall_names.inc"
 };
 
-static tk_linux_fn *const calls[MAX_CALL] = {
+struct row {
+	tk_linux_fn		*make;
+	const char		*arguments;	/* tk_linux_arguments() */
+	enum tk_support		support;
+	const char		*note;		/* how far, or the error number */
+};
+
+#define ROW(name, function, arguments, support, note)			\
+	[__NR_##name] = { function, arguments, TK_CALL_##support, note }
+
+static const struct row calls[MAX_CALL] = {
 	/* Memory */
-	[__NR_brk] = tk_sys_brk,
-	[__NR_mmap] = tk_sys_mmap,
-	[__NR_munmap] = tk_sys_munmap,
-	[__NR_mremap] = tk_sys_mremap,
-	[__NR_mprotect] = tk_sys_mprotect,
-	[__NR_madvise] = tk_sys_madvise,
+	ROW(brk, tk_sys_brk, "x", FULL, ""),
+	ROW(mmap, tk_sys_mmap, "xuxxdx", PARTIAL,
+	    "no MAP_SHARED with write access to files; shared between "
+	    "the threads of the VM alone"),
+	ROW(munmap, tk_sys_munmap, "xu", FULL, ""),
+	ROW(mremap, tk_sys_mremap, "xuuxx", PARTIAL,
+	    "not MREMAP_FIXED, MREMAP_DONTUNMAP"),
+	ROW(mprotect, tk_sys_mprotect, "xux", PARTIAL,
+	    "W with X, and X after W, only with executable_heap"),
+	ROW(madvise, tk_sys_madvise, "xud", PARTIAL,
+	    "DONTNEED zeroes; hints are taken and ignored"),
 	/* Files: the standard streams; no others yet */
-	[__NR_read] = tk_sys_read,
-	[__NR_readv] = tk_sys_readv,
-	[__NR_write] = tk_sys_write,
-	[__NR_writev] = tk_sys_writev,
-	[__NR_close] = tk_sys_close,
-	[__NR_fstat] = tk_sys_fstat,
-	[__NR_newfstatat] = tk_sys_newfstatat,
-	[__NR_lseek] = tk_sys_lseek,
-	[__NR_ioctl] = tk_sys_ioctl,
-	[__NR_fcntl] = tk_sys_fcntl,
-	[__NR_poll] = tk_sys_poll,
-	[__NR_dup] = tk_sys_dup,
-	[__NR_open] = tk_sys_no_file,
-	[__NR_stat] = tk_sys_no_file,
-	[__NR_lstat] = tk_sys_no_file,
-	[__NR_access] = tk_sys_no_file,
-	[__NR_readlink] = tk_sys_no_file,
-	[__NR_openat] = tk_sys_no_file_at,
-	[__NR_faccessat] = tk_sys_no_file_at,
-	[__NR_faccessat2] = tk_sys_no_file_at,
-	[__NR_readlinkat] = tk_sys_no_file_at,
-	[__NR_getcwd] = tk_sys_getcwd,
+	ROW(read, tk_sys_read, "dxu", FULL, ""),
+	ROW(readv, tk_sys_readv, "dxd", FULL, ""),
+	ROW(write, tk_sys_write, "dxu", FULL, ""),
+	ROW(writev, tk_sys_writev, "dxd", FULL, ""),
+	ROW(close, tk_sys_close, "d", FULL, ""),
+	ROW(fstat, tk_sys_fstat, "dx", FULL, ""),
+	ROW(newfstatat, tk_sys_newfstatat, "dsxx", FULL, ""),
+	ROW(lseek, tk_sys_lseek, "ddd", FULL, ""),
+	ROW(ioctl, tk_sys_ioctl, "dxx", PARTIAL,
+	    "FIONBIO, FIONREAD, FIOCLEX, FIONCLEX; nothing is a terminal"),
+	ROW(fcntl, tk_sys_fcntl, "ddx", PARTIAL,
+	    "locks are granted: nobody else is there; no signals, "
+	    "leases, seals"),
+	ROW(poll, tk_sys_poll, "xud", FULL, ""),
+	ROW(dup, tk_sys_dup, "d", FULL, ""),
+	ROW(open, tk_sys_no_file, "sxo", FULL, ""),
+	ROW(stat, tk_sys_no_file, "sx", FULL, ""),
+	ROW(lstat, tk_sys_no_file, "sx", FULL, ""),
+	ROW(access, tk_sys_no_file, "so", FULL, ""),
+	ROW(readlink, tk_sys_no_file, "sxu", FULL, ""),
+	ROW(openat, tk_sys_no_file_at, "dsxo", FULL, ""),
+	ROW(faccessat, tk_sys_no_file_at, "dso", FULL, ""),
+	ROW(faccessat2, tk_sys_no_file_at, "dsox", FULL, ""),
+	ROW(readlinkat, tk_sys_no_file_at, "dsxu", FULL, ""),
+	ROW(getcwd, tk_sys_getcwd, "xu", FULL, ""),
 	/* Time: mostly answered by the vDSO */
-	[__NR_clock_gettime] = tk_sys_clock_gettime,
-	[__NR_clock_getres] = tk_sys_clock_getres,
-	[__NR_gettimeofday] = tk_sys_gettimeofday,
-	[__NR_time] = tk_sys_time,
-	[__NR_nanosleep] = tk_sys_nanosleep,
-	[__NR_clock_nanosleep] = tk_sys_clock_nanosleep,
+	ROW(clock_gettime, tk_sys_clock_gettime, "dx", FULL,
+	    "mostly answered by the vDSO, without an exit"),
+	ROW(clock_getres, tk_sys_clock_getres, "dx", FULL, "as clock_gettime"),
+	ROW(gettimeofday, tk_sys_gettimeofday, "xx", FULL, "as clock_gettime"),
+	ROW(time, tk_sys_time, "x", FULL, "as clock_gettime"),
+	ROW(nanosleep, tk_sys_nanosleep, "xx", PARTIAL,
+	    "the rest of an interrupted sleep is not told"),
+	ROW(clock_nanosleep, tk_sys_clock_nanosleep, "ddxx", PARTIAL,
+	    "as nanosleep"),
 	/* The process */
-	[__NR_exit] = tk_sys_exit,
-	[__NR_exit_group] = tk_sys_exit,
-	[__NR_getpid] = tk_sys_one,
-	[__NR_gettid] = tk_sys_one,
-	[__NR_getppid] = tk_sys_zero,
-	[__NR_getuid] = tk_sys_zero,
-	[__NR_geteuid] = tk_sys_zero,
-	[__NR_getgid] = tk_sys_zero,
-	[__NR_getegid] = tk_sys_zero,
-	[__NR_arch_prctl] = tk_sys_arch_prctl,
-	[__NR_set_tid_address] = tk_sys_set_tid_address,
-	[__NR_set_robust_list] = tk_sys_zero,
-	[__NR_uname] = tk_sys_uname,
-	[__NR_sysinfo] = tk_sys_sysinfo,
-	[__NR_prlimit64] = tk_sys_prlimit64,
-	[__NR_getrlimit] = tk_sys_getrlimit,
-	[__NR_getrandom] = tk_sys_getrandom,
-	[__NR_sched_yield] = tk_sys_zero,
-	[__NR_sched_getaffinity] = tk_sys_sched_getaffinity,
-	[__NR_getcpu] = tk_sys_getcpu,
-	[__NR_futex] = tk_sys_futex,
+	ROW(exit, tk_sys_exit, "d", FULL, ""),
+	ROW(exit_group, tk_sys_exit_group, "d", FULL, "ends the request"),
+	ROW(getpid, tk_sys_one, "", FULL, "1"),
+	ROW(gettid, tk_sys_gettid, "", FULL, ""),
+	ROW(getppid, tk_sys_zero, "", FULL, "0"),
+	ROW(getuid, tk_sys_zero, "", FULL, "0"),
+	ROW(geteuid, tk_sys_zero, "", FULL, "0"),
+	ROW(getgid, tk_sys_zero, "", FULL, "0"),
+	ROW(getegid, tk_sys_zero, "", FULL, "0"),
+	ROW(arch_prctl, tk_sys_arch_prctl, "xx", PARTIAL, "FS and GS"),
+	ROW(set_tid_address, tk_sys_set_tid_address, "x", FULL, ""),
+	ROW(set_robust_list, tk_sys_zero, "xu", PARTIAL,
+	    "taken; robust locks of ended threads stay locked"),
+	ROW(uname, tk_sys_uname, "x", FULL, ""),
+	ROW(sysinfo, tk_sys_sysinfo, "x", PARTIAL, "the memory of the VM"),
+	ROW(prlimit64, tk_sys_prlimit64, "ddxx", PARTIAL,
+	    "limits are read; setting them is EPERM"),
+	ROW(getrlimit, tk_sys_getrlimit, "dx", FULL, ""),
+	ROW(getrandom, tk_sys_getrandom, "xux", FULL,
+	    "fresh in every request"),
+	ROW(sched_yield, tk_sys_sched_yield, "", FULL, ""),
+	ROW(sched_getaffinity, tk_sys_sched_getaffinity, "dux", FULL,
+	    "one CPU"),
+	ROW(getcpu, tk_sys_getcpu, "xxx", FULL, "CPU 0"),
+	ROW(futex, tk_sys_futex, "xddxxu", PARTIAL, "no priority inheritance"),
+	ROW(times, tk_sys_times, "x", PARTIAL, "no children"),
+	ROW(getrusage, tk_sys_getrusage, "dx", PARTIAL,
+	    "times and peak memory"),
+	ROW(prctl, tk_sys_prctl, "dxxxx", PARTIAL, "names and hints"),
+	ROW(getpgid, tk_sys_one, "d", FULL, "1"),
+	ROW(getpgrp, tk_sys_one, "", FULL, "1"),
+	ROW(getsid, tk_sys_one, "d", FULL, "1"),
+	ROW(sched_getparam, tk_sys_sched_getparam, "dx", FULL, ""),
+	ROW(sched_getscheduler, tk_sys_zero, "d", FULL, "SCHED_OTHER"),
+	ROW(sched_setaffinity, tk_sys_zero, "dux", PARTIAL,
+	    "taken: there is one CPU"),
+	ROW(getpriority, tk_sys_get_priority, "dd", FULL, ""),
+	ROW(setpriority, tk_sys_zero, "ddd", PARTIAL, "taken and ignored"),
+	ROW(membarrier, tk_sys_membarrier, "dxd", FULL, "one vCPU"),
+	ROW(get_robust_list, tk_sys_absent, "dxx", REFUSED, "ENOSYS"),
 	/* Every libc goes on without these. */
-	[__NR_rseq] = tk_sys_absent,
-	[__NR_clone3] = tk_sys_absent,
-	[__NR_clone] = tk_sys_again,
-	[__NR_fork] = tk_sys_again,
-	[__NR_vfork] = tk_sys_again,
-	[__NR_execve] = tk_sys_not_allowed,
-	[__NR_execveat] = tk_sys_not_allowed,
-	[__NR_socket] = tk_sys_not_allowed,
+	ROW(rseq, tk_sys_absent, "xuxx", REFUSED,
+	    "ENOSYS: every libc goes on without"),
+	ROW(clone3, tk_sys_clone3, "xu", PARTIAL, "threads"),
+	ROW(clone, tk_sys_clone, "xxxxx", PARTIAL, "threads"),
+	ROW(fork, tk_sys_no_process, "", REFUSED, "ENOSYS"),
+	ROW(vfork, tk_sys_no_process, "", REFUSED, "ENOSYS"),
+	ROW(execve, tk_sys_no_exec, "sxx", REFUSED, "EACCES"),
+	ROW(execveat, tk_sys_no_exec, "dsxxx", REFUSED, "EACCES"),
+	ROW(socket, tk_sys_not_allowed, "ddd", PARTIAL,
+	    "streams of AF_INET, AF_INET6; they reach no network"),
 	/* Signals */
-	[__NR_rt_sigaction] = tk_sys_rt_sigaction,
-	[__NR_rt_sigprocmask] = tk_sys_rt_sigprocmask,
-	[__NR_rt_sigreturn] = tk_sys_rt_sigreturn,
-	[__NR_sigaltstack] = tk_sys_sigaltstack,
-	[__NR_kill] = tk_sys_kill,
-	[__NR_tkill] = tk_sys_tkill,
-	[__NR_tgkill] = tk_sys_tgkill,
+	ROW(rt_sigaction, tk_sys_rt_sigaction, "dxxu", FULL, ""),
+	ROW(rt_sigprocmask, tk_sys_rt_sigprocmask, "dxxu", FULL, ""),
+	ROW(rt_sigreturn, tk_sys_rt_sigreturn, "", FULL, ""),
+	ROW(rt_sigpending, tk_sys_rt_sigpending, "xu", FULL, ""),
+	ROW(rt_sigsuspend, tk_sys_rt_sigsuspend, "xu", FULL, ""),
+	ROW(rt_sigtimedwait, tk_sys_rt_sigtimedwait, "xxxu", FULL, ""),
+	ROW(sigaltstack, tk_sys_sigaltstack, "xx", FULL, ""),
+	ROW(kill, tk_sys_kill, "dd", PARTIAL, "the process itself"),
+	ROW(tkill, tk_sys_tkill, "dd", FULL, ""),
+	ROW(tgkill, tk_sys_tgkill, "ddd", FULL, ""),
 };
 
 const char *
@@ -105,6 +150,30 @@ tk_linux_name(uint64_t number, char *buf, size_t size)
 		return (names[number]);
 	(void)snprintf(buf, size, "#%llu", (unsigned long long)number);
 	return (buf);
+}
+
+const char *
+tk_linux_arguments(uint64_t number)
+{
+
+	if (number < MAX_CALL && calls[number].make != NULL)
+		return (calls[number].arguments);
+	return ("xxxxxx");
+}
+
+bool
+tk_linux_row(unsigned number, struct tk_linux_row *row)
+{
+	static const char *const words[] = { "full", "partial", "refused" };
+
+	if (number >= MAX_CALL)
+		return (false);
+	row->name = calls[number].make != NULL ? names[number] : NULL;
+	if (row->name != NULL) {
+		row->support = words[calls[number].support];
+		row->note = calls[number].note;
+	}
+	return (true);
 }
 
 void
@@ -121,33 +190,45 @@ tk_refused(struct tk_machine *m, const char *fmt, ...)
 	m->ops->refused(text, m->priv);
 }
 
-enum tk_verdict
-tk_linux_call(struct tk_machine *m)
+int64_t
+tk_linux_make(struct tk_machine *m)
 {
-	struct kvm_regs *r = m->vcpu->regs;
+	const struct kvm_regs *r = m->vcpu->regs;
 	uint64_t number = r->rax, arg[6];
 	char buf[24];
 	int64_t result;
 
-	/* sysretq to a non-canonical address would fault in ring 0. */
-	if (r->rcx >= TK_USER_END && number != __NR_rt_sigreturn)
-		return (tk_end(m, TK_FAULT, r->rcx, "system call from 0x%llx, "
-		    "which is not the program's", (unsigned long long)r->rcx));
-	m->changed = true;
 	arg[0] = r->rdi;
 	arg[1] = r->rsi;
 	arg[2] = r->rdx;
 	arg[3] = r->r10;
 	arg[4] = r->r8;
 	arg[5] = r->r9;
-	if (number < MAX_CALL && calls[number] != NULL)
-		result = calls[number](m, arg);
+	if (number < MAX_CALL && calls[number].make != NULL)
+		result = calls[number].make(m, arg);
 	else {
 		result = -ENOSYS;
 		if (m->ops->unknown_call != NULL)
 			m->ops->unknown_call(tk_linux_name(number, buf,
 			    sizeof buf), m->priv);
 	}
+	if (__builtin_expect(m->ops->trace != NULL, 0))
+		tk_trace_call(m, number, arg, result);
+	return (result);
+}
+
+enum tk_verdict
+tk_linux_call(struct tk_machine *m)
+{
+	struct kvm_regs *r = m->vcpu->regs, user;
+	int64_t result;
+
+	/* sysretq to a non-canonical address would fault in ring 0. */
+	if (r->rcx >= TK_USER_END && r->rax != __NR_rt_sigreturn)
+		return (tk_end(m, TK_FAULT, r->rcx, "system call from 0x%llx, "
+		    "which is not the program's", (unsigned long long)r->rcx));
+	m->changed = true;
+	result = tk_linux_make(m);
 	if (result == TK_CALL_ENDED)
 		return (TK_FAIL);
 	if (m->space.stale) {
@@ -155,7 +236,15 @@ tk_linux_call(struct tk_machine *m)
 		return (tk_end(m, TK_HOST, 0, "the host could not change its "
 		    "memory mappings: raise vm.max_map_count"));
 	}
-	if (result != TK_CALL_RESUMED)
-		r->rax = (uint64_t)result;
-	return (TK_RESUME);
+	if (result == TK_CALL_DONE)
+		return (TK_DONE);
+	if (result == TK_CALL_BLOCKED)
+		return (tk_schedule(m));
+	if (result == TK_CALL_RESUMED)
+		return (TK_RESUME);
+	r->rax = (uint64_t)result;
+	if (__builtin_expect(!tk_signals_due(m), 1))
+		return (TK_RESUME);
+	tk_user_at_syscall(m, &user);
+	return (tk_user_continue(m, &user));
 }

@@ -82,8 +82,8 @@ tk_sys_time(struct tk_machine *m, const uint64_t a[6])
 	return ((int64_t)t);
 }
 
-static int64_t
-read_timespec(const struct tk_machine *m, tk_gva gva, uint64_t *ns)
+int64_t
+tk_read_timespec(const struct tk_machine *m, tk_gva gva, uint64_t *ns)
 {
 	struct timespec ts;
 
@@ -100,7 +100,7 @@ int64_t
 tk_sys_nanosleep(struct tk_machine *m, const uint64_t a[6])
 {
 	uint64_t ns = 0;
-	int64_t e = read_timespec(m, a[0], &ns);
+	int64_t e = tk_read_timespec(m, a[0], &ns);
 
 	return (e != 0 ? e : tk_block(m, ns));
 }
@@ -114,7 +114,7 @@ tk_sys_clock_nanosleep(struct tk_machine *m, const uint64_t a[6])
 
 	if (!clock_allowed(a[0]))
 		return (-EINVAL);
-	e = read_timespec(m, a[2], &ns);
+	e = tk_read_timespec(m, a[2], &ns);
 	if (e != 0)
 		return (e);
 	if (a[1] & TIMER_ABSTIME) {

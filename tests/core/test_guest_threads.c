@@ -1,0 +1,191 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The guest's threads: they run, wait, are signalled and preempted as on Linux;
+ * those of the frozen program are alive in every request, and back in their
+ * frozen state after it.
+ */
+
+#include "vm.h"
+
+static struct guest g;
+static struct tk_machine *m;
+
+static void
+set_up(bool threads)
+{
+	struct boot b = { .threads = threads };
+	struct tk_error err;
+
+	guest_boot(&g, &b);
+	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+}
+
+static void
+tear_down(void)
+{
+
+	tk_fork_free(&m);
+	guest_free(&g);
+}
+
+static int64_t
+does(uint64_t op, uint64_t a, uint64_t b)
+{
+	struct tk_error err;
+	int e;
+
+	e = guest_op(&g, m, &err, 20, op, a, b, 0);
+	CHECK_MSG(e == 0, "operation %lu: %s", (unsigned long)op, err.text);
+	return (g.result);
+}
+
+static void
+check_as_frozen(void)
+{
+	const struct tk_threads *a = &g.master->threads, *b = &m->threads;
+
+	(void)tk_reset(m);
+	CHECK(!tk_broken(m));
+	CHECK(a->n == b->n && a->alive == b->alive);
+	CHECK(a->current == b->current && a->next_tid == b->next_tid);
+	CHECK(a->frozen_at == b->frozen_at);
+	CHECK(memcmp(a->thread, b->thread, a->n * sizeof *a->thread) == 0);
+	if (a->n > 1)
+		CHECK(memcmp(a->fpu, b->fpu, a->n * sizeof *a->fpu) == 0);
+}
+
+static void
+create_and_join(void)
+{
+	unsigned i;
+
+	set_up(false);
+	for (i = 0; i < 50; i++) {
+		CHECK(does(OP_THREADS, 20, 0) == 2470);
+		check_as_frozen();
+	}
+	/* Without a reset, too: places are used again. */
+	for (i = 0; i < 20; i++)
+		CHECK(does(OP_THREADS, 20, 0) == 2470);
+	check_as_frozen();
+	tear_down();
+}
+
+static void
+frozen_threads_live(void)
+{
+	unsigned i;
+
+	set_up(true);
+	CHECK(g.master->threads.alive == 3);
+	for (i = 1; i < 100; i++) {
+		/* Its own count is part of what is frozen. */
+		CHECK(does(OP_PING, i, 0) == (int64_t)i * 1000 + 1);
+		CHECK(does(OP_PING, i, 0) == (int64_t)i * 1000 + 2);
+		check_as_frozen();
+	}
+	/* A call in which no thread changes takes one exit. */
+	CHECK(does(OP_NOP, 0, 0) == 0);
+	CHECK_MSG(tk_exits(m) == 1, "%u exits", tk_exits(m));
+	tear_down();
+}
+
+static void
+spinning_threads_take_turns(void)
+{
+
+	set_up(false);
+	CHECK(does(OP_PREEMPT, 0, 0) == 1);
+	check_as_frozen();
+	CHECK(does(OP_PREEMPT, 0, 0) == 1);
+	check_as_frozen();
+	tear_down();
+}
+
+static void
+signals_between_threads(void)
+{
+	unsigned i;
+
+	set_up(true);
+	for (i = 0; i < 10; i++) {
+		CHECK(does(OP_TGKILL, i & 1, 0) == 1);
+		check_as_frozen();
+	}
+	tear_down();
+	/* Alone: others, not blocking it, would be the ones to get it. */
+	set_up(false);
+	CHECK(does(OP_SIGWAIT, 0, 0) == 1);
+	tear_down();
+}
+
+static void
+timed_waits(void)
+{
+	int64_t ms;
+
+	set_up(false);
+	ms = does(OP_TIMED_WAIT, 20, 0);
+	CHECK_MSG(ms >= 19, "%ld ms", (long)ms);
+	tear_down();
+}
+
+static void
+vector_state_and_locks(void)
+{
+
+	set_up(true);
+	CHECK(does(OP_VECTORS, 0, 0) == 0);
+	check_as_frozen();
+	CHECK(does(OP_MUTEXES, 200, 0) == 800);
+	check_as_frozen();
+	tear_down();
+}
+
+/* Time limits end a request whose other threads would go on for ever. */
+static void
+time_limit_with_threads(void)
+{
+	struct tk_error err;
+	unsigned i;
+
+	set_up(true);
+	for (i = 0; i < 10; i++) {
+		CHECK(guest_op(&g, m, &err, 0.05, OP_SPIN, 0, 0, 0) ==
+		    TK_TIMEOUT);
+		check_as_frozen();
+		CHECK(does(OP_PING, 7, 0) == 7001);
+		check_as_frozen();
+	}
+	tear_down();
+}
+
+static void
+lazy_memory(void)
+{
+	unsigned i;
+
+	set_up(false);
+	/* 4 TiB, of which little is touched. */
+	for (i = 0; i < 10; i++) {
+		CHECK(does(OP_LAZY, 4 << 20, 1UL << 38) == 16);
+		check_as_frozen();
+		/* Every page of 8 MiB. */
+		CHECK(does(OP_LAZY, 8, 4096) == 2048);
+		CHECK(does(OP_LAZY, 8, 4096) == 2048);
+		check_as_frozen();
+	}
+	tear_down();
+}
+
+TESTS(
+	T_KVM(create_and_join),
+	T_KVM(frozen_threads_live),
+	T_KVM(spinning_threads_take_turns),
+	T_KVM(signals_between_threads),
+	T_KVM(timed_waits),
+	T_KVM(vector_state_and_locks),
+	T_KVM(time_limit_with_threads),
+	T_KVM(lazy_memory)
+)
