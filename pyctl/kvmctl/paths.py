@@ -2,7 +2,7 @@
 """Where the other parts are: in a checkout, or installed.
 
 Each can be named by an environment variable: KVMCTL_ENGINE (the library),
-KVMCTL_SDK, KVMCTL_TEMPLATES, KVMCTL_VMODS (directories).
+KVMCTL_SDK, KVMCTL_TEMPLATES, KVMCTL_VMODS, KVMCTL_CACHE (directories).
 """
 
 import os
@@ -52,3 +52,17 @@ def vmods() -> Path | None:
         return Path(named)
     built = CHECKOUT / "build" / "vmods"
     return built if (built / "libvmod_tinykvm.so").exists() else None
+
+
+def cache() -> Path:
+    """Where what is fetched and compiled for all guests is kept.
+
+    May not exist yet.
+    """
+    named = os.environ.get("KVMCTL_CACHE")
+    if named:
+        return Path(named).resolve()
+    if (CHECKOUT / "Makefile").exists():
+        return CHECKOUT / "build" / "cache"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "kvmctl"

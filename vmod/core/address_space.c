@@ -258,7 +258,8 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 		}
 	} else {
 		hint &= ~(tk_gva)(TK_PAGE - 1);
-		if (hint < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE ||
+		if (hint < TK_USER_MIN || (hint < TK_STUB_ALIAS +
+		    TK_STUB_ALIAS_SIZE && hint + len > TK_STUB_ALIAS) ||
 		    hint > TK_MMAP_TOP || len > TK_MMAP_TOP - hint ||
 		    !tk_vmas_is_free(&sp->vmas, hint, len))
 			hint = tk_vmas_gap(&sp->vmas, len);

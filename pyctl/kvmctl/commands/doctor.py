@@ -16,7 +16,7 @@ from kvmctl import paths
 from kvmctl.engine import Engine
 from kvmctl.environment import Environment
 from kvmctl.errors import HostError, KvmctlError
-from kvmctl.guest.toolchains import COMPILERS
+from kvmctl.guest import toolchains
 from kvmctl.varnish.private import system_vmods
 
 _KVM = Path("/dev/kvm")
@@ -118,13 +118,16 @@ def _vmod() -> Finding:
 
 
 def _compilers() -> Iterator[Finding]:
-    for (language, libc), (compiler, package) in COMPILERS.items():
-        what = f"{language} ({libc})"
-        if shutil.which(compiler):
-            yield Finding(what, "ok", compiler)
+    for language, libc, needs in toolchains.all_needs():
+        what = f"{language} ({libc})" if libc != "glibc" else language
+        missing = [n for n in needs if not n.there()]
+        if not missing:
+            yield Finding(what, "ok", ", ".join(n.what.rsplit("/", 1)[-1]
+                                                for n in needs))
         else:
-            yield Finding(what, "warn", f"{compiler} is missing",
-                          f"apt-get install {package}")
+            yield Finding(what, "warn", "missing: " + ", ".join(
+                n.what for n in missing), "; ".join(
+                    dict.fromkeys(n.mend for n in missing)))
 
 
 def _findings() -> Iterator[Finding]:

@@ -9,8 +9,10 @@ from typing import Any
 
 from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
+from kvmctl.guest.fetch import Package
 
-LANGUAGES = ("c", "c++")
+LANGUAGES = ("c", "c++", "rust", "go", "zig", "nim", "pascal", "ocaml", "lua",
+             "luajit", "javascript", "python", "wasm")
 LIBCS = ("glibc", "musl")
 
 _KEYS: dict[str, tuple[type, ...]] = {
@@ -18,8 +20,24 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "libraries": (list,), "libc": (str,), "cflags": (list,),
     "packages": (list,), "limits": (dict,), "permissions": (dict,),
     "main_arguments": (list,), "environment": (list,), "group": (str,),
+    "fetch": (dict,),
 }
+_FETCH: dict[str, tuple[type, ...]] = {
+    "pypi": (str,), "npm": (str,), "sha256": (str,), "sources": (list,),
+    "include": (list,),
+}
+_PACKAGE = re.compile(r"(@?[A-Za-z0-9][A-Za-z0-9_./-]*)(?:==|@)([0-9][\w.+-]*)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Sources of a registry's package, compiled along. Paths inside it."""
+
+    package: Package
+    sources: tuple[str, ...]
+    include: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,7 @@ class Manifest:
     libraries: tuple[str, ...]
     cflags: tuple[str, ...]
     packages: tuple[str, ...]
+    fetch: Fetch | None
     #: Program settings, by the VMOD's names.
     settings: dict[str, Any]
 
@@ -56,6 +75,30 @@ def _choice(where: str, table: dict[str, Any], key: str, default: str,
         raise ManifestError(
             f"{where}: \"{key}\" is one of {', '.join(choices)}")
     return value
+
+
+def _inside(where: str, table: dict[str, Any], key: str) -> tuple[str, ...]:
+    names = _strings(where, table, key)
+    if any(name.startswith("/") or ".." in name.split("/") for name in names):
+        raise ManifestError(f"{where}: \"{key}\" is inside the package")
+    return names
+
+
+def _fetch(where: str, table: dict[str, Any]) -> Fetch:
+    settings.check(where, table, _FETCH)
+    registry = [r for r in ("pypi", "npm") if r in table]
+    if len(registry) != 1:
+        raise ManifestError(f"{where}: either \"pypi\" or \"npm\"")
+    found = _PACKAGE.fullmatch(table[registry[0]])
+    if found is None:
+        raise ManifestError(f"{where}: \"{registry[0]}\" is a name and a "
+                            "version: NAME==1.2.3")
+    if not _SHA256.fullmatch(table.get("sha256", "")):
+        raise ManifestError(f"{where}: \"sha256\" is the SHA-256 of the "
+                            "package's file, 64 digits")
+    return Fetch(Package(registry[0], found[1], found[2], table["sha256"]),
+                 _inside(where, table, "sources"),
+                 _inside(where, table, "include"))
 
 
 def parse(path: Path, table: dict[str, Any]) -> Manifest:
@@ -83,14 +126,19 @@ def parse(path: Path, table: dict[str, Any]) -> Manifest:
             chosen[key] = list(_strings(where, table, key))
     if "group" in table:
         chosen["group"] = table["group"]
+    language = _choice(where, table, "language", "c", LANGUAGES)
+    if "fetch" in table and language not in ("c", "c++"):
+        raise ManifestError(f"{where}: [fetch] is for C and C++")
     return Manifest(
         path=path, name=name,
-        language=_choice(where, table, "language", "c", LANGUAGES),
+        language=language,
         libc=_choice(where, table, "libc", "glibc", LIBCS),
         sources=paths,
         libraries=_strings(where, table, "libraries"),
         cflags=_strings(where, table, "cflags"),
         packages=_strings(where, table, "packages"),
+        fetch=(_fetch(f"{where} [fetch]", table["fetch"])
+               if "fetch" in table else None),
         settings=chosen,
     )
 

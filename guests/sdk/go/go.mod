@@ -1,0 +1,3 @@
+module kvm
+
+go 1.19

@@ -1,0 +1,248 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * CPython 3.11 as a guest: static, its library frozen in the executable. The
+ * rest, what scripts see, is in kvm.py.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "answer.h"
+#include "embed.h"
+
+extern const struct _frozen kvm_frozen_stdlib[];
+
+static PyObject *dispatch;		/* kvm._dispatch */
+
+/* Logs the exception that is pending with its traceback. */
+static void
+log_exception(void)
+{
+	PyObject *type, *value, *trace, *kvm, *text = NULL;
+	const char *words;
+	Py_ssize_t len;
+
+	PyErr_Fetch(&type, &value, &trace);
+	PyErr_NormalizeException(&type, &value, &trace);
+	if (trace != NULL)
+		(void)PyException_SetTraceback(value, trace);
+	kvm = PyImport_ImportModule("kvm");
+	if (kvm != NULL)
+		text = PyObject_CallMethod(kvm, "_explain", "OOO",
+		    type != NULL ? type : Py_None,
+		    value != NULL ? value : Py_None,
+		    trace != NULL ? trace : Py_None);
+	words = text != NULL ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
+	if (words == NULL) {
+		words = "an exception that cannot be shown";
+		len = (Py_ssize_t)strlen(words);
+	}
+	sys_log(words, (size_t)len);
+}
+
+static KVM_NORETURN void
+request_failed(void)
+{
+
+	log_exception();
+	respond_text(500, "The program failed; its log says why.\n");
+}
+
+/*--------------------------------------------------------------------
+ * The module "_kvm"
+ */
+
+static PyObject *
+f_log(PyObject *self, PyObject *arg)
+{
+	Py_ssize_t len;
+	const char *text = PyUnicode_AsUTF8AndSize(arg, &len);
+
+	(void)self;
+	if (text == NULL)
+		return (NULL);
+	sys_log(text, (size_t)len);
+	Py_RETURN_NONE;
+}
+
+/* The names and contents of the guest's files, main script first. */
+static PyObject *
+f_files(PyObject *self, PyObject *none)
+{
+	PyObject *list = PyList_New(0), *pair;
+	const struct kvm_file *f;
+
+	(void)self;
+	(void)none;
+	for (f = kvm_files; list != NULL && f->name != NULL; f++) {
+		pair = Py_BuildValue("(sy#)", f->name, f->data,
+		    (Py_ssize_t)f->len);
+		if (pair == NULL || PyList_Append(list, pair) < 0)
+			return (NULL);
+		Py_DECREF(pair);
+	}
+	return (list);
+}
+
+/* respond(status, type, body, [(name, value)], ttl, grace, keep) */
+static PyObject *
+f_respond(PyObject *self, PyObject *args)
+{
+	static struct kvm_answer a;
+	PyObject *headers, *item;
+	double ttl, grace, keep;
+	const char *name, *value;
+	Py_ssize_t i, body_len, name_len, value_len;
+
+	(void)self;
+	kvm_answer_init(&a);
+	if (!PyArg_ParseTuple(args, "isy#O!ddd", &a.status, &a.type, &a.body,
+	    &body_len, &PyList_Type, &headers, &ttl, &grace, &keep))
+		return (NULL);
+	a.body_len = (size_t)body_len;
+	for (i = 0; i < PyList_GET_SIZE(headers); i++) {
+		item = PyList_GET_ITEM(headers, i);
+		if (!PyArg_ParseTuple(item, "s#s#", &name, &name_len, &value,
+		    &value_len))
+			return (NULL);
+		if (kvm_answer_header(&a, name, (size_t)name_len, value,
+		    (size_t)value_len)) {
+			PyErr_SetString(PyExc_ValueError,
+			    "too many headers in the answer");
+			return (NULL);
+		}
+	}
+	if (ttl >= 0)
+		kvm_answer_cache(&a, ttl, grace, keep);
+	kvm_answer_send(&a);
+}
+
+static PyMethodDef methods[] = {
+	{ "log", f_log, METH_O, NULL },
+	{ "files", f_files, METH_NOARGS, NULL },
+	{ "respond", f_respond, METH_VARARGS, NULL },
+	{ NULL, NULL, 0, NULL }
+};
+
+static struct PyModuleDef module = {
+	PyModuleDef_HEAD_INIT, "_kvm", NULL, -1, methods, NULL, NULL, NULL,
+	NULL
+};
+
+static PyObject *
+init_kvm(void)
+{
+
+	return (PyModule_Create(&module));
+}
+
+/*--------------------------------------------------------------------*/
+
+static PyObject *
+new_headers(const struct kvm_request *r)
+{
+	PyObject *list = PyList_New(r->num_headers), *pair;
+	const struct kvm_request_header *h;
+	const char *value;
+	unsigned n;
+
+	for (n = 0; list != NULL && n < r->num_headers; n++) {
+		h = &r->headers[n];
+		value = h->field + h->field_colon + 1;
+		while (*value == ' ' || *value == '\t')
+			value++;
+		pair = PyTuple_New(2);
+		if (pair == NULL)
+			return (NULL);
+		PyTuple_SET_ITEM(pair, 0, PyUnicode_DecodeLatin1(h->field,
+		    h->field_colon, NULL));
+		PyTuple_SET_ITEM(pair, 1, PyUnicode_DecodeLatin1(value,
+		    h->field + h->field_len - value, NULL));
+		PyList_SET_ITEM(list, n, pair);
+	}
+	return (list);
+}
+
+static void
+on_request(const struct kvm_request *r)
+{
+	PyObject *done;
+
+	done = PyObject_CallFunction(dispatch, "s#s#s#s#y#NK", r->method,
+	    (Py_ssize_t)r->method_len, r->url, (Py_ssize_t)r->url_len, r->arg,
+	    (Py_ssize_t)r->arg_len, r->content_type,
+	    (Py_ssize_t)r->content_type_len, r->content != NULL ?
+	    (const char *)r->content : "", (Py_ssize_t)r->content_len,
+	    new_headers(r), (unsigned long long)r->prng[0]);
+	/* A handler that answered does not come back. */
+	if (done != NULL)
+		kvm_answer_failed("the handler did not answer");
+	request_failed();
+}
+
+static void
+start_python(void)
+{
+	PyConfig config;
+	PyPreConfig before;
+	PyStatus s;
+
+	PyPreConfig_InitIsolatedConfig(&before);
+	before.utf8_mode = 1;
+	s = Py_PreInitialize(&before);
+	if (PyStatus_Exception(s))
+		kvm_boot_failed(s.err_msg);
+	PyImport_FrozenModules = kvm_frozen_stdlib;
+	if (PyImport_AppendInittab("_kvm", init_kvm) < 0)
+		kvm_boot_failed("Python: out of memory");
+	PyConfig_InitIsolatedConfig(&config);
+	config.site_import = 0;
+	config.write_bytecode = 0;
+	config.install_signal_handlers = 0;
+	config.pathconfig_warnings = 0;
+	config.module_search_paths_set = 1;
+	config.use_frozen_modules = 1;
+	/* Given, so that no file is looked for. */
+	(void)PyConfig_SetString(&config, &config.program_name, L"python3");
+	(void)PyConfig_SetString(&config, &config.executable, L"");
+	(void)PyConfig_SetString(&config, &config.base_executable, L"");
+	(void)PyConfig_SetString(&config, &config.prefix, L"");
+	(void)PyConfig_SetString(&config, &config.base_prefix, L"");
+	(void)PyConfig_SetString(&config, &config.exec_prefix, L"");
+	(void)PyConfig_SetString(&config, &config.base_exec_prefix, L"");
+	(void)PyConfig_SetString(&config, &config.stdlib_dir, L"");
+	s = Py_InitializeFromConfig(&config);
+	if (PyStatus_Exception(s))
+		kvm_boot_failed(s.err_msg);
+	PyConfig_Clear(&config);
+}
+
+/* The SDK's module: the first of the embedded files. */
+static PyObject *
+load_kvm(void)
+{
+	PyObject *code, *kvm;
+
+	code = Py_CompileString(kvm_files[0].data, "kvm.py", Py_file_input);
+	if (code == NULL)
+		return (NULL);
+	kvm = PyImport_ExecCodeModule("kvm", code);
+	Py_DECREF(code);
+	return (kvm);
+}
+
+int
+main(void)
+{
+	PyObject *kvm;
+
+	start_python();
+	kvm = load_kvm();
+	if (kvm == NULL || PyObject_CallMethod(kvm, "_main", NULL) == NULL) {
+		log_exception();
+		return (1);
+	}
+	dispatch = PyObject_GetAttrString(kvm, "_dispatch");
+	kvm_serve(on_request);
+}

@@ -1,0 +1,162 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * SQL over a database in memory that is filled before the freeze: /q?SQL (with
+ * %xx and +), or SQL as the body of a POST. The answer is JSON. What a request
+ * changes is gone after it.
+ */
+
+#include <ctype.h>
+#include <stdlib.h>
+
+#include <sqlite3.h>
+
+#include "kvm_api.h"
+
+static sqlite3 *db;
+
+static const char *const parts[] = { "bolt", "nut", "washer", "spring",
+    "bearing", "gear", "shaft", "belt" };
+
+static void
+fill(void)
+{
+	sqlite3_stmt *s;
+	int i;
+
+	if (sqlite3_open(":memory:", &db) != SQLITE_OK ||
+	    sqlite3_exec(db, "CREATE TABLE stock(id INTEGER PRIMARY KEY,"
+	    " part TEXT, size INTEGER, price REAL);"
+	    "CREATE INDEX by_part ON stock(part, size); BEGIN", NULL, NULL,
+	    NULL) != SQLITE_OK ||
+	    sqlite3_prepare_v2(db, "INSERT INTO stock VALUES(?,?,?,?)", -1,
+	    &s, NULL) != SQLITE_OK) {
+		sys_log(sqlite3_errmsg(db), strlen(sqlite3_errmsg(db)));
+		exit(1);
+	}
+	for (i = 0; i < 10000; i++) {
+		sqlite3_bind_int(s, 1, i);
+		sqlite3_bind_text(s, 2, parts[i % 8], -1, SQLITE_STATIC);
+		sqlite3_bind_int(s, 3, i / 8 % 50);
+		sqlite3_bind_double(s, 4, i % 997 / 10.0);
+		(void)sqlite3_step(s);
+		sqlite3_reset(s);
+	}
+	sqlite3_finalize(s);
+	sqlite3_exec(db, "COMMIT; ANALYZE", NULL, NULL, NULL);
+}
+
+/*--------------------------------------------------------------------*/
+
+static char *
+unescape(const char *s)
+{
+	char *out = malloc(strlen(s) + 1), *o = out;
+	char hex[3] = "";
+
+	for (; out != NULL && *s != '\0'; s++) {
+		if (*s == '%' && isxdigit((unsigned char)s[1]) &&
+		    isxdigit((unsigned char)s[2])) {
+			memcpy(hex, s + 1, 2);
+			*o++ = (char)strtol(hex, NULL, 16);
+			s += 2;
+		} else
+			*o++ = *s == '+' ? ' ' : *s;
+	}
+	if (out != NULL)
+		*o = '\0';
+	return (out);
+}
+
+static KVM_NORETURN void
+bad(int status, const char *what)
+{
+	char *text = sqlite3_mprintf("{\"error\":\"%s\"}\n", what);
+	char *p;
+
+	for (p = text + 10; p != NULL && p[3] != '\0'; p++)
+		if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ')
+			*p = '\'';
+	respond(status, "application/json", text, strlen(text));
+}
+
+static void
+add_text(sqlite3_str *out, const char *s)
+{
+
+	sqlite3_str_appendchar(out, 1, '"');
+	for (; *s != '\0'; s++)
+		if (*s == '"' || *s == '\\')
+			sqlite3_str_appendf(out, "\\%c", *s);
+		else if ((unsigned char)*s < ' ')
+			sqlite3_str_appendf(out, "\\u%04x", *s);
+		else
+			sqlite3_str_appendchar(out, 1, *s);
+	sqlite3_str_appendchar(out, 1, '"');
+}
+
+static void
+add_value(sqlite3_str *out, sqlite3_stmt *s, int i)
+{
+
+	switch (sqlite3_column_type(s, i)) {
+	case SQLITE_NULL:
+		sqlite3_str_appendall(out, "null");
+		break;
+	case SQLITE_INTEGER:
+	case SQLITE_FLOAT:
+		sqlite3_str_appendall(out,
+		    (const char *)sqlite3_column_text(s, i));
+		break;
+	default:
+		add_text(out, (const char *)sqlite3_column_text(s, i));
+	}
+}
+
+static void
+on_request(const struct kvm_request *r)
+{
+	const char *sql = NULL;
+	sqlite3_str *out = sqlite3_str_new(db);
+	sqlite3_stmt *s;
+	int e, i, rows = 0;
+	char *text;
+
+	if (r->content_len > 0)
+		sql = strndup((const char *)r->content, r->content_len);
+	else if (strncmp(r->url, "/q?", 3) == 0)
+		sql = unescape(r->url + 3);
+	if (sql == NULL)
+		bad(404, "ask /q?SELECT+...");
+	if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) != SQLITE_OK)
+		bad(400, sqlite3_errmsg(db));
+	if (s == NULL)
+		bad(400, "no statement");
+	sqlite3_str_appendall(out, "[");
+	while ((e = sqlite3_step(s)) == SQLITE_ROW) {
+		sqlite3_str_appendall(out, rows++ > 0 ? ",\n{" : "{");
+		for (i = 0; i < sqlite3_column_count(s); i++) {
+			if (i > 0)
+				sqlite3_str_appendall(out, ",");
+			add_text(out, sqlite3_column_name(s, i));
+			sqlite3_str_appendall(out, ":");
+			add_value(out, s, i);
+		}
+		sqlite3_str_appendall(out, "}");
+	}
+	if (e != SQLITE_DONE)
+		bad(400, sqlite3_errmsg(db));
+	sqlite3_str_appendall(out, "]\n");
+	text = sqlite3_str_finish(out);
+	if (text == NULL)
+		bad(500, "out of memory");
+	respond(200, "application/json", text, strlen(text));
+}
+
+int
+main(void)
+{
+
+	fill();
+	kvm_serve(on_request);
+}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Source packages from PyPI and npm, fetched once by their own clients.
+
+Nothing of them is kept in the repository: a package is named with its version
+and the SHA-256 of its file, and unpacked in the cache.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvmctl import paths
+from kvmctl.errors import BuildError
+from kvmctl.guest.need import Need, program
+
+_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Package:
+    """registry: "pypi" (a source distribution) or "npm"."""
+
+    registry: str
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def identity(self) -> str:
+        return f"{self.registry}:{self.name}=={self.version}:{self.sha256}"
+
+    @property
+    def directory(self) -> Path:
+        """Where its files are once it was fetched."""
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
+        return (paths.cache() / f"{self.registry}-{name}-{self.version}-"
+                f"{self.sha256[:12]}")
+
+    def needs(self) -> tuple[Need, ...]:
+        return (program("npm", "npm"),) if self.registry == "npm" else ()
+
+    def fetch(self) -> Path:
+        """Its directory, fetched when it is not there.
+
+        Raises BuildError when the client fails or the file is another.
+        """
+        if self.directory.is_dir():
+            return self.directory
+        paths.cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=paths.cache()) as temporary:
+            there = Path(temporary)
+            self._download(there)
+            archives = [p for p in there.iterdir() if p.is_file()]
+            if len(archives) != 1:
+                raise BuildError(f"{self.name} {self.version} is no single "
+                                 "archive")
+            found = hashlib.sha256(archives[0].read_bytes()).hexdigest()
+            if found != self.sha256:
+                raise BuildError(f"{self.name} {self.version}: the SHA-256 is "
+                                 f"{found}, not {self.sha256}")
+            self._unpack(archives[0], there / "unpacked")
+        return self.directory
+
+    def _unpack(self, archive: Path, where: Path) -> None:
+        with tarfile.open(archive) as tar:
+            # Python 3.11.4 and Debian's 3.11.2 differ in whether they have it.
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(where, filter="data")
+            else:
+                for member in tar.getmembers():
+                    name = Path(member.name)
+                    if (name.is_absolute() or ".." in name.parts
+                            or not (member.isfile() or member.isdir())):
+                        raise BuildError(f"{self.name}: the archive has "
+                                         f"{member.name}")
+                tar.extractall(where)
+        inside = list(where.iterdir())
+        root = inside[0] if len(inside) == 1 else where
+        try:
+            os.replace(root, self.directory)
+        except OSError:
+            if not self.directory.is_dir():     # else another was faster
+                raise
+
+    def _download(self, there: Path) -> None:
+        if self.registry == "npm":
+            line = ["npm", "pack", "--silent", "--ignore-scripts",
+                    f"{self.name}@{self.version}"]
+        else:
+            line = [sys.executable, "-m", "pip", "download", "--quiet",
+                    "--disable-pip-version-check", "--no-deps",
+                    "--no-binary", ":all:", f"{self.name}=={self.version}"]
+        if shutil.which(line[0]) is None:
+            raise BuildError(f"{line[0]} is missing: apt-get install npm")
+        try:
+            done = subprocess.run(line, cwd=there, capture_output=True,
+                                  text=True, check=False, timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BuildError(f"fetching {self.name} took longer than "
+                             f"{_SECONDS:.0f} s") from None
+        if done.returncode != 0:
+            raise BuildError(f"cannot fetch {self.name} {self.version} "
+                             f"({' '.join(line[:4])} ...):\n"
+                             + (done.stderr or done.stdout).strip()[-1500:])
