@@ -172,9 +172,11 @@ struct tk_boot_options {
 
 /*
  * Checks an executable without running it: what tk_boot() would refuse is
- * refused here with the same words.
+ * refused here with the same words. has_files: it may open some, so that it
+ * may be a dynamic one.
  */
-int tk_check_program(const void *elf, size_t len, struct tk_error *);
+int tk_check_program(const void *elf, size_t len, bool has_files,
+    struct tk_error *);
 
 int tk_boot(struct tk_master **, const struct tk_boot_options *,
     struct tk_error *);
