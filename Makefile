@@ -125,10 +125,10 @@ demo: lib vmod
 serve: lib vmod
 	@exec $(PY) -m kvmctl.demo --serve
 
-test: lib vmod guests language-guests test-programs check-types
+test: lib vmod guests language-guests test-programs bench-programs check-types
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long: lib vmod guests language-guests test-programs
+test-long: lib vmod guests language-guests test-programs bench-programs
 	@$(PY) -m pytest $(PYTEST_OPTIONS)
 
 check-types:

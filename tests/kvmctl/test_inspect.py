@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvmctl.errors import ExitCode, GuestError
@@ -48,6 +48,7 @@ def test_what_cannot_run(kvmctl: Any, path: str, words: list[str]) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)),
                 min_size=1, max_size=6))
+@example([(37, 16)])                    # segments at 16 TiB
 def test_damaged_files_have_an_answer(
         tmp_path_factory: pytest.TempPathFactory,
         changes: list[tuple[int, int]]) -> None:

@@ -213,13 +213,18 @@ round_page(uint64_t len)
 	return ((len + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1));
 }
 
-/* Writable and executable at once, or executable at all but by the loader. */
+/*
+ * Writable and executable at once, or executable at all but by the loader or
+ * from a file that policy allows: libraries.
+ */
 static bool
 forbidden(const struct tk_space *sp, unsigned prot, unsigned kind)
 {
 
 	if (sp->allow_wx || !(prot & TK_PROT_X))
 		return (false);
+	if (kind == TK_VMA_FILE)
+		return ((prot & TK_PROT_W) != 0);
 	return (kind != TK_VMA_PROGRAM && kind != TK_VMA_FIXED);
 }
 
@@ -354,6 +359,9 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 			return (EACCES);
 		a = sp->vmas.vma[i].end;
 	}
+	if ((prot & (TK_PROT_W | TK_PROT_X)) == (TK_PROT_W | TK_PROT_X) &&
+	    !sp->allow_wx)
+		return (EACCES);
 	if ((prot & TK_PROT_W) && !sp->allow_wx) {
 		/* Text and rodata are shared by all forks. */
 		for (a = start; a < end; a += TK_PAGE) {
@@ -405,6 +413,36 @@ tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
 		n = TK_PAGE;
 		if (p != NULL)
 			memset(p, 0, n);
+	}
+	return (0);
+}
+
+int
+tk_space_fill(struct tk_space *sp, tk_gva gva, const void *from, size_t len)
+{
+	const struct tk_vma *v;
+	const uint8_t *in = from;
+	uint64_t *e, n;
+	tk_gpa gpa;
+
+	for (; len > 0; gva += n, in += n, len -= n) {
+		v = tk_space_find(sp, gva);
+		e = tk_pt_entry(&sp->pt, gva & ~(tk_gva)(TK_PAGE - 1), true);
+		if (v == NULL || e == NULL)
+			return (ENOMEM);
+		if (*e == 0 && (!tk_pool_take(&sp->pages, &gpa) ||
+		    tk_pt_set(&sp->pt, e, gpa | entry_flags(v->prot))))
+			return (ENOMEM);
+		gpa = *e & TK_PTE_ADDR;
+		tk_assert(gpa >= sp->pt.mem->rw_gpa);
+		n = TK_PAGE - (gva & (TK_PAGE - 1));
+		if (n > len)
+			n = len;
+		if (sp->pages.ws != NULL)
+			tk_ws_add(sp->pages.ws, (unsigned)((gpa -
+			    sp->pt.mem->rw_gpa) >> TK_PAGE_SHIFT));
+		memcpy((uint8_t *)tk_memory_at(sp->pt.mem, gpa) +
+		    (gva & (TK_PAGE - 1)), in, n);
 	}
 	return (0);
 }
@@ -603,6 +641,19 @@ tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
 		    TK_PAGE_SHIFT));
 	*left = TK_PAGE - (gva & (TK_PAGE - 1));
 	return (host_address(sp, pte, gva));
+}
+
+bool
+tk_space_writable(const struct tk_space *sp, tk_gva gva, uint64_t *left)
+{
+	uint64_t pte = user_entry(sp, gva, left);
+
+	if (pte != 0)
+		return ((pte & TK_PTE_W) != 0);
+	if (gva >= TK_USER_END || tk_pt_walk(&sp->pt, gva, left) != 0)
+		return (false);
+	*left = TK_PAGE - (gva & (TK_PAGE - 1));
+	return (allows(tk_space_find(sp, gva), TK_PROT_W));
 }
 
 bool

@@ -59,6 +59,11 @@ int64_t tk_space_remap(struct tk_space *, tk_gva, uint64_t old_len,
     uint64_t new_len, bool may_move);
 /* Back to zero, as Linux's MADV_DONTNEED does to private memory. */
 int tk_space_zero(struct tk_space *, tk_gva, uint64_t len);
+/*
+ * Contents for a mapping that was just made, whatever its permission. 0 or
+ * ENOMEM.
+ */
+int tk_space_fill(struct tk_space *, tk_gva, const void *, size_t len);
 /* Linux's brk: the new break, or the old one when it cannot be. */
 tk_gva tk_space_brk(struct tk_space *, tk_gva);
 
@@ -73,6 +78,8 @@ const struct tk_vma *tk_space_find(const struct tk_space *, tk_gva);
  */
 const void *tk_space_read_at(const struct tk_space *, tk_gva, uint64_t *left);
 void *tk_space_write_at(struct tk_space *, tk_gva, uint64_t *left);
+/* tk_space_write_at() would succeed, short of a lack of memory. */
+bool tk_space_writable(const struct tk_space *, tk_gva, uint64_t *left);
 bool tk_space_executable(const struct tk_space *, tk_gva);
 
 /*

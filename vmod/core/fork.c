@@ -12,6 +12,7 @@
 #include "guest_kernel.h"
 #include "guest_layout.h"
 #include "linux/linux.h"
+#include "linux/socket.h"
 #include "machine.h"
 #include "object.h"
 
@@ -106,6 +107,7 @@ fork_destroy(struct tk_machine *m)
 	tk_watch_remove(&m->watch);
 	if (m->vcpu != NULL)
 		tk_vcpu_put(&m->vcpu);
+	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_threads_fini(&m->threads);
 	tk_ws_fini(&m->ws);
@@ -153,6 +155,8 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 		if (e == 0)
 			e = tk_threads_copy(&m->threads, &ma->threads);
 	}
+	if (e == 0)
+		e = tk_files_fork(&m->files, &ma->files);
 	if (e != 0) {
 		fork_destroy(m);
 		return (tk_error(err, TK_HOST, 0, "Memory for a fork: %s",
@@ -343,6 +347,8 @@ tk_reset(struct tk_machine *m)
 		if (tk_pt_undo(&m->space.pt) ||
 		    tk_space_copy(&m->space, &ma->space) ||
 		    tk_threads_copy(&m->threads, &ma->threads))
+			m->broken = true;
+		if (tk_files_reset(&m->files, &ma->files))
 			m->broken = true;
 		m->process = ma->process;
 		m->changed = false;

@@ -9,6 +9,8 @@
 #define TK_MACHINE_H_INCLUDED
 
 #include "address_space.h"
+#include "linux/descriptors.h"
+#include "linux/policy.h"
 #include "symbols.h"
 #include "threads.h"
 #include "vcpu.h"
@@ -43,6 +45,7 @@ struct tk_machine {
 	struct tk_space		space;
 	struct tk_process	process;
 	struct tk_threads	threads;
+	struct tk_files		files;
 	struct tk_vcpu		*vcpu;
 	/* Where the last exit left the CPU: ring 0 leaves by iretq. */
 	bool			in_ring0;
@@ -80,6 +83,8 @@ struct tk_master {
 	struct tk_space		space;
 	struct tk_process	process;
 	struct tk_threads	threads;
+	struct tk_files		files;
+	struct tk_policy	*policy;
 	struct tk_symbols	*symbols;
 	tk_gva			fs_base, gs_base;
 	bool			serves;		/* waits for connections */

@@ -12,6 +12,7 @@
 #include "guest_kernel.h"
 #include "guest_layout.h"
 #include "initial_stack.h"
+#include "linux/linux.h"
 #include "machine.h"
 #include "object.h"
 
@@ -88,6 +89,7 @@ booting_free(struct tk_machine **pm)
 	tk_watch_remove(&m->watch);
 	if (m->vcpu != NULL)
 		tk_vcpu_put(&m->vcpu);
+	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_threads_fini(&m->threads);
 	TK_FREE_OBJ(m);
@@ -171,11 +173,35 @@ freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 	    tk_threads_copy(&ma->threads, &m->threads))
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	ma->process = m->process;
+	tk_files_freeze(&ma->files, &m->files);
 	e = tk_memory_freeze(&ma->mem);
 	if (e != 0)
 		return (tk_error(err, TK_HOST, 0, "Cannot freeze the memory "
 		    "of the program: %s", strerror(e)));
 	ma->bytes = tk_memory_resident(&ma->mem);
+	return (0);
+}
+
+/* What the program may open, and the standard streams. */
+static int
+open_files(struct tk_master *ma, struct tk_machine *m,
+    const struct tk_boot_options *o, struct tk_error *err)
+{
+	char cwd[TK_PATH_MAX];
+	unsigned i;
+	int e;
+
+	e = tk_policy_new(&ma->policy, o, err);
+	if (e != 0)
+		return (e);
+	if (tk_path_normalise(cwd, "/", o->cwd != NULL ? o->cwd : "/") ||
+	    tk_files_init(&m->files, ma->policy, cwd))
+		return (tk_error(err, TK_HOST, 0, "Out of memory"));
+	for (i = 0; i < ma->policy->n; i++)
+		if (ma->policy->allowed[i].root < 0)
+			tk_refused(m, "allowed path %s: there is no %s",
+			    ma->policy->allowed[i].virtual_path,
+			    ma->policy->allowed[i].real_path);
 	return (0);
 }
 
@@ -201,7 +227,9 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 		return (TK_HOST);
 	m->space.allow_wx = o->executable_heap;
 	m->may_serve = o->may_serve;
-	e = load(ma, m, &elf, o, err);
+	e = open_files(ma, m, o, err);
+	if (e == 0)
+		e = load(ma, m, &elf, o, err);
 	if (e == 0)
 		e = tk_run(m, o->seconds, NULL, err);
 	if (e == 0)
@@ -250,6 +278,9 @@ tk_master_free(struct tk_master **pma)
 	tk_assert(ma->forks == 0);
 	if (ma->mem.magic == TK_MEMORY_MAGIC)
 		tk_memory_free(&ma->mem);
+	tk_files_fini(&ma->files, true);
+	if (ma->policy != NULL)
+		tk_policy_free(&ma->policy);
 	tk_space_fini(&ma->space);
 	tk_threads_fini(&ma->threads);
 	tk_symbols_free(ma->symbols);

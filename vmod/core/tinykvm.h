@@ -112,20 +112,39 @@ struct tk_guest_ops {
 };
 
 /*
- * A client's connection as a program sees it that listens by itself. `in` is
- * all that the client says, read by the guest piece by piece.
+ * A client's connection to a program that listens by itself. It and what it
+ * points at are the embedder's, and stay valid until the call has ended; after
+ * the reset nothing refers to it.
  */
 struct tk_connection {
+	/* What the client has sent, in host memory. */
 	const uint8_t		*in;
 	size_t			in_len;
-	/* Behind `in` the guest waits for more; else it reads the end. */
+	/* More could follow: after `in` a read waits, instead of the end. */
 	bool			keep_open;
+	uint16_t		port;	/* of the listener; 0: the first */
 	/*
-	 * The guest wrote, at most 64 KiB at once; len 0: it closed, or shut
-	 * its side down. TK_DONE ends the call, TK_RESUME goes on.
+	 * The guest wrote: a copy, at most 64 KiB. len 0: it has ended its
+	 * side, told once. TK_DONE completes the call at once, TK_FAIL ends it
+	 * as tk_fail() said.
 	 */
-	enum tk_verdict		(*output)(void *priv, const uint8_t *, size_t len);
+	enum tk_verdict		(*output)(void *priv, const uint8_t *data,
+				    size_t len);
 	void			*priv;
+};
+
+/*
+ * A file or directory that a program may open. Nothing else of the host's file
+ * system exists for it. Symbolic links below real_path are followed as long as
+ * they stay below it. Only regular files and directories can be opened.
+ */
+struct tk_path {
+	const char		*virtual_path;	/* absolute: the program's */
+	const char		*real_path;	/* absolute: the host's */
+	bool			prefix;		/* a directory, with its tree */
+	bool			writable;	/* not only for reading */
+	/* The program sees a symbolic link to real_path there. */
+	bool			symlink;
 };
 
 struct tk_boot_options {
@@ -140,6 +159,9 @@ struct tk_boot_options {
 	double			seconds;	/* for main() until ready */
 	bool			executable_heap; /* W and X memory allowed */
 	bool			may_serve;	/* ready at a listening socket */
+	const struct tk_path	*paths;		/* only read during tk_boot(), */
+	unsigned		n_paths;	/* which opens them */
+	const char		*cwd;		/* NULL: "/" */
 	const struct tk_guest_ops *ops;		/* outlives the master */
 	void			*priv;		/* of the booting machine */
 };

@@ -20,6 +20,7 @@ enum tk_vma_kind {
 	TK_VMA_MMAP,
 	TK_VMA_LAZY,		/* mmap, backed when touched */
 	TK_VMA_STACK,
+	TK_VMA_FILE,		/* mmap of a file */
 	/* What follows belongs to us: the guest cannot map, unmap or protect
 	 * anything there. */
 	TK_VMA_FIXED

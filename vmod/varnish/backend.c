@@ -272,6 +272,11 @@ answer(VRT_CTX, struct fetch *f, const struct tkc_response *r)
 			f->at = 0;
 			f->copy = p;
 			give_back(f);
+			/*
+			 * It is whole: waking the client for the headers and
+			 * again for the body would only cost. VCL may differ.
+			 */
+			ctx->bo->do_stream = 0;
 		}
 	}
 	return (set_body(ctx, f, len));

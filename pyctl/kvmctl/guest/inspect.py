@@ -2,6 +2,7 @@
 """What an executable contains, without running it."""
 
 import hashlib
+import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,8 @@ def inspect(path: Path) -> Inspection:
     except OSError as e:
         raise GuestError(f"cannot read {path}: {e.strerror}") from None
     try:
-        with path.open("rb") as file:
-            return _inspect(path, data, ELFFile(file))
+        # Of the bytes: to seek far beyond a file's end may be an OSError.
+        return _inspect(path, data, ELFFile(io.BytesIO(data)))
     except (ELFError, ValueError, KeyError, AttributeError, UnicodeDecodeError,
             OverflowError, TypeError) as e:
         raise GuestError(f"{path} is no ELF executable: {e}") from None

@@ -111,17 +111,50 @@ enum tk_verdict tk_user_continue(struct tk_machine *, const struct kvm_regs *);
 /* time_calls.c: nanoseconds; 0 or an error number negated. */
 int64_t tk_read_timespec(const struct tk_machine *, tk_gva, uint64_t *ns);
 
+/*
+ * pipe.c: gives two new files descriptors and tells them at `to`; all or none.
+ */
+int64_t tk_install_two(struct tk_machine *, struct tk_file *, struct tk_file *,
+    bool cloexec, tk_gva to);
+
+/* socket.c: the next connection that waits, or NULL; shutdown(2). */
+struct tk_connection *tk_socket_next(struct tk_machine *,
+    const struct tk_file *);
+int64_t tk_socket_shutdown(struct tk_machine *, struct tk_file *, uint64_t);
+
 /* memory_calls.c */
 tk_linux_fn tk_sys_brk, tk_sys_mmap, tk_sys_munmap, tk_sys_mremap,
     tk_sys_mprotect, tk_sys_madvise;
-/* file_calls.c */
-bool tk_files_listening(const struct tk_machine *);
-/* A connection waits for the guest's accept(). 0 or an errno value. */
-int tk_files_connect(struct tk_machine *, struct tk_connection *);
-tk_linux_fn tk_sys_read, tk_sys_write, tk_sys_writev, tk_sys_readv,
-    tk_sys_close, tk_sys_fstat, tk_sys_newfstatat, tk_sys_lseek,
-    tk_sys_ioctl, tk_sys_fcntl, tk_sys_no_file, tk_sys_no_file_at,
-    tk_sys_getcwd, tk_sys_poll, tk_sys_dup;
+/* transfer.c */
+tk_linux_fn tk_sys_read, tk_sys_write, tk_sys_readv, tk_sys_writev,
+    tk_sys_pread64, tk_sys_pwrite64, tk_sys_preadv, tk_sys_pwritev,
+    tk_sys_preadv2, tk_sys_pwritev2, tk_sys_sendfile;
+/* descriptor_calls.c */
+tk_linux_fn tk_sys_close, tk_sys_close_range, tk_sys_dup, tk_sys_dup2,
+    tk_sys_dup3, tk_sys_fcntl, tk_sys_ioctl, tk_sys_lseek, tk_sys_fsync,
+    tk_sys_ftruncate, tk_sys_fadvise64, tk_sys_fallocate, tk_sys_flock,
+    tk_sys_umask;
+/* path_calls.c, directory.c */
+tk_linux_fn tk_sys_stat, tk_sys_lstat, tk_sys_fstat, tk_sys_newfstatat,
+    tk_sys_statx, tk_sys_access, tk_sys_faccessat, tk_sys_faccessat2,
+    tk_sys_readlink, tk_sys_readlinkat, tk_sys_getcwd, tk_sys_chdir,
+    tk_sys_fchdir, tk_sys_statfs, tk_sys_fstatfs, tk_sys_getdents64;
+/* open_calls.c */
+tk_linux_fn tk_sys_open, tk_sys_openat, tk_sys_creat, tk_sys_memfd_create,
+    tk_sys_mkdir, tk_sys_mkdirat, tk_sys_rmdir, tk_sys_unlink, tk_sys_unlinkat,
+    tk_sys_rename, tk_sys_renameat, tk_sys_renameat2, tk_sys_truncate,
+    tk_sys_chmod, tk_sys_fchmod, tk_sys_fchmodat;
+/* pipe.c, eventfd.c, epoll.c, poll.c */
+tk_linux_fn tk_sys_pipe, tk_sys_pipe2, tk_sys_eventfd, tk_sys_eventfd2,
+    tk_sys_timerfd_create, tk_sys_timerfd_settime, tk_sys_timerfd_gettime,
+    tk_sys_epoll_create, tk_sys_epoll_create1, tk_sys_epoll_ctl,
+    tk_sys_epoll_wait, tk_sys_epoll_pwait, tk_sys_epoll_pwait2, tk_sys_poll,
+    tk_sys_ppoll, tk_sys_select, tk_sys_pselect6;
+/* socket_calls.c */
+tk_linux_fn tk_sys_socket, tk_sys_socketpair, tk_sys_bind, tk_sys_listen,
+    tk_sys_accept, tk_sys_accept4, tk_sys_connect, tk_sys_getsockname,
+    tk_sys_getpeername, tk_sys_shutdown, tk_sys_recvfrom, tk_sys_recvmsg,
+    tk_sys_sendto, tk_sys_sendmsg, tk_sys_setsockopt, tk_sys_getsockopt;
 /* time_calls.c */
 tk_linux_fn tk_sys_clock_gettime, tk_sys_clock_getres, tk_sys_gettimeofday,
     tk_sys_time, tk_sys_nanosleep, tk_sys_clock_nanosleep;
@@ -131,7 +164,7 @@ tk_linux_fn tk_sys_one, tk_sys_zero, tk_sys_arch_prctl, tk_sys_uname,
     tk_sys_sched_getaffinity, tk_sys_not_allowed, tk_sys_absent,
     tk_sys_getcpu, tk_sys_no_exec, tk_sys_times, tk_sys_getrusage,
     tk_sys_prctl, tk_sys_membarrier, tk_sys_sched_getparam,
-    tk_sys_get_priority;
+    tk_sys_get_priority, tk_sys_invalid;
 /* thread_calls.c */
 tk_linux_fn tk_sys_clone, tk_sys_clone3, tk_sys_no_process, tk_sys_exit,
     tk_sys_exit_group, tk_sys_futex, tk_sys_gettid, tk_sys_set_tid_address,

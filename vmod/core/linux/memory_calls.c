@@ -5,6 +5,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include "../guest_layout.h"
@@ -19,15 +20,62 @@ tk_sys_brk(struct tk_machine *m, const uint64_t a[6])
 	return ((int64_t)tk_space_brk(&m->space, a[0]));
 }
 
+/*
+ * A file's contents as they are now, in memory of the program's own: what is
+ * written to the file later is not seen, and what is written here stays here.
+ */
+static int64_t
+map_file(struct tk_machine *m, const uint64_t a[6], unsigned prot, bool fixed)
+{
+	struct tk_file *f = tk_file_at(m, a[4]);
+	struct tk_io io = { a[5], false };
+	uint8_t *buf = tk_scratch(m);
+	uint64_t done = 0, n;
+	int64_t at, r = 0;
+
+	if (a[5] & (TK_PAGE - 1))
+		return (-EINVAL);
+	if (f == NULL || (f->flags & O_PATH))
+		return (-EBADF);
+	if (f->type != &tk_type_regular && f->type != &tk_type_memory)
+		return (-ENODEV);
+	if ((f->flags & O_ACCMODE) == O_WRONLY)
+		return (-EACCES);
+	if ((a[3] & MAP_TYPE) != MAP_PRIVATE && (prot & TK_PROT_W))
+		return ((f->flags & O_ACCMODE) == O_RDWR ? -ENODEV : -EACCES);
+	if (buf == NULL)
+		return (-ENOMEM);
+	/* Code that the program wrote into a memfd is no library. */
+	at = tk_space_map(&m->space, a[0], a[1], prot,
+	    f->type == &tk_type_regular ? TK_VMA_FILE : TK_VMA_MMAP, fixed,
+	    (a[3] & MAP_FIXED_NOREPLACE) == 0);
+	if (at < 0)
+		return (at);
+	while (done < a[1]) {
+		n = a[1] - done < TK_PIECE ? a[1] - done : TK_PIECE;
+		r = f->type->read(m, f, buf, n, &io);
+		if (r > 0)
+			r = tk_space_fill(&m->space, (tk_gva)at + done, buf,
+			    (size_t)r) ? -ENOMEM : r;
+		if (r <= 0)
+			break;
+		done += (uint64_t)r;
+		io.offset += (uint64_t)r;
+	}
+	if (r >= 0)
+		return (at);
+	(void)tk_space_unmap(&m->space, (tk_gva)at, a[1]);
+	return (r);
+}
+
 int64_t
 tk_sys_mmap(struct tk_machine *m, const uint64_t a[6])
 {
 	uint64_t flags = a[3];
 	bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
 	unsigned prot = (unsigned)a[2] & PROT_ALL;
+	const struct tk_file *f;
 
-	if (!(flags & MAP_ANONYMOUS))
-		return (-EBADF);
 	/* What can never be backed is refused, as Linux's heuristic does. */
 	if ((prot & TK_PROT_W) && !(flags & MAP_NORESERVE) &&
 	    a[1] > tk_pool_free(&m->space.pages))
@@ -35,6 +83,10 @@ tk_sys_mmap(struct tk_machine *m, const uint64_t a[6])
 	/* A writable page can always be read on this CPU. */
 	if (prot & TK_PROT_W)
 		prot |= TK_PROT_R;
+	f = flags & MAP_ANONYMOUS ? NULL : tk_file_at(m, a[4]);
+	if (!(flags & MAP_ANONYMOUS) && (f == NULL ||
+	    f->type != &tk_type_zero))
+		return (map_file(m, a, prot, fixed));
 	return (tk_space_map(&m->space, a[0], a[1], prot, TK_VMA_MMAP, fixed,
 	    (flags & MAP_FIXED_NOREPLACE) == 0));
 }

@@ -57,6 +57,16 @@ tk_sys_not_allowed(struct tk_machine *m, const uint64_t a[6])
 	return (-EACCES);
 }
 
+/* The libc does it another way then. */
+int64_t
+tk_sys_invalid(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (-EINVAL);
+}
+
 int64_t
 tk_sys_arch_prctl(struct tk_machine *m, const uint64_t a[6])
 {

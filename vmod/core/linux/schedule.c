@@ -16,6 +16,7 @@
 #include "../guest_layout.h"
 #include "../object.h"
 #include "linux.h"
+#include "socket.h"
 
 #define NS	1000000000ULL
 
@@ -189,7 +190,7 @@ deadlock(struct tk_machine *m)
 static enum tk_verdict
 sleep_for_all(struct tk_machine *m)
 {
-	uint64_t until = TK_FOREVER, limit = m->watch.deadline;
+	uint64_t until = TK_FOREVER, limit = m->watch.deadline, due;
 	const struct tk_thread *t;
 	struct timespec ts;
 	unsigned i;
@@ -203,6 +204,9 @@ sleep_for_all(struct tk_machine *m)
 		if (t->state == TK_THREAD_BLOCKED && t->deadline < until)
 			until = t->deadline;
 	}
+	due = tk_files_next_due(m);
+	if (due < until)
+		until = due;
 	if (until == TK_FOREVER)
 		return (deadlock(m));
 	if (until > limit)
@@ -210,6 +214,8 @@ sleep_for_all(struct tk_machine *m)
 	ts.tv_sec = (time_t)(until / NS);
 	ts.tv_nsec = (long)(until % NS);
 	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+	if (due <= tk_now())
+		tk_woken(m);
 	if (tk_now() < limit)
 		return (TK_RESUME);
 	return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rcx,

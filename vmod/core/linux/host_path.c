@@ -1,0 +1,176 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The host's files, beneath the roots that policy opened at boot. The kernel
+ * itself sees to it that nothing leads out: openat2(2), RESOLVE_BENEATH.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "../object.h"
+#include "linux.h"
+#include "path.h"
+
+/* EAGAIN: somebody renames on the way, and the kernel cannot be sure. */
+#define TRIES	16
+
+static int
+beneath(int root, const char *rest, uint32_t flags, mode_t mode)
+{
+	struct open_how how;
+	long fd;
+	int i = 0;
+
+	memset(&how, 0, sizeof how);
+	how.flags = flags | O_CLOEXEC;
+	how.mode = flags & O_CREAT ? mode & 0777 : 0;
+	how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+	do
+		fd = syscall(SYS_openat2, root, *rest == '\0' ? "." : rest,
+		    &how, sizeof how);
+	while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++i < TRIES)));
+	return (fd < 0 ? -errno : (int)fd);
+}
+
+/* The words and the errno for what the host did not give. */
+static int
+denied(struct tk_machine *m, const char *verb, const char *path, int error)
+{
+
+	switch (error) {
+	case -EXDEV:
+		tk_refused_name(m, verb, path, "a symbolic link leads out of "
+		    "what allowed_paths allows");
+		return (-EACCES);
+	case -EACCES:
+	case -EPERM:
+		tk_refused_name(m, verb, path, "the host denies it to the "
+		    "user that Varnish runs as");
+		return (error);
+	default:
+		return (error);
+	}
+}
+
+int
+tk_host_find(struct tk_machine *m, const char *verb,
+    const struct tk_name *name, bool follow, struct stat *st)
+{
+	struct statfs fs;
+	int fd, e;
+
+	if (name->allowed->root < 0)
+		return (-ENOENT);
+	fd = beneath(name->allowed->root, name->rest, O_PATH |
+	    (follow ? 0 : O_NOFOLLOW) | (name->directory ? O_DIRECTORY : 0), 0);
+	if (fd < 0)
+		return (denied(m, verb, name->path, fd));
+	if (fstat(fd, st) != 0 || fstatfs(fd, &fs) != 0) {
+		e = errno;
+		(void)close(fd);
+		return (-e);
+	}
+	/* Beneath "self" there is the memory of this very process. */
+	if (fs.f_type == PROC_SUPER_MAGIC) {
+		(void)close(fd);
+		tk_refused_name(m, verb, name->path, "the host's /proc is not "
+		    "given to programs");
+		return (-EACCES);
+	}
+	return (fd);
+}
+
+int
+tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
+    mode_t mode, struct stat *st)
+{
+	bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+	int fd, e;
+
+	if (m->files.host_fds >= TK_MAX_HOST_FDS)
+		return (-ENFILE);
+	fd = tk_host_find(m, "open", name, !(flags & O_NOFOLLOW), st);
+	if (fd == -ENOENT && (flags & O_CREAT) && name->allowed->root >= 0) {
+		if (!name->allowed->writable) {
+			tk_refused_name(m, "create", name->path,
+			    "not writable by allowed_paths");
+			return (-EROFS);
+		}
+		fd = beneath(name->allowed->root, name->rest, (flags &
+		    ~(uint32_t)O_TRUNC) | O_NONBLOCK | O_NOCTTY, mode);
+		if (fd < 0)
+			return (denied(m, "create", name->path, fd));
+	} else if (fd < 0)
+		return (fd);
+	else {
+		(void)close(fd);
+		if (flags & O_CREAT && flags & O_EXCL)
+			return (-EEXIST);
+		/* Opening a device can have an effect: look before. */
+		if (S_ISLNK(st->st_mode))
+			return (-ELOOP);
+		if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) {
+			tk_refused_name(m, "open", name->path,
+			    "neither a file nor a directory");
+			return (-EACCES);
+		}
+		if (S_ISDIR(st->st_mode) && (writes || (flags & O_CREAT)))
+			return (-EISDIR);
+		if (writes && !name->allowed->writable) {
+			tk_refused_name(m, "open for writing", name->path,
+			    "not writable by allowed_paths");
+			return (-EROFS);
+		}
+		fd = beneath(name->allowed->root, name->rest, (flags &
+		    ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC)) | O_NONBLOCK |
+		    O_NOCTTY, 0);
+		if (fd < 0)
+			return (denied(m, "open", name->path, fd));
+	}
+	/* It may have been replaced meanwhile. */
+	if (fstat(fd, st) != 0 || (!S_ISREG(st->st_mode) &&
+	    !S_ISDIR(st->st_mode))) {
+		(void)close(fd);
+		return (-EACCES);
+	}
+	if ((flags & O_TRUNC) && S_ISREG(st->st_mode)) {
+		if (ftruncate(fd, 0) != 0) {
+			e = errno;
+			(void)close(fd);
+			return (-e);
+		}
+		st->st_size = 0;
+	}
+	return (fd);
+}
+
+int
+tk_host_parent(struct tk_machine *m, const char *verb,
+    const struct tk_name *name, const char **leaf)
+{
+	char directory[TK_PATH_MAX];
+	const char *slash;
+	int fd;
+
+	if (!name->allowed->writable) {
+		tk_refused_name(m, verb, name->path,
+		    "not writable by allowed_paths");
+		return (-EROFS);
+	}
+	if (name->allowed->root < 0)
+		return (-ENOENT);
+	if (*name->rest == '\0')	/* the root itself */
+		return (-EBUSY);
+	slash = strrchr(name->rest, '/');
+	*leaf = slash == NULL ? name->rest : slash + 1;
+	memcpy(directory, name->rest, (size_t)(*leaf - name->rest));
+	directory[*leaf - name->rest] = '\0';
+	fd = beneath(name->allowed->root, directory, O_PATH | O_DIRECTORY, 0);
+	return (fd < 0 ? denied(m, verb, name->path, fd) : fd);
+}
