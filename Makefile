@@ -5,6 +5,8 @@
 #	make test-long	those too
 #	make serve	the demo's site on 127.0.0.1:8080 until Ctrl-C
 #	make bench	figures, in build/bench
+#	make languages	guests in all languages: built, asked, measured; the
+#			table is build/languages.md
 #	make install	the VMOD, its manual page, the engine, kvmctl's files
 #	make clean
 #
@@ -23,7 +25,7 @@ PREFIX	= /usr
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .PHONY: all lib vmod guests setup packages demo serve test test-long \
-    bench install clean check-types
+    bench languages language-guests setup-languages install clean check-types
 
 # What each package is for: Varnish and its headers; the engine's libraries for
 # JSON, regular expressions and the answers of servers in guests; the libraries of guests/thumbnail; musl;
@@ -33,11 +35,24 @@ PACKAGES = varnish libvarnishapi-dev libjansson-dev libpcre2-dev \
 	libwebp-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev \
 	musl-tools wrk gcc g++ make pkg-config python3-docutils python3-venv
 
+# Compilers and static libraries of the guests in other languages; only `make
+# languages` and the tests install them. A compiler from elsewhere will do.
+LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
+	liblua5.4-dev libluajit-5.1-dev libpython3.11-dev libexpat1-dev \
+	python3.11-minimal libsqlite3-dev libzstd-dev libbrotli-dev \
+	libdeflate-dev \
+	$(if $(shell command -v rustc),,rustc) \
+	$(if $(shell command -v go),,golang-go) \
+	$(if $(shell command -v npm),,npm)
+
 # The build proper runs in a second make, once the packages are there: its
 # variables ask pkg-config.
 ifeq ($(TK_SET_UP),)
 
-all lib vmod guests demo serve test test-long bench check-types: setup
+all lib vmod guests demo serve bench check-types: setup
+	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
+
+test test-long languages language-guests: setup-languages
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
 install:
@@ -45,8 +60,13 @@ install:
 
 setup: packages $(VENV)/stamp
 
+setup-languages: packages $(VENV)/stamp-languages
+
+setup-languages: WANTED += $(LANGUAGE_PACKAGES)
+
+packages: WANTED += $(PACKAGES)
 packages:
-	@missing=$$(for p in $(PACKAGES); do \
+	@missing=$$(for p in $(WANTED); do \
 	    dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | \
 	    grep -qx installed || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -69,6 +89,11 @@ $(VENV)/stamp: pyproject.toml | packages
 	    -e '.[test,bench]'
 	@touch $@
 
+$(VENV)/stamp-languages: $(VENV)/stamp
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check \
+	    -e '.[languages]'
+	@touch $@
+
 else
 
 include vmod/build.mk
@@ -79,11 +104,20 @@ all: lib vmod guests
 
 lib: $(B)/lib/libtkcompute.so $(B)/lib/libtkcompute_pic.a
 
-GUESTS	= $(patsubst %/guest.toml,%,$(wildcard guests/*/guest.toml \
+ALL_GUESTS = $(patsubst %/guest.toml,%,$(wildcard guests/*/guest.toml \
 	guests/*/*/guest.toml))
+# Those that PACKAGES build.
+GUESTS	= $(filter-out $(LANGUAGE_GUESTS),$(ALL_GUESTS))
+LANGUAGE_GUESTS = $(addprefix guests/,compress go-gc go-hello lua-edge \
+	lua-hello luajit-compute luajit-hello nim-hello ocaml-hello \
+	pascal-hello python-hello python-wsgi quickjs-hello quickjs-render \
+	rust-hello rust-threads simdjson sqlite wasm-hello zig-hello)
 
 guests:
 	@$(PY) -m kvmctl build -o $(B)/guests $(GUESTS) >/dev/null
+
+language-guests:
+	@$(PY) -m kvmctl build -o $(B)/guests $(LANGUAGE_GUESTS) >/dev/null
 
 demo: lib vmod
 	@$(PY) -m kvmctl.demo
@@ -91,10 +125,10 @@ demo: lib vmod
 serve: lib vmod
 	@exec $(PY) -m kvmctl.demo --serve
 
-test: lib vmod guests test-programs bench-programs check-types
+test: lib vmod guests language-guests test-programs bench-programs check-types
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long: lib vmod guests test-programs bench-programs
+test-long: lib vmod guests language-guests test-programs bench-programs
 	@$(PY) -m pytest $(PYTEST_OPTIONS)
 
 check-types:
@@ -102,6 +136,9 @@ check-types:
 
 bench: lib vmod guests bench-programs
 	@$(PY) tests/bench/bench.py
+
+languages: lib vmod guests language-guests $(B)/bench/native_run
+	@$(PY) tests/bench/languages.py
 
 # kvmctl finds the rest of itself in $(PREFIX)/lib/tinykvm.
 LIBDIR	= $(DESTDIR)$(PREFIX)/lib/tinykvm
@@ -111,7 +148,8 @@ install: lib vmod
 	    $(DESTDIR)$(PREFIX)/share/man/man3/vmod_tinykvm.3
 	install -D -m 755 $(B)/lib/libtkcompute.so $(LIBDIR)/libtkcompute.so
 	install -m 644 $(B)/lib/compute.h $(B)/lib/host.h $(LIBDIR)
-	install -D -m 644 -t $(LIBDIR)/sdk guests/sdk/*.h
+	install -d $(LIBDIR)/sdk
+	cp -R --preserve=timestamps guests/sdk/. $(LIBDIR)/sdk
 	install -D -m 644 -t $(LIBDIR)/vcl vcl/*.j2
 	@echo "kvmctl itself: pip install ."
 

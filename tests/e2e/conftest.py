@@ -2,49 +2,16 @@
 """A live varnishd with the hostile program."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import requests
 
-from kvmctl.varnish import stats
-from kvmctl.varnish.private import PrivateVarnish
-
-
-@dataclass
-class Live:
-    """A varnishd, one connection to it, its counters."""
-
-    varnish: PrivateVarnish
-    session: requests.Session
-
-    def use(self, vcl: str, name: str = "it") -> None:
-        path: Path = self.varnish.directory / f"{name}.vcl"
-        path.write_text("vcl 4.1;\nimport tinykvm;\nbackend default none;\n"
-                        + vcl)
-        self.varnish.admin.load(name, path)
-        self.varnish.admin.use(name)
-
-    def ask(self, path: str, method: str = "GET",
-            **options: object) -> requests.Response:
-        return self.session.request(
-            method, self.varnish.url + path, timeout=60,
-            **options)  # type: ignore[arg-type]
-
-    def counter(self, name: str) -> int:
-        return stats.counters(str(self.varnish.node.name), name)[name]
+from support.live import Live, running
 
 
 @pytest.fixture
 def live() -> Iterator[Live]:
-    with PrivateVarnish() as varnish, requests.Session() as session:
-        session.trust_env = False
-        it = Live(varnish, session)
+    with running() as it:
         yield it
-        assert it.counter("MGT.child_panic") == 0, varnish.admin.panics()
-        assert it.counter("MGT.child_died") == 0
-        assert it.counter("MGT.child_start") == 1
 
 
 @pytest.fixture

@@ -43,6 +43,12 @@ class PrivateVarnish:
         return Admin(self.node)
 
     @property
+    def process_id(self) -> int:
+        """Of varnishd's manager, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

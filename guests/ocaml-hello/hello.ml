@@ -1,0 +1,7 @@
+(* SPDX-License-Identifier: BSD-2-Clause *)
+
+let () =
+  Kvm.serve (fun r ->
+    if r.Kvm.url = "/fail" then failwith "asked to fail";
+    let agent = Option.value (Kvm.header r "user-agent") ~default:"" in
+    Kvm.text (Printf.sprintf "Hello from OCaml! %s\n" agent))

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs in many languages: their answers, and a thousand of them each."""
+
+import ctypes
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvmctl.engine import Engine
+from kvmctl.guest import manifest
+from support.live import Live
+from support.paths import SOURCES, guest
+
+from .cases import _TEXT, AGENT, GUESTS, Ask, Guest
+
+pytestmark = [pytest.mark.kvm, pytest.mark.languages]
+
+guests = pytest.mark.parametrize("it", GUESTS, ids=lambda g: g.name)
+
+
+def ask(program: Any, it: Ask) -> Any:
+    return program.request(it.method, it.url, it.arg,
+                           [f"User-Agent: {AGENT}"], it.data, it.type)
+
+
+@guests
+def test_answers(it: Guest) -> None:
+    """Every request twice, in one fork: the second sees nothing of others."""
+    words: list[str] = []
+    settings = manifest.load(SOURCES / it.name).settings | it.settings | {
+        "filename": str(guest(it.name)), "concurrency": 1}
+    with Engine(lambda _program, _kind, text: words.append(text)) as engine:
+        program = engine.define(it.name, settings)
+        program.start()
+        for one in (*it.asks, *it.asks):
+            words.clear()
+            answer = ask(program, one)
+            wrong = one.wrong(answer.status, answer.body)
+            assert wrong is None, wrong + "\n" + "".join(words)
+            for header in one.headers:
+                assert header in answer.headers
+            assert one.log in "".join(words)
+
+
+@guests
+def test_a_request_writes_few_pages(it: Guest) -> None:
+    """A reset puts back all that was ever written: another program again."""
+    settings = manifest.load(SOURCES / it.name).settings | it.settings | {
+        "filename": str(guest(it.name)), "concurrency": 1}
+    with Engine() as engine:
+        program = engine.define(it.name, settings)
+        program.start()
+        for _ in range(20):
+            answer = ask(program, it.asks[0])
+        assert answer.pages_written <= it.pages
+
+
+def program_stats(live: Live, name: str) -> dict[str, int]:
+    from kvmctl.varnish import stats
+    found = stats.programs(str(live.varnish.node.name))
+    (programs,) = found.values()
+    return programs[name]
+
+
+def anonymous_kib(live: Live) -> int:
+    """Private memory of Varnish's child."""
+    pid = next(p for p in Path("/proc").glob("[0-9]*")
+               if _parent(p) == live.varnish.process_id)
+    for line in (pid / "status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1])
+    raise AssertionError("no RssAnon")
+
+
+def _parent(process: Path) -> int | None:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+@guests
+def test_a_thousand_requests(it: Guest, site: Live) -> None:
+    """Right each, by one fork, in memory that does not grow."""
+    one = it.asks[0]
+    headers = {"User-Agent": AGENT, "X-Arg": one.arg}
+    early: dict[str, int] = {}
+    memory = 0
+    for n in range(it.load):
+        answer = site.ask(f"/{it.name}{one.url}", one.method, data=one.data,
+                          headers=headers, stream=True)
+        wrong = one.wrong(answer.status_code, answer.raw.read())
+        assert wrong is None, f"request {n}: {wrong}"
+        if n == it.load // 4:
+            early, memory = program_stats(site, it.name), anonymous_kib(site)
+    late = program_stats(site, it.name)
+    assert late["invocations"] == it.load == late["resets"]
+    assert late["forks"] == early["forks"] <= 1
+    assert late["boots"] == 1 and late["program_exception"] == 0
+    assert late["working_set_bytes"] <= early["working_set_bytes"] + 65536
+    assert late["master_bytes"] == early["master_bytes"]
+    # malloc's own, a page table here and there; not a leak per request.
+    assert anonymous_kib(site) <= memory + 1024
+
+
+def test_compressed_bodies_are_the_body(site: Live) -> None:
+    def compressed(coding: str) -> bytes:
+        answer = site.ask("/compress/", "POST", data=_TEXT, stream=True,
+                          headers={"X-Arg": coding})
+        assert answer.headers["Content-Encoding"] == coding
+        data: bytes = answer.raw.read(decode_content=False)
+        assert len(data) < len(_TEXT) / 4
+        return data
+
+    assert gzip.decompress(compressed("gzip")) == _TEXT
+    out = ctypes.create_string_buffer(len(_TEXT) + 1)
+    zstd = ctypes.CDLL("libzstd.so.1")
+    zstd.ZSTD_decompress.restype = ctypes.c_size_t
+    data = compressed("zstd")
+    assert zstd.ZSTD_decompress(
+        out, ctypes.c_size_t(len(out)), data,
+        ctypes.c_size_t(len(data))) == len(_TEXT)
+    assert out.raw[:len(_TEXT)] == _TEXT
+    brotli = ctypes.CDLL("libbrotlidec.so.1")
+    data, size = compressed("br"), ctypes.c_size_t(len(out))
+    assert brotli.BrotliDecoderDecompress(
+        ctypes.c_size_t(len(data)), data, ctypes.byref(size), out) == 1
+    assert out.raw[:size.value] == _TEXT
+
+
+@pytest.mark.parametrize("name", ["python-wsgi"])
+def test_random_numbers_differ(name: str, site: Live) -> None:
+    """A generator that was frozen with the program is seeded anew."""
+    seen = {site.ask(f"/{name}/dice").text for _ in range(20)}
+    assert len(seen) == 20
+
+
+def test_every_language_is_asked() -> None:
+    asked = {json.loads((guest(g.name).parent / f"{g.name}.json").read_text())[
+        "language"] for g in GUESTS}
+    assert asked == set(manifest.LANGUAGES)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A live varnishd for tests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from kvmctl.varnish import stats
+from kvmctl.varnish.private import PrivateVarnish
+
+
+@dataclass
+class Live:
+    """A varnishd, one connection to it, its counters."""
+
+    varnish: PrivateVarnish
+    session: requests.Session
+
+    def use(self, vcl: str, name: str = "it") -> None:
+        path: Path = self.varnish.directory / f"{name}.vcl"
+        path.write_text("vcl 4.1;\nimport tinykvm;\nbackend default none;\n"
+                        + vcl)
+        self.varnish.admin.load(name, path)
+        self.varnish.admin.use(name)
+
+    def ask(self, path: str, method: str = "GET",
+            **options: object) -> requests.Response:
+        return self.session.request(
+            method, self.varnish.url + path, timeout=60,
+            **options)  # type: ignore[arg-type]
+
+    def counter(self, name: str) -> int:
+        return stats.counters(str(self.varnish.node.name), name)[name]
+
+
+@contextmanager
+def running() -> Iterator[Live]:
+    """One varnishd, whose child must still be the first at the end."""
+    with PrivateVarnish() as varnish, requests.Session() as session:
+        session.trust_env = False
+        it = Live(varnish, session)
+        yield it
+        assert it.counter("MGT.child_panic") == 0, varnish.admin.panics()
+        assert it.counter("MGT.child_died") == 0
+        assert it.counter("MGT.child_start") == 1
