@@ -67,6 +67,10 @@ map_fixed_areas(struct tk_master *ma, struct tk_space *sp,
 		    false, false);
 		ma->input = (tk_gva)r;
 	}
+	if (r > 0 && ma->mem.shared_size > 0 && tk_space_map_at(sp,
+	    TK_SHARED_ADDR, ma->mem.shared_size, rw, TK_VMA_FIXED,
+	    ma->mem.end) != 0)
+		r = -ENOMEM;
 	return (r < 0 ? no_room(err, "stack") : 0);
 }
 
@@ -276,6 +280,10 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	if (e != 0)
 		return (tk_error(err, TK_HOST, 0, "Memory for the program: %s",
 		    strerror(e)));
+	if (o->shared_memory > 0 && (e = tk_memory_share(&ma->mem,
+	    o->shared_memory)) != 0)
+		return (tk_error(err, TK_HOST, 0, "Shared memory for the "
+		    "program: %s", strerror(e)));
 	m = booting_machine(ma, o, err);
 	if (m == NULL)
 		return (TK_HOST);
