@@ -139,10 +139,10 @@ dynamic_is_refused_by_name(void)
 	refused(&im, name);
 	/* Its own name is outside the file, or endless. */
 	im.ph[1].p_offset = UINT64_MAX;
-	refused(&im, "dynamically linked");
+	refused(&im, "interpreter is damaged");
 	im.ph[1].p_offset = 0;
 	im.ph[1].p_filesz = sizeof im;
-	refused(&im, "dynamically linked");
+	refused(&im, "interpreter is damaged");
 }
 
 /* The file ends where an unreadable page begins: a read beyond is a crash. */
