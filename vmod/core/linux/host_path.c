@@ -90,7 +90,10 @@ follow_one(struct tk_machine *m, const struct tk_name *name,
 	return (tk_name_of(m, path, to) == 0);
 }
 
-/* The name itself, or in *other where its links lead; NULL: nowhere. */
+/*
+ * The name itself, or in *other where its links lead. One that leads nowhere
+ * stays as it is: opening it will say so.
+ */
 static const struct tk_name *
 through_links(struct tk_machine *m, const struct tk_name *name,
     struct tk_name *other)
@@ -106,13 +109,14 @@ through_links(struct tk_machine *m, const struct tk_name *name,
 		fd = beneath(name->allowed->root, name->rest, O_PATH, 0);
 		if (fd >= 0)
 			(void)close(fd);
-		if (fd != -EXDEV || !follow_one(m, name, &next))
+		if (fd != -EXDEV || !follow_one(m, name, &next) ||
+		    next.kind != TK_NAME_HOST)
 			return (name);
 		*other = next;
-		other->rest = other->path + (next.rest - next.path);
+		/* Into its own path, or the leaf of what is allowed. */
+		if (next.allowed->prefix)
+			other->rest = other->path + (next.rest - next.path);
 		name = other;
-		if (name->kind != TK_NAME_HOST)
-			return (NULL);
 	}
 	return (name);
 }
@@ -173,7 +177,7 @@ tk_host_find(struct tk_machine *m, const char *verb,
 
 	if (follow)
 		name = through_links(m, name, &other);
-	return (name == NULL ? -ENOENT : find(m, verb, name, follow, st));
+	return (find(m, verb, name, follow, st));
 }
 
 int
@@ -188,8 +192,6 @@ tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
 		return (-ENFILE);
 	if (!(flags & O_NOFOLLOW))
 		name = through_links(m, name, &other);
-	if (name == NULL)
-		return (-ENOENT);
 	fd = find(m, "open", name, !(flags & O_NOFOLLOW), st);
 	if (fd == -ENOENT && (flags & O_CREAT) && name->allowed->root >= 0) {
 		if (!name->allowed->writable) {

@@ -126,12 +126,10 @@ resolve(const struct tk_machine *m, const char *base, const char *text,
 	size_t len = strlen(text);
 	int e;
 
-	if (len == 0)
-		return (-ENOENT);
 	e = tk_path_normalise(name->path, base, text);
 	if (e != 0)
 		return (-e);
-	name->directory = text[len - 1] == '/' ||
+	name->directory = (len >= 1 && text[len - 1] == '/') ||
 	    (len >= 2 && strcmp(text + len - 2, "/.") == 0);
 	classify(m, name);
 	return (0);
