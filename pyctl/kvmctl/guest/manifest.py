@@ -12,7 +12,7 @@ from kvmctl.guest import settings
 from kvmctl.guest.fetch import Package
 
 LANGUAGES = ("c", "c++", "rust", "go", "zig", "nim", "pascal", "ocaml", "lua",
-             "luajit", "javascript", "python", "wasm")
+             "luajit", "javascript", "python", "wasm", "executable")
 LIBCS = ("glibc", "musl")
 
 _KEYS: dict[str, tuple[type, ...]] = {
