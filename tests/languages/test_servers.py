@@ -184,7 +184,7 @@ def test_what_is_no_http(tmp_path: Any) -> None:
                                     "max_request_time": 0.5})
         for url, words in (("/garbage", "no HTTP/1"), ("/half", "complete"),
                            ("/close", "complete"), ("/status", "999"),
-                           ("/never", "")):
+                           ("/never", "slept|ran longer|can change")):
             for _ in range(3):
                 with pytest.raises(GuestError, match=words):
                     odd.request("GET", url)
