@@ -11,9 +11,12 @@
 
 #include <brotli/encode.h>
 #include <libdeflate.h>
+#include <malloc.h>
 #include <zstd.h>
 
 #include "kvm_api.h"
+
+#define HEAP	(32 << 20)
 
 enum coding { IDENTITY, GZIP, BROTLI, ZSTD, N_CODINGS };
 
@@ -143,5 +146,12 @@ int
 main(void)
 {
 
+	/*
+	 * Room for the coders, kept by malloc: a request then asks the system
+	 * for no memory, and writes pages that its fork has had before.
+	 */
+	(void)mallopt(M_MMAP_THRESHOLD, HEAP);
+	(void)mallopt(M_TRIM_THRESHOLD, 2 * HEAP);
+	free(malloc(HEAP));
 	kvm_serve(on_request);
 }
