@@ -11,12 +11,10 @@
 
 #include <brotli/encode.h>
 #include <libdeflate.h>
-#include <malloc.h>
 #include <zstd.h>
 
+#include "heap.h"
 #include "kvm_api.h"
-
-#define HEAP	(32 << 20)
 
 enum coding { IDENTITY, GZIP, BROTLI, ZSTD, N_CODINGS };
 
@@ -146,12 +144,6 @@ int
 main(void)
 {
 
-	/*
-	 * Room for the coders, kept by malloc: a request then asks the system
-	 * for no memory, and writes pages that its fork has had before.
-	 */
-	(void)mallopt(M_MMAP_THRESHOLD, HEAP);
-	(void)mallopt(M_TRIM_THRESHOLD, 2 * HEAP);
-	free(malloc(HEAP));
+	kvm_keep_heap(16 << 20);
 	kvm_serve(on_request);
 }
