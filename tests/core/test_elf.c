@@ -61,7 +61,7 @@ refused(const struct image *im, const char *why)
 	struct tk_error err;
 	int e;
 
-	e = tk_check_program(im, sizeof *im, &err);
+	e = tk_check_program(im, sizeof *im, false, &err);
 	CHECK_MSG(e == TK_BAD_PROGRAM, "%d, wanted: %s", e, why);
 	CHECK_STR(err.text, why);
 }
@@ -73,7 +73,7 @@ good_image(void)
 	struct image im;
 
 	image_init(&im);
-	CHECK_MSG(tk_check_program(&im, sizeof im, &err) == 0, "%s", err.text);
+	CHECK_MSG(tk_check_program(&im, sizeof im, false, &err) == 0, "%s", err.text);
 }
 
 #define SPOIL(change, why)						\
@@ -139,10 +139,10 @@ dynamic_is_refused_by_name(void)
 	refused(&im, name);
 	/* Its own name is outside the file, or endless. */
 	im.ph[1].p_offset = UINT64_MAX;
-	refused(&im, "dynamically linked");
+	refused(&im, "interpreter is damaged");
 	im.ph[1].p_offset = 0;
 	im.ph[1].p_filesz = sizeof im;
-	refused(&im, "dynamically linked");
+	refused(&im, "interpreter is damaged");
 }
 
 /* The file ends where an unreadable page begins: a read beyond is a crash. */
@@ -172,7 +172,7 @@ truncated_at_every_length(void)
 	for (n = 0; n < sizeof im; n++) {
 		p = guarded(n);
 		memcpy(p, &im, n);
-		CHECK_MSG(tk_check_program(p, n, &err) == TK_BAD_PROGRAM,
+		CHECK_MSG(tk_check_program(p, n, false, &err) == TK_BAD_PROGRAM,
 		    "%zu bytes", n);
 		CHECK(err.text[0] != '\0');
 		if (n % 64 == 0 && n > sizeof im.eh + sizeof im.ph)
@@ -204,7 +204,7 @@ mutated_headers(void)
 			    test_random(&seed);
 			memcpy((uint8_t *)im + at, &v, width);
 		}
-		if (tk_check_program(im, sizeof *im, &err) == 0)
+		if (tk_check_program(im, sizeof *im, false, &err) == 0)
 			good++;
 		else
 			CHECK(err.text[0] != '\0');

@@ -144,7 +144,60 @@ unmapped_by_the_guest(void)
 	tear_down();
 }
 
+/* Shared memory is one for all forks, and no reset touches it. */
+static void
+shared_memory(void)
+{
+	struct boot b = { .shared = 3 };
+	struct tk_machine *other;
+	struct tk_error err;
+	uint64_t size, x = 0x1122334455667788, y;
+	tk_gva at;
+
+	guest_boot(&g, &b);
+	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+	CHECK(tk_fork(g.master, &other, &g, &err) == 0);
+	at = tk_shared_area(m, &size);
+	CHECK(size >= 3 << 20);
+	CHECK(guest_op(&g, m, &err, 5, OP_STORE, at + 5000, 0, 77) == 0);
+	(void)tk_reset(m);
+	CHECK(guest_op(&g, other, &err, 5, OP_LOAD, at + 5000, 0, 0) == 0);
+	CHECK(g.result == 77);
+	CHECK(tk_write(m, at + size - 8, &x, 8));
+	CHECK(tk_read(other, &y, at + size - 8, 8) && x == y);
+	CHECK(!tk_write(m, at + size - 4, &x, 8));
+	CHECK(guest_op(&g, m, &err, 5, OP_LOAD, at + size, 0, 0) == TK_FAULT);
+	/* It is not the guest's to unmap or protect. */
+	(void)tk_reset(m);
+	CHECK(guest_op(&g, m, &err, 5, OP_SYSCALL, 11, at, 4096) == 0);
+	CHECK(g.result == -1);
+	tk_fork_free(&other);
+	tear_down();
+}
+
+/* Kept instead of reset, a fork goes on; a reset later undoes it all. */
+static void
+kept_instead_of_reset(void)
+{
+	struct tk_error err;
+	uint64_t i;
+
+	set_up();
+	for (i = 1; i < 10; i++) {
+		CHECK(guest_op(&g, m, &err, 5, OP_TLS, 0, 0, i) == 0);
+		CHECK(g.result == (i == 1 ? 0x1122334455667788 :
+		    (int64_t)i - 1));
+		tk_keep(m);
+	}
+	(void)tk_reset(m);
+	CHECK(guest_op(&g, m, &err, 5, OP_TLS, 0, 0, 0) == 0);
+	CHECK(g.result == 0x1122334455667788);
+	tear_down();
+}
+
 TESTS(
+	T_KVM(shared_memory),
+	T_KVM(kept_instead_of_reset),
 	T_KVM(wild_addresses),
 	T_KVM(permissions),
 	T_KVM(across_pages),

@@ -83,6 +83,7 @@ guest_boot(struct guest *g, const struct boot *b)
 	o.memory = (b->memory ? b->memory : 64) << 20;
 	o.request_memory = (b->request_memory ? b->request_memory : 16) << 20;
 	o.input_size = 1 << 20;
+	o.shared_memory = b->shared << 20;
 	o.seconds = 120;
 	o.ops = &guest_ops;
 	o.priv = g;

@@ -23,6 +23,7 @@ struct boot {
 	uint64_t		memory, request_memory;	/* MiB; 0: 64, 16 */
 	const char		*in_use;	/* MiB in use at the freeze */
 	bool			threads;	/* some live at the freeze */
+	uint64_t		shared;		/* MiB that all forks share */
 };
 
 /* Boots, or fails the test. */

@@ -308,7 +308,7 @@ tkc_program_check(const struct tkc_program *p, struct tkc_error *err)
 	e = map_file(p, &image, &len, err);
 	if (e != 0)
 		return (e);
-	e = tk_check_program(image, len, &core);
+	e = tk_check_program(image, len, false, &core);
 	(void)munmap((void *)(uintptr_t)image, len);
 	if (e != 0)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: %s: %s", p->name,

@@ -595,7 +595,7 @@ user_entry(const struct tk_space *sp, tk_gva gva, uint64_t *left)
 	gpa = pte & TK_PTE_ADDR;
 	/* The kernel's own pages are not data that a guest may hand to us. */
 	if (gpa < TK_RO_GPA || (gpa >= mem->pt_gpa && gpa < mem->rw_gpa) ||
-	    gpa >= mem->end)
+	    gpa >= mem->end + mem->shared_size)
 		return (0);
 	return (pte);
 }
@@ -636,7 +636,7 @@ tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
 		return (NULL);
 	gpa = pte & TK_PTE_ADDR;
 	tk_assert(gpa >= mem->rw_gpa);
-	if (sp->pages.ws != NULL)
+	if (sp->pages.ws != NULL && gpa < mem->end)
 		tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
 		    TK_PAGE_SHIFT));
 	*left = TK_PAGE - (gva & (TK_PAGE - 1));

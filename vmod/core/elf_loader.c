@@ -5,6 +5,7 @@
  */
 
 #include <elf.h>
+#include <errno.h>
 
 #include "elf_loader.h"
 #include "error.h"
@@ -68,21 +69,16 @@ check_header(const Elf64_Ehdr *eh, size_t size, struct tk_error *err)
 }
 
 static int
-check_interpreter(const struct tk_elf *e, const Elf64_Phdr *ph,
-    struct tk_error *err)
+read_interpreter(struct tk_elf *e, const Elf64_Phdr *ph, struct tk_error *err)
 {
-	char name[128];
-	size_t n = ph->p_filesz;
 
-	if (ph->p_offset > e->size || n > e->size - ph->p_offset)
-		n = 0;
-	if (n >= sizeof name)
-		n = sizeof name - 1;
-	memcpy(name, e->image + (n ? ph->p_offset : 0), n);
-	name[n] = '\0';
-	return (tk_error(err, TK_BAD_PROGRAM, 0, "dynamically linked, wants "
-	    "the interpreter %s: link it statically (-static or "
-	    "-static-pie)", name));
+	if (ph->p_offset > e->size || ph->p_filesz > e->size - ph->p_offset ||
+	    ph->p_filesz < 2 || ph->p_filesz > sizeof e->interpreter ||
+	    e->image[ph->p_offset] != '/' ||
+	    e->image[ph->p_offset + ph->p_filesz - 1] != '\0')
+		return (bad(err, "the name of its interpreter is damaged"));
+	memcpy(e->interpreter, e->image + ph->p_offset, ph->p_filesz);
+	return (0);
 }
 
 static int
@@ -187,8 +183,8 @@ tk_elf_parse(struct tk_elf *e, const void *image, size_t size,
 	for (i = 0; i < eh->e_phnum; i++) {
 		/* The table need not be aligned in the file. */
 		memcpy(&ph, e->image + eh->e_phoff + i * sizeof ph, sizeof ph);
-		if (ph.p_type == PT_INTERP)
-			return (check_interpreter(e, &ph, err));
+		if (ph.p_type == PT_INTERP && read_interpreter(e, &ph, err))
+			return (TK_BAD_PROGRAM);
 		if (ph.p_type == PT_LOAD && add_segment(e, &ph, err))
 			return (TK_BAD_PROGRAM);
 		if (ph.p_type == PT_PHDR)
@@ -249,6 +245,14 @@ copy_in(const struct tk_elf *e, const struct tk_segment *s,
 	}
 }
 
+static int
+no_room(tk_gva start, int64_t r, struct tk_error *err)
+{
+
+	return (tk_error(err, TK_BAD_PROGRAM, start, "the program's data does "
+	    "not fit: %s; raise max_memory", strerror((int)-r)));
+}
+
 int
 tk_elf_load(const struct tk_elf *e, struct tk_space *sp, struct tk_error *err)
 {
@@ -274,11 +278,38 @@ tk_elf_load(const struct tk_elf *e, struct tk_space *sp, struct tk_error *err)
 			next += len;
 		}
 		if (r < 0)
-			return (tk_error(err, TK_BAD_PROGRAM, start,
-			    "the program's data does not fit: %s; raise "
-			    "max_memory", strerror((int)-r)));
+			return (no_room(start, r, err));
 		copy_in(e, s, sp);
 	}
 	sp->brk_start = sp->brk = e->end;
+	return (0);
+}
+
+int
+tk_elf_load_interpreter(struct tk_elf *e, struct tk_space *sp,
+    struct tk_error *err)
+{
+	const struct tk_segment *s;
+	tk_gva base, start;
+	unsigned i;
+	int64_t r;
+
+	if (e->bias == 0 || e->interpreter[0] != '\0')
+		return (bad(err, "its interpreter is none"));
+	base = tk_vmas_gap(&sp->vmas, e->end - e->bias);
+	if (base == 0)
+		return (no_room(0, -ENOMEM, err));
+	e->entry += base - e->bias;
+	e->end += base - e->bias;
+	e->bias = base;
+	for (i = 0; i < e->n_segments; i++) {
+		s = &e->segment[i];
+		start = segment_start(e, s);
+		r = tk_space_map(sp, start, segment_len(e, s), s->prot,
+		    TK_VMA_PROGRAM, true, false);
+		if (r < 0)
+			return (no_room(start, r, err));
+		copy_in(e, s, sp);
+	}
 	return (0);
 }

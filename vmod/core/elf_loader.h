@@ -1,8 +1,9 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Static and static-PIE executables for x86-64. The file is hostile: every
- * field is checked before it is used.
+ * Executables for x86-64: static, static-PIE, and dynamic ones with the
+ * interpreter that they name. The file is hostile: every field is checked
+ * before it is used.
  */
 
 #ifndef TK_ELF_LOADER_H_INCLUDED
@@ -29,13 +30,24 @@ struct tk_elf {
 	unsigned		n_segments;
 	uint64_t		read_only;	/* bytes of read-only memory */
 	tk_gva			end;		/* of the highest segment */
+	char			interpreter[128];	/* "": static */
 };
 
 /* Checks and parses. 0 or TK_BAD_PROGRAM. The image must stay. */
 int tk_elf_parse(struct tk_elf *, const void *image, size_t size,
     struct tk_error *);
 
-/* Copies the segments into memory and maps them. 0, TK_BAD_PROGRAM, TK_HOST. */
+/*
+ * Copies the segments into memory and maps them: what is read-only into the
+ * memory that all forks share. 0 or TK_BAD_PROGRAM.
+ */
 int tk_elf_load(const struct tk_elf *, struct tk_space *, struct tk_error *);
+
+/*
+ * The same for an interpreter, wherever there is room, all of it in writable
+ * memory. Its addresses are final afterwards.
+ */
+int tk_elf_load_interpreter(struct tk_elf *, struct tk_space *,
+    struct tk_error *);
 
 #endif /* TK_ELF_LOADER_H_INCLUDED */

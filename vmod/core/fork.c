@@ -195,6 +195,15 @@ tk_input_area(const struct tk_machine *m, uint64_t *size)
 }
 
 tk_gva
+tk_shared_area(const struct tk_machine *m, uint64_t *size)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	*size = m->mem.shared_size;
+	return (TK_SHARED_ADDR);
+}
+
+tk_gva
 tk_stack_top(const struct tk_machine *m)
 {
 
@@ -362,6 +371,17 @@ tk_reset(struct tk_machine *m)
 	m->fault_thread = 0;
 	m->scan = false;
 	return (pages);
+}
+
+void
+tk_keep(struct tk_machine *m)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	m->exits = 0;
+	m->fault_thread = 0;
+	/* Some later reset must find what was written meanwhile. */
+	m->scan = true;
 }
 
 bool

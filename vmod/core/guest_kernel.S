@@ -110,9 +110,11 @@ tk_ustub_resume:
 	mov	(resume + 40)(%rip), %r15
 	jmp	*(resume + 48)(%rip)
 
-/* Where a handler's `ret` goes. */
+/* Where a handler's `ret` goes; what it returns becomes arguments. */
 	.balign	64
 tk_ustub_return:
+	mov	%rax, %rdi
+	mov	%rdx, %rsi
 	mov	$TK_HC_RETURN, %eax
 	out	%eax, $TK_PORT_HOST_CALL
 	ud2

@@ -10,6 +10,7 @@
  *	2 MiB		read-only	text and rodata: read-only slot, shared
  *	...		page tables	private slot, not logged, not copied
  *	...		writable	private slot with dirty log
+ *	...		shared		a memfd of its own, one for all forks
  *
  * Page tables cannot be read-only: on nested paging a walk that finds or
  * wants accessed bits counts as a write at the second level (Intel SDM vol. 3C
@@ -61,7 +62,10 @@
 #define TK_PORT_SYSCALL		0x01
 #define TK_PORT_EXCEPTION	0x80	/* + vector */
 
-/* Host-call number by which a handler's return is told: the guest ABI. */
+/*
+ * Host-call number by which a handler's return is told: the guest ABI. Its
+ * arguments are what the handler returned in RAX and RDX.
+ */
 #define TK_HC_RETURN		0xffff
 /* Our own: the floor of any call, see tk_empty_call(). */
 #define TK_HC_EMPTY		0x3ffff
@@ -74,6 +78,7 @@
 #define TK_STACK_SIZE		0x800000	/* 8 MiB, Linux's default */
 #define TK_CALL_STACK_TOP	0x7fffff000000	/* of calls */
 #define TK_CALL_STACK_SIZE	0x100000	/* 1 MiB */
+#define TK_SHARED_ADDR		0x700000000000	/* memory of all forks */
 #define TK_MMAP_TOP		0x7ffff0000000
 #define TK_PIE_BASE		0x555555554000
 /*

@@ -63,7 +63,7 @@ push_words(struct builder *b, const uint64_t *words, unsigned n)
 }
 
 tk_gva
-tk_initial_stack(struct tk_machine *m, const struct tk_elf *elf,
+tk_initial_stack(struct tk_machine *m, const struct tk_elf *elf, tk_gva base,
     const char *const *argv, const char *const *envp)
 {
 	struct builder b = { m, TK_STACK_TOP, false };
@@ -93,7 +93,7 @@ tk_initial_stack(struct tk_machine *m, const struct tk_elf *elf,
 	AUX(AT_PHDR, elf->phdr);
 	AUX(AT_PHENT, sizeof(Elf64_Phdr));
 	AUX(AT_PHNUM, elf->phnum);
-	AUX(AT_BASE, 0);
+	AUX(AT_BASE, base);
 	AUX(AT_FLAGS, 0);
 	AUX(AT_ENTRY, elf->entry);
 	AUX(AT_UID, 0);

@@ -12,10 +12,11 @@
 #include "machine.h"
 
 /*
- * Writes it below TK_STACK_TOP, which is mapped. Returns the stack pointer, 0
- * when the strings are more than the stack holds.
+ * Writes it below TK_STACK_TOP, which is mapped. base: where the interpreter
+ * was loaded, or 0. Returns the stack pointer, 0 when the strings are more than
+ * the stack holds.
  */
 tk_gva tk_initial_stack(struct tk_machine *, const struct tk_elf *,
-    const char *const *argv, const char *const *envp);
+    tk_gva base, const char *const *argv, const char *const *envp);
 
 #endif /* TK_INITIAL_STACK_H_INCLUDED */

@@ -13,15 +13,32 @@
 #include "guest_layout.h"
 #include "initial_stack.h"
 #include "linux/linux.h"
+#include "linux/path.h"
 #include "machine.h"
 #include "object.h"
 
+static int
+parse(struct tk_elf *elf, const void *image, size_t len, bool has_files,
+    struct tk_error *err)
+{
+	int e;
+
+	e = tk_elf_parse(elf, image, len, err);
+	if (e == 0 && elf->interpreter[0] != '\0' && !has_files)
+		e = tk_error(err, TK_BAD_PROGRAM, 0, "dynamically linked, "
+		    "wants the interpreter %s: link it statically (-static or "
+		    "-static-pie), or allow the interpreter and its libraries "
+		    "(allowed_paths)", elf->interpreter);
+	return (e);
+}
+
 int
-tk_check_program(const void *image, size_t len, struct tk_error *err)
+tk_check_program(const void *image, size_t len, bool has_files,
+    struct tk_error *err)
 {
 	struct tk_elf elf;
 
-	return (tk_elf_parse(&elf, image, len, err));
+	return (parse(&elf, image, len, has_files, err));
 }
 
 static int
@@ -50,6 +67,10 @@ map_fixed_areas(struct tk_master *ma, struct tk_space *sp,
 		    false, false);
 		ma->input = (tk_gva)r;
 	}
+	if (r > 0 && ma->mem.shared_size > 0 && tk_space_map_at(sp,
+	    TK_SHARED_ADDR, ma->mem.shared_size, rw, TK_VMA_FIXED,
+	    ma->mem.end) != 0)
+		r = -ENOMEM;
 	return (r < 0 ? no_room(err, "stack") : 0);
 }
 
@@ -95,10 +116,41 @@ booting_free(struct tk_machine **pm)
 	TK_FREE_OBJ(m);
 }
 
+/* Larger than any interpreter. */
+#define MAX_INTERPRETER	(64 * 1024 * 1024)
+
+/* Of a dynamic program: reads it as the program itself would, and loads it. */
+static int
+load_interpreter(struct tk_machine *m, const char *path, struct tk_elf *elf,
+    struct tk_error *err)
+{
+	struct tk_error why = { .text = "" };
+	size_t len;
+	void *image;
+	int e;
+
+	e = tk_host_read(m, path, MAX_INTERPRETER, &image, &len);
+	if (e != 0)
+		return (tk_error(err, TK_BAD_PROGRAM, 0, "its interpreter %s "
+		    "cannot be read (%s): allow it and its libraries "
+		    "(allowed_paths), or link the program statically", path,
+		    strerror(e)));
+	e = tk_elf_parse(elf, image, len, &why);
+	if (e == 0)
+		e = tk_elf_load_interpreter(elf, &m->space, &why);
+	free(image);
+	if (e != 0)
+		return (tk_error(err, e, 0, "its interpreter %s: %s", path,
+		    why.text));
+	return (0);
+}
+
 static int
 load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
     const struct tk_boot_options *o, struct tk_error *err)
 {
+	struct tk_elf interpreter;
+	tk_gva base = 0;
 	int e;
 
 	if (tk_kernel_install(&m->space))
@@ -109,14 +161,20 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	e = map_fixed_areas(ma, &m->space, err);
 	if (e != 0)
 		return (e);
+	if (elf->interpreter[0] != '\0') {
+		e = load_interpreter(m, elf->interpreter, &interpreter, err);
+		if (e != 0)
+			return (e);
+		base = interpreter.bias;
+	}
 	e = tk_vcpu_get(&m->vcpu, ma->host, m->space.pt.root, err);
 	if (e != 0)
 		return (e);
 	e = tk_vcpu_set_memory(m->vcpu, &m->mem, true, err);
 	if (e != 0)
 		return (e);
-	m->vcpu->regs->rip = elf->entry;
-	m->vcpu->regs->rsp = tk_initial_stack(m, elf, o->argv, o->envp);
+	m->vcpu->regs->rip = base != 0 ? interpreter.entry : elf->entry;
+	m->vcpu->regs->rsp = tk_initial_stack(m, elf, base, o->argv, o->envp);
 	if (m->vcpu->regs->rsp == 0)
 		return (tk_error(err, TK_BAD_PROGRAM, 0, "the arguments and "
 		    "environment are longer than 2 MiB"));
@@ -213,7 +271,7 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	struct tk_elf elf;
 	int e;
 
-	e = tk_elf_parse(&elf, o->elf, o->elf_len, err);
+	e = parse(&elf, o->elf, o->elf_len, o->n_paths > 0, err);
 	if (e != 0)
 		return (e);
 	ma->symbols = tk_symbols_read(&elf);
@@ -222,6 +280,10 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	if (e != 0)
 		return (tk_error(err, TK_HOST, 0, "Memory for the program: %s",
 		    strerror(e)));
+	if (o->shared_memory > 0 && (e = tk_memory_share(&ma->mem,
+	    o->shared_memory)) != 0)
+		return (tk_error(err, TK_HOST, 0, "Shared memory for the "
+		    "program: %s", strerror(e)));
 	m = booting_machine(ma, o, err);
 	if (m == NULL)
 		return (TK_HOST);

@@ -88,6 +88,20 @@ tk_memory_new(struct tk_memory *mem, uint64_t read_only, uint64_t writable)
 }
 
 int
+tk_memory_share(struct tk_memory *mem, uint64_t size)
+{
+
+	tk_assert(!mem->is_private && mem->shared == NULL);
+	size = round_huge(size);
+	mem->shared = map_aligned(size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem->shared == NULL)
+		return (errno);
+	mem->shared_size = size;
+	return (0);
+}
+
+int
 tk_memory_freeze(struct tk_memory *mem)
 {
 	void *p;
@@ -139,6 +153,8 @@ tk_memory_free(struct tk_memory *mem)
 		(void)munmap(mem->high, mem->end - mem->pt_gpa);
 	else {
 		(void)munmap(mem->low, mem->end);
+		if (mem->shared != NULL)
+			(void)munmap(mem->shared, mem->shared_size);
 		(void)close(mem->fd);
 	}
 	mem->magic = 0;

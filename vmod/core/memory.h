@@ -22,10 +22,19 @@ struct tk_memory {
 	uint8_t		*low;
 	uint8_t		*high;		/* host address of pt_gpa */
 	tk_gpa		pt_gpa, rw_gpa, end;
+	/*
+	 * [end, end + shared_size): a mapping that the master and its forks
+	 * share and write. No copy-on-write, no reset. The master's own.
+	 */
+	uint8_t		*shared;
+	uint64_t	shared_size;
 };
 
 /* Bytes are rounded up to 2 MiB each. Returns 0 or an errno value. */
 int tk_memory_new(struct tk_memory *, uint64_t read_only, uint64_t writable);
+
+/* Adds memory that is shared for good; bytes, rounded up. 0 or an errno. */
+int tk_memory_share(struct tk_memory *, uint64_t size);
 
 /*
  * Ends writing: what is mapped becomes read-only and the memfd is sealed.
@@ -37,13 +46,15 @@ int tk_memory_freeze(struct tk_memory *);
 int tk_memory_fork(struct tk_memory *, const struct tk_memory *master);
 void tk_memory_free(struct tk_memory *);
 
-/* The host's address of a guest page. gpa < mem->end. */
+/* The host's address of a guest page. gpa < mem->end + mem->shared_size. */
 static inline void *
 tk_memory_at(const struct tk_memory *mem, tk_gpa gpa)
 {
 
 	if (gpa < mem->pt_gpa)
 		return (mem->low + gpa);
+	if (__builtin_expect(gpa >= mem->end, 0))
+		return (mem->shared + (gpa - mem->end));
 	return (mem->high + (gpa - mem->pt_gpa));
 }
 

@@ -156,6 +156,7 @@ struct tk_boot_options {
 	uint64_t		memory;		/* bytes the program may map */
 	uint64_t		request_memory;	/* bytes a call may write */
 	uint64_t		input_size;	/* bytes of the input area */
+	uint64_t		shared_memory;	/* bytes that all forks share */
 	double			seconds;	/* for main() until ready */
 	bool			executable_heap; /* W and X memory allowed */
 	bool			may_serve;	/* ready at a listening socket */
@@ -172,9 +173,11 @@ struct tk_boot_options {
 
 /*
  * Checks an executable without running it: what tk_boot() would refuse is
- * refused here with the same words.
+ * refused here with the same words. has_files: it may open some, so that it
+ * may be a dynamic one.
  */
-int tk_check_program(const void *elf, size_t len, struct tk_error *);
+int tk_check_program(const void *elf, size_t len, bool has_files,
+    struct tk_error *);
 
 int tk_boot(struct tk_master **, const struct tk_boot_options *,
     struct tk_error *);
@@ -230,6 +233,12 @@ int tk_empty_call(struct tk_machine *, struct tk_error *);
 unsigned tk_reset(struct tk_machine *);
 
 /*
+ * Instead of a reset: memory, threads and descriptors stay as the call left
+ * them, and the next call sees them.
+ */
+void tk_keep(struct tk_machine *);
+
+/*
  * What happened cannot be put right by a reset: KVM may be in the middle of
  * an emulated access, or the host refused to change a mapping. Rare.
  */
@@ -276,6 +285,8 @@ bool tk_executable(const struct tk_machine *, tk_gva);
 
 /* Where the embedder writes what it gives to a call: its own mapping. */
 tk_gva tk_input_area(const struct tk_machine *, uint64_t *size);
+/* The memory that all forks and the master share; size 0: there is none. */
+tk_gva tk_shared_area(const struct tk_machine *, uint64_t *size);
 /* The highest address of the stack that tk_call() uses. */
 tk_gva tk_stack_top(const struct tk_machine *);
 

@@ -310,7 +310,9 @@ tk_vcpu_set_memory(struct tk_vcpu *v, const struct tk_memory *mem,
 	    tk_memory_at(mem, mem->pt_gpa), mem->rw_gpa - mem->pt_gpa) ||
 	    set_slot(v, TK_SLOT_WRITABLE,
 	    booting ? 0 : KVM_MEM_LOG_DIRTY_PAGES, mem->rw_gpa,
-	    tk_memory_at(mem, mem->rw_gpa), mem->end - mem->rw_gpa))
+	    tk_memory_at(mem, mem->rw_gpa), mem->end - mem->rw_gpa) ||
+	    (mem->shared_size > 0 && set_slot(v, TK_SLOT_SHARED, 0, mem->end,
+	    mem->shared, mem->shared_size)))
 		return (host_error(err, "KVM_SET_USER_MEMORY_REGION"));
 	return (0);
 }

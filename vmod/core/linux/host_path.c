@@ -38,6 +38,85 @@ beneath(int root, const char *rest, uint32_t flags, mode_t mode)
 	return (fd < 0 ? -errno : (int)fd);
 }
 
+/*--------------------------------------------------------------------
+ * A symbolic link that leads out of its tree may lead into another that is
+ * allowed too: /lib64/ld-linux-x86-64.so.2 is one. It is followed as the guest
+ * would: what it says is a name among the guest's own.
+ */
+
+#define MAX_LINKS	8
+
+/* Replaces the first link in the name by what it says. */
+static bool
+follow_one(struct tk_machine *m, const struct tk_name *name,
+    struct tk_name *to)
+{
+	char rest[TK_PATH_MAX], target[TK_PATH_MAX], path[TK_PATH_MAX];
+	size_t prefix, end = 0, len = strlen(name->rest), n;
+	struct open_how how;
+	ssize_t got = -1;
+	long fd;
+
+	prefix = strlen(name->path) - len;
+	memset(&how, 0, sizeof how);
+	how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+	how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
+	    RESOLVE_NO_SYMLINKS;
+	while (end < len && got < 0) {
+		for (end++; end < len && name->rest[end] != '/'; end++)
+			continue;
+		memcpy(rest, name->rest, end);
+		rest[end] = '\0';
+		fd = syscall(SYS_openat2, name->allowed->root, rest, &how,
+		    sizeof how);
+		if (fd < 0)
+			return (false);
+		got = readlinkat((int)fd, "", target, sizeof target - 1);
+		(void)close((int)fd);
+	}
+	if (got <= 0)
+		return (false);
+	target[got] = '\0';
+	/* The directory of the link, the target, what came behind it. */
+	for (n = prefix + end; n > 0 && name->path[n - 1] != '/'; n--)
+		continue;
+	if (target[0] == '/')
+		n = 0;
+	if (n + (size_t)got + len - end >= sizeof path)
+		return (false);
+	memcpy(path, name->path, n);
+	memcpy(path + n, target, (size_t)got);
+	memcpy(path + n + got, name->rest + end, len - end + 1);
+	return (tk_name_of(m, path, to) == 0);
+}
+
+/* The name itself, or in *other where its links lead; NULL: nowhere. */
+static const struct tk_name *
+through_links(struct tk_machine *m, const struct tk_name *name,
+    struct tk_name *other)
+{
+	struct tk_name next;
+	unsigned i;
+	int fd;
+
+	for (i = 0; i < MAX_LINKS; i++) {
+		/* A single file was resolved when its root was opened. */
+		if (name->allowed->root < 0 || !name->allowed->prefix)
+			return (name);
+		fd = beneath(name->allowed->root, name->rest, O_PATH, 0);
+		if (fd >= 0)
+			(void)close(fd);
+		if (fd != -EXDEV || !follow_one(m, name, &next))
+			return (name);
+		*other = next;
+		other->rest = other->path + (next.rest - next.path);
+		name = other;
+		if (name->kind != TK_NAME_HOST)
+			return (NULL);
+	}
+	return (name);
+}
+
 /* The words and the errno for what the host did not give. */
 static int
 denied(struct tk_machine *m, const char *verb, const char *path, int error)
@@ -58,9 +137,9 @@ denied(struct tk_machine *m, const char *verb, const char *path, int error)
 	}
 }
 
-int
-tk_host_find(struct tk_machine *m, const char *verb,
-    const struct tk_name *name, bool follow, struct stat *st)
+static int
+find(struct tk_machine *m, const char *verb, const struct tk_name *name,
+    bool follow, struct stat *st)
 {
 	struct statfs fs;
 	int fd, e;
@@ -87,15 +166,31 @@ tk_host_find(struct tk_machine *m, const char *verb,
 }
 
 int
+tk_host_find(struct tk_machine *m, const char *verb,
+    const struct tk_name *name, bool follow, struct stat *st)
+{
+	struct tk_name other;
+
+	if (follow)
+		name = through_links(m, name, &other);
+	return (name == NULL ? -ENOENT : find(m, verb, name, follow, st));
+}
+
+int
 tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
     mode_t mode, struct stat *st)
 {
 	bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+	struct tk_name other;
 	int fd, e;
 
 	if (m->files.host_fds >= TK_MAX_HOST_FDS)
 		return (-ENFILE);
-	fd = tk_host_find(m, "open", name, !(flags & O_NOFOLLOW), st);
+	if (!(flags & O_NOFOLLOW))
+		name = through_links(m, name, &other);
+	if (name == NULL)
+		return (-ENOENT);
+	fd = find(m, "open", name, !(flags & O_NOFOLLOW), st);
 	if (fd == -ENOENT && (flags & O_CREAT) && name->allowed->root >= 0) {
 		if (!name->allowed->writable) {
 			tk_refused_name(m, "create", name->path,
@@ -173,4 +268,44 @@ tk_host_parent(struct tk_machine *m, const char *verb,
 	directory[*leaf - name->rest] = '\0';
 	fd = beneath(name->allowed->root, directory, O_PATH | O_DIRECTORY, 0);
 	return (fd < 0 ? denied(m, verb, name->path, fd) : fd);
+}
+
+int
+tk_host_read(struct tk_machine *m, const char *path, size_t max, void **image,
+    size_t *len)
+{
+	struct tk_name name;
+	struct stat st;
+	ssize_t n = 1;
+	int64_t e;
+	char *p;
+	int fd;
+
+	e = tk_name_of(m, path, &name);
+	if (e == 0 && name.kind != TK_NAME_HOST)
+		e = -ENOENT;
+	if (e != 0)
+		return ((int)-e);
+	fd = tk_host_open(m, &name, O_RDONLY, 0, &st);
+	if (fd < 0)
+		return (-fd);
+	p = !S_ISREG(st.st_mode) || (size_t)st.st_size > max ? NULL :
+	    malloc((size_t)st.st_size + 1);
+	if (p == NULL) {
+		(void)close(fd);
+		return (S_ISREG(st.st_mode) ? ENOMEM : EISDIR);
+	}
+	for (*len = 0; *len < (size_t)st.st_size && n > 0; *len += (size_t)n) {
+		n = pread(fd, p + *len, (size_t)st.st_size - *len,
+		    (off_t)*len);
+		if (n < 0)
+			break;
+	}
+	(void)close(fd);
+	if (n < 0) {
+		free(p);
+		return (EIO);
+	}
+	*image = p;
+	return (0);
 }

@@ -155,6 +155,9 @@ tk_name_read(const struct tk_machine *m, uint64_t dirfd, tk_gva gva,
 	e = tk_read_string(m, text, sizeof text, gva);
 	if (e != 0)
 		return (e);
+	/* Empty is asked first: with AT_EMPTY_PATH dirfd is the file itself. */
+	if (text[0] == '\0')
+		return (-ENOENT);
 	if (text[0] == '/' || (int)dirfd == AT_FDCWD)
 		return (resolve(m, m->files.cwd, text, name));
 	f = tk_file_at(m, dirfd);

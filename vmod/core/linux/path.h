@@ -73,6 +73,13 @@ int tk_host_open(struct tk_machine *, const struct tk_name *, uint32_t flags,
 int tk_host_parent(struct tk_machine *, const char *verb,
     const struct tk_name *, const char **leaf);
 
+/*
+ * Reads a whole regular file of at most max bytes, named as the guest names it.
+ * *image is malloc()ed. 0 or an errno value.
+ */
+int tk_host_read(struct tk_machine *, const char *path, size_t max,
+    void **image, size_t *len);
+
 /* The listing of a directory, as getdents64() gives it. 0 or -errno. */
 int64_t tk_list_directory(struct tk_machine *, struct tk_file *);
 
