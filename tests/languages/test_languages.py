@@ -50,7 +50,7 @@ def test_a_request_writes_few_pages(it: Guest) -> None:
     """A reset puts back all that was ever written: another program again."""
     settings = manifest.load(SOURCES / it.name).settings | it.settings | {
         "filename": str(guest(it.name)), "concurrency": 1}
-    with Engine() as engine:
+    with Engine(lambda _program, _kind, text: print(text)) as engine:
         program = engine.define(it.name, settings)
         program.start()
         for _ in range(20):

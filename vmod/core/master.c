@@ -173,6 +173,11 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	e = tk_vcpu_set_memory(m->vcpu, &m->mem, true, err);
 	if (e != 0)
 		return (e);
+	/* The machine may have run another program before. */
+	e = tk_vcpu_set_fpu(m->vcpu, tk_memory_at(&m->mem, TK_K_FPU));
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "KVM_SET_XSAVE: %s",
+		    strerror(e)));
 	m->vcpu->regs->rip = base != 0 ? interpreter.entry : elf->entry;
 	m->vcpu->regs->rsp = tk_initial_stack(m, elf, base, o->argv, o->envp);
 	if (m->vcpu->regs->rsp == 0)
