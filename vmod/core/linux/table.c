@@ -250,6 +250,7 @@ static const struct row calls[MAX_CALL] = {
 	ROW(rt_sigprocmask, tk_sys_rt_sigprocmask, "dxxu", FULL, ""),
 	ROW(rt_sigreturn, tk_sys_rt_sigreturn, "", FULL, ""),
 	ROW(rt_sigpending, tk_sys_rt_sigpending, "xu", FULL, ""),
+	ROW(pause, tk_sys_pause, "", FULL, ""),
 	ROW(rt_sigsuspend, tk_sys_rt_sigsuspend, "xu", FULL, ""),
 	ROW(rt_sigtimedwait, tk_sys_rt_sigtimedwait, "xxxu", FULL, ""),
 	ROW(sigaltstack, tk_sys_sigaltstack, "xx", FULL, ""),
