@@ -213,13 +213,26 @@ record_registers(struct tk_master *ma, struct tk_machine *m)
 	ma->serves = m->serves;
 }
 
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+
+	return (a < b ? a : b);
+}
+
 /* Records what every call starts from, and ends all writing. */
 static int
 freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 {
 	struct kvm_xsave fpu;
+	uint64_t free_bytes;
 	int e;
 
+	/* What it may need of each; never so much that none is left. */
+	free_bytes = tk_space_free(&m->space);
+	if (tk_space_reserve(&m->space, least(ma->request_memory / 4,
+	    free_bytes / 8), least(ma->request_memory, free_bytes / 2)))
+		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	record_registers(ma, m);
 	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
 	e = tk_vcpu_get_fpu(m->vcpu, &fpu);

@@ -58,7 +58,8 @@ void tk_vmas_remove(struct tk_vma_list *, unsigned from, unsigned to);
 
 bool tk_vmas_is_free(const struct tk_vma_list *, tk_gva start, uint64_t len);
 
-/* Room for len bytes in the mmap area, highest first; 0 when there is none. */
-tk_gva tk_vmas_gap(const struct tk_vma_list *, uint64_t len);
+/* Room for len bytes within [low, top), highest first; 0: there is none. */
+tk_gva tk_vmas_gap(const struct tk_vma_list *, tk_gva low, tk_gva top,
+    uint64_t len);
 
 #endif /* TK_VMA_LIST_H_INCLUDED */
