@@ -108,7 +108,8 @@ ALL_GUESTS = $(patsubst %/guest.toml,%,$(wildcard guests/*/guest.toml \
 	guests/*/*/guest.toml))
 # Those that PACKAGES build.
 GUESTS	= $(filter-out $(LANGUAGE_GUESTS),$(ALL_GUESTS))
-LANGUAGE_GUESTS = $(addprefix guests/,compress go-gc go-hello lua-edge \
+LANGUAGE_GUESTS = $(addprefix guests/,compress go-gc go-hello go-server \
+	lua-edge python-server \
 	lua-hello luajit-compute luajit-hello nim-hello ocaml-hello \
 	pascal-hello python-hello python-wsgi quickjs-hello quickjs-render \
 	rust-hello rust-threads simdjson sqlite wasm-hello zig-hello)

@@ -4,7 +4,8 @@ TEST_C		:= $(wildcard tests/core/test_*.c tests/compute/test_*.c)
 TEST_PROGRAMS	= $(patsubst tests/%.c,$(B)/tests/%,$(TEST_C))
 
 .PHONY: test-programs bench-programs
-test-programs: $(TEST_PROGRAMS) $(B)/tests/guest
+test-programs: $(TEST_PROGRAMS) $(B)/tests/guest $(B)/tests/file_guest \
+    $(B)/tests/file_guest_native
 
 # The guest of tests/core speaks to its tests only, not the guest API.
 $(B)/tests/guest: tests/core/guest.c tests/core/guest_threads.c \
@@ -14,12 +15,27 @@ $(B)/tests/guest: tests/core/guest.c tests/core/guest_threads.c \
 	@$(CC) -std=gnu11 -O2 -g -static -Wall -Wextra -Werror \
 	    -Wno-infinite-recursion -pthread -o $@ $(filter %.c,$^)
 
-$(B)/tests/core/test_%: tests/core/test_%.c tests/core/vm.c \
+# What it does with files, it also does natively: the results are compared.
+FILE_GUEST_C	= tests/core/file_guest.c tests/core/file_scenarios.c \
+	tests/core/event_scenarios.c
+FILE_GUEST_CC	= $(CC) -std=gnu11 -O2 -g -static -Wall -Wextra -Werror \
+	-Wno-stringop-overflow -Wno-stringop-overread -Wno-nonnull
+
+$(B)/tests/file_guest: $(FILE_GUEST_C) $(wildcard tests/core/file_*.h)
+	@mkdir -p $(@D)
+	@echo "  GUEST   $@"
+	@$(FILE_GUEST_CC) -o $@ $(FILE_GUEST_C)
+
+$(B)/tests/file_guest_native: $(FILE_GUEST_C) $(wildcard tests/core/file_*.h)
+	@mkdir -p $(@D)
+	@$(FILE_GUEST_CC) -DNATIVE -o $@ $(FILE_GUEST_C)
+
+$(B)/tests/core/test_%: tests/core/test_%.c tests/core/vm.c tests/core/file_vm.c \
     $(wildcard tests/core/*.h) $(B)/lib/libtkcompute_pic.a
 	@mkdir -p $(@D)
 	@echo "  TEST    $@"
 	@$(CC) $(filter-out -MMD -MP -fPIC,$(CFLAGS_COMMON)) -Ivmod/core \
-	    -Itests/core -o $@ $< tests/core/vm.c \
+	    -Itests/core -o $@ $< tests/core/vm.c tests/core/file_vm.c \
 	    $(B)/lib/libtkcompute_pic.a $(COMPUTE_LIBS)
 
 $(B)/tests/compute/test_%: tests/compute/test_%.c tests/core/harness.h \

@@ -39,9 +39,19 @@ on_output(int fd, const char *text, size_t len, void *priv)
 	}
 }
 
+static void
+on_refused(const char *what, void *priv)
+{
+	struct guest *g = priv;
+
+	snprintf(g->refused, sizeof g->refused, "%s", what);
+	g->refusals++;
+}
+
 const struct tk_guest_ops guest_ops = {
 	.host_call = on_call,
 	.output = on_output,
+	.refused = on_refused,
 };
 
 void *
@@ -85,6 +95,9 @@ guest_boot(struct guest *g, const struct boot *b)
 	o.input_size = 1 << 20;
 	o.shared_memory = b->shared << 20;
 	o.seconds = 120;
+	o.paths = b->paths;
+	o.n_paths = b->n_paths;
+	o.cwd = b->cwd;
 	o.ops = &guest_ops;
 	o.priv = g;
 	e = tk_boot(&g->master, &o, &err);

@@ -16,6 +16,8 @@ struct guest {
 	tk_gva			at[ADDRESSES];
 	int64_t			result;		/* of the last operation */
 	char			output[256];
+	char			refused[512];	/* the last refusal */
+	unsigned		refusals;
 };
 
 struct boot {
@@ -24,6 +26,9 @@ struct boot {
 	const char		*in_use;	/* MiB in use at the freeze */
 	bool			threads;	/* some live at the freeze */
 	uint64_t		shared;		/* MiB that all forks share */
+	const struct tk_path	*paths;
+	unsigned		n_paths;
+	const char		*cwd;
 };
 
 /* Boots, or fails the test. */

@@ -27,6 +27,7 @@ class ProcessItem(pytest.Item):
 
     def runtest(self) -> None:
         env = os.environ | {"TK_TEST_GUEST": str(BUILD / "tests" / "guest"),
+                            "TK_TESTS": str(BUILD / "tests"),
                             "TK_GUESTS": str(GUESTS)}
         limit = _LONG_SECONDS if self.get_closest_marker("long") else _SECONDS
         try:

@@ -308,7 +308,8 @@ tkc_program_check(const struct tkc_program *p, struct tkc_error *err)
 	e = map_file(p, &image, &len, err);
 	if (e != 0)
 		return (e);
-	e = tk_check_program(image, len, false, &core);
+	e = tk_check_program(image, len, p->settings.allowed_paths.n > 0,
+	    &core);
 	(void)munmap((void *)(uintptr_t)image, len);
 	if (e != 0)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: %s: %s", p->name,
@@ -430,6 +431,10 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	o.input_size = o.request_memory;
 	o.executable_heap = p->settings.executable_heap;
 	o.may_serve = true;
+	tkc_paths_look(&p->settings.allowed_paths);
+	o.paths = p->settings.allowed_paths.path;
+	o.n_paths = p->settings.allowed_paths.n;
+	o.cwd = p->settings.cwd;
 	o.seconds = p->settings.max_boot_time;
 	o.ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
 	    &tkc_guest_ops;

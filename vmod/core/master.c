@@ -257,8 +257,10 @@ open_files(struct tk_master *ma, struct tk_machine *m,
 	e = tk_policy_new(&ma->policy, o, err);
 	if (e != 0)
 		return (e);
-	if (tk_path_normalise(cwd, "/", o->cwd != NULL ? o->cwd : "/") ||
-	    tk_files_init(&m->files, ma->policy, cwd))
+	if (tk_path_normalise(cwd, "/", o->cwd != NULL ? o->cwd : "/"))
+		return (tk_error(err, TK_HOST, 0, "the current working "
+		    "directory's name is too long"));
+	if (tk_files_init(&m->files, ma->policy, cwd))
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	for (i = 0; i < ma->policy->n; i++)
 		if (ma->policy->allowed[i].root < 0)

@@ -266,8 +266,11 @@ tk_sys_lseek(struct tk_machine *m, const uint64_t a[6])
 
 	if (f == NULL || (f->flags & O_PATH))
 		return (-EBADF);
+	/* What is no kind of file at all has no place either, but no error. */
 	if (!f->type->seekable)
-		return (-ESPIPE);
+		return (f->type->mode & S_IFMT ? -ESPIPE : 0);
+	if (S_ISCHR(f->type->mode))
+		return (0);
 	switch (a[2]) {
 	case SEEK_SET:
 		break;

@@ -57,6 +57,15 @@ tk_sys_not_allowed(struct tk_machine *m, const uint64_t a[6])
 	return (-EACCES);
 }
 
+int64_t
+tk_sys_unsupported(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (-EOPNOTSUPP);
+}
+
 /* The libc does it another way then. */
 int64_t
 tk_sys_invalid(struct tk_machine *m, const uint64_t a[6])

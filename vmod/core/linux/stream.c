@@ -93,10 +93,12 @@ tk_stream_read(struct tk_machine *m, uint16_t id, void *to, size_t len,
 	if (peek)
 		return ((int64_t)n);
 	touch(&m->files, s);
+	/* Only for writers that found it full is this news. */
+	if (TK_STREAM_ROOM - (s->data.len - s->start) < PIPE_BUF)
+		s->outs++;
 	s->start += n;
 	if (s->start == s->data.len)
 		s->start = s->data.len = 0;
-	s->outs++;
 	tk_woken(m);
 	return ((int64_t)n);
 }

@@ -167,7 +167,8 @@ static void
 set_offset(struct tk_machine *m, struct tk_file *f, struct tk_transfer *t)
 {
 
-	if (t->at || !f->type->seekable || f->offset == t->io.offset)
+	if (t->at || !f->type->seekable || S_ISCHR(f->type->mode) ||
+	    f->offset == t->io.offset)
 		return;
 	tk_file_touch(&m->files, f);
 	f->offset = t->io.offset;
