@@ -249,6 +249,30 @@ working_set_shrinks(void)
 	guest_free(&g);
 }
 
+/* A guest that changes permissions for ever costs the host no memory. */
+static void
+journal_is_bounded(void)
+{
+	struct boot b = { 0 };
+	struct tk_machine *m;
+	struct tk_error err;
+	struct guest g;
+	unsigned i;
+
+	guest_boot(&g, &b);
+	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+	dump(&g, m, pristine);
+	for (i = 0; i < 2000; i++)
+		CHECK(guest_op(&g, m, &err, 5, OP_PROTECT, i % 8, 3, i) == 0);
+	for (i = 0; i < 200; i++)
+		CHECK(guest_op(&g, m, &err, 5, OP_REMAP_FIXED, i % 8, 3, i) == 0);
+	CHECK_MSG(m->journal.n < 50, "%zu", m->journal.n);
+	(void)tk_reset(m);
+	check_equal(&g, m);
+	tk_fork_free(&m);
+	guest_free(&g);
+}
+
 /* Forks of one master see nothing of each other. */
 static void
 forks_are_apart(void)
@@ -311,6 +335,7 @@ TESTS(
 	T_LONG(random_sequences_long),
 	T_KVM(steady_state),
 	T_KVM(working_set_shrinks),
+	T_KVM(journal_is_bounded),
 	T_KVM(forks_are_apart),
 	T_KVM(machines_are_recycled)
 )

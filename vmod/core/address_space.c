@@ -120,7 +120,7 @@ entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
 			run_end(sp, &r);
 			return (ENOMEM);
 		}
-		old = *e;
+		old = tk_pte(e);
 		if (old == 0) {
 			if (!back)
 				continue;
@@ -156,7 +156,7 @@ entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
 			a += skip(sp, a);
 			continue;
 		}
-		old = *e;
+		old = tk_pte(e);
 		if (old == 0)
 			continue;
 		if (tk_pt_set(&sp->pt, e, 0)) {
@@ -430,10 +430,10 @@ tk_space_fill(struct tk_space *sp, tk_gva gva, const void *from, size_t len)
 		e = tk_pt_entry(&sp->pt, gva & ~(tk_gva)(TK_PAGE - 1), true);
 		if (v == NULL || e == NULL)
 			return (ENOMEM);
-		if (*e == 0 && (!tk_pool_take(&sp->pages, &gpa) ||
+		if (tk_pte(e) == 0 && (!tk_pool_take(&sp->pages, &gpa) ||
 		    tk_pt_set(&sp->pt, e, gpa | entry_flags(v->prot))))
 			return (ENOMEM);
-		gpa = *e & TK_PTE_ADDR;
+		gpa = tk_pte(e) & TK_PTE_ADDR;
 		tk_assert(gpa >= sp->pt.mem->rw_gpa);
 		n = TK_PAGE - (gva & (TK_PAGE - 1));
 		if (n > len)
@@ -456,9 +456,9 @@ entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 
 	for (off = 0; off < len; off += TK_PAGE) {
 		e = tk_pt_entry(&sp->pt, from + off, false);
-		if (e == NULL || *e == 0)
+		if (e == NULL || tk_pte(e) == 0)
 			continue;
-		old = *e;
+		old = tk_pte(e);
 		f = tk_pt_entry(&sp->pt, to + off, true);
 		if (f == NULL || tk_pt_set(&sp->pt, f, old) ||
 		    tk_pt_set(&sp->pt, e, 0)) {

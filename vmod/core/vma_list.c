@@ -65,8 +65,8 @@ tk_vmas_insert(struct tk_vma_list *l, struct tk_vma v)
 		l->vma[i].start = v.start;
 		return (0);
 	}
-	if (!tk_reserve((void **)&l->vma, l->n + 1, &l->room,
-	    sizeof *l->vma))
+	if (l->n >= TK_MAX_VMAS || !tk_reserve((void **)&l->vma, l->n + 1,
+	    &l->room, sizeof *l->vma))
 		return (ENOMEM);
 	memmove(&l->vma[i + 1], &l->vma[i],
 	    (l->n - i) * sizeof *l->vma);
@@ -83,8 +83,8 @@ split_at(struct tk_vma_list *l, tk_gva gva)
 
 	if (i == l->n || l->vma[i].start >= gva)
 		return (0);
-	if (!tk_reserve((void **)&l->vma, l->n + 1, &l->room,
-	    sizeof *l->vma))
+	if (l->n >= TK_MAX_VMAS || !tk_reserve((void **)&l->vma, l->n + 1,
+	    &l->room, sizeof *l->vma))
 		return (ENOMEM);
 	memmove(&l->vma[i + 1], &l->vma[i],
 	    (l->n - i) * sizeof *l->vma);

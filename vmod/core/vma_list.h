@@ -32,6 +32,9 @@ struct tk_vma {
 	uint8_t			kind;
 };
 
+/* As vm.max_map_count: more ranges are ENOMEM. */
+#define TK_MAX_VMAS	65530
+
 struct tk_vma_list {
 	struct tk_vma		*vma;
 	unsigned		n, room;

@@ -172,7 +172,8 @@ tk_linux_fn tk_sys_clone, tk_sys_clone3, tk_sys_no_process, tk_sys_exit,
     tk_sys_sched_yield;
 /* signal_calls.c */
 tk_linux_fn tk_sys_rt_sigaction, tk_sys_rt_sigprocmask, tk_sys_rt_sigreturn,
-    tk_sys_rt_sigpending, tk_sys_pause, tk_sys_rt_sigsuspend, tk_sys_rt_sigtimedwait,
-    tk_sys_sigaltstack, tk_sys_kill, tk_sys_tkill, tk_sys_tgkill;
+    tk_sys_rt_sigpending, tk_sys_rt_sigsuspend, tk_sys_rt_sigtimedwait,
+    tk_sys_pause, tk_sys_sigaltstack, tk_sys_kill, tk_sys_tkill,
+    tk_sys_tgkill;
 
 #endif /* TK_LINUX_H_INCLUDED */
