@@ -12,7 +12,7 @@ import click
 from kvmctl import __version__
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
-from kvmctl.guest.manifest import LANGUAGES
+from kvmctl.guest.manifest import COMPILED
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,7 +97,7 @@ def doctor(env: Environment, as_json: bool) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-l", "--lang", "language", required=True,
-              type=click.Choice(LANGUAGES), help="What it is written in.")
+              type=click.Choice(COMPILED), help="What it is written in.")
 @click.pass_obj
 def init(env: Environment, directory: Path, language: str) -> None:
     """Begin a program: DIRECTORY with a source, guest.toml and edge.toml.

@@ -26,7 +26,7 @@ from languages.cases import AGENT, GUESTS, Guest        # noqa: E402
 
 BUILD = ROOT / "build"
 NATIVE_RUN = BUILD / "bench" / "native_run"
-BOOTS, WARM, REQUESTS, NATIVE_ROUNDS, NATIVE_REQUESTS = 3, 50, 300, 7, 100
+BOOTS, WARM, REQUESTS, NATIVE_ROUNDS, NATIVE_REQUESTS = 3, 50, 300, 10, 100
 #: The handler that does nothing but answer: what the tracer itself takes.
 EMPTY = "hello-musl"
 

@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize("language", manifest.LANGUAGES)
+@pytest.mark.parametrize("language", manifest.COMPILED)
 def test_what_is_missing_is_named(language: str, tmp_path: Path,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "main").touch()

@@ -12,9 +12,9 @@ from support.paths import SOURCES
 pytestmark = pytest.mark.languages
 
 #: One guest for each toolchain.
-ALIKE = ["rust-hello", "go-hello", "zig-hello", "nim-hello", "pascal-hello",
-         "ocaml-hello", "lua-edge", "quickjs-render", "python-wsgi",
-         "wasm-hello"]
+ALIKE = ["rust-hello", "go-hello", "nim-hello", "pascal-hello", "ocaml-hello",
+         "lua-edge", "quickjs-render", "python-wsgi", "wasm-hello",
+         pytest.param("zig-hello", marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("name", ALIKE)

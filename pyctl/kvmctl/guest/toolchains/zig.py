@@ -21,7 +21,7 @@ class Zig:
         libc = ("-lc",) if manifest.libc == "musl" else ()
         step = Step(line(
             *ZIG, "build-exe", "-target", "x86_64-linux-musl", "-O",
-            "ReleaseSafe", *libc, "-static", "--dep", "kvm",
+            "ReleaseSafe", "-j1", *libc, "-static", "--dep", "kvm",
             *manifest.cflags, f"-Mroot={manifest.sources[0]}",
             f"-Mkvm={sdk}", *(f"-l{lib}" for lib in manifest.libraries),
             f"-femit-bin={output}"), work, zig_environment())
