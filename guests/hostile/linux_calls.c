@@ -241,6 +241,9 @@ open_files(const char *arg)
 {
 	static const char *const names[] = { "/etc/passwd", "/dev/kvm",
 	    "/proc/self/mem", "../../etc/passwd", "" };
+	/* struct sockaddr_in: 127.0.0.1, port 80 */
+	static const unsigned char address[16] = { 2, 0, 0, 80, 127, 0, 0, 1 };
+	long s;
 	size_t i;
 
 	(void)arg;
@@ -248,8 +251,13 @@ open_files(const char *arg)
 		if (linux_call(SYS_openat, -100, (long)names[i], 0, 0, 0, 0)
 		    >= 0)
 			respond_text(200, "opened\n");
-	if (linux_call(SYS_socket, 2, 1, 0, 0, 0, 0) >= 0)
-		respond_text(200, "a socket\n");
+	/* A socket to listen on may be had; a connection may not. */
+	s = linux_call(SYS_socket, 2, 1, 0, 0, 0, 0);
+	if (linux_call(SYS_connect, s, (long)address, 16, 0, 0, 0) >= 0 ||
+	    linux_call(SYS_socket, 2, 2, 0, 0, 0, 0) >= 0 ||
+	    linux_call(SYS_socket, 1, 1, 0, 0, 0, 0) >= 0 ||
+	    linux_call(SYS_socket, 16, 3, 0, 0, 0, 0) >= 0)
+		respond_text(200, "a connection\n");
 	respond_text(200, "nothing\n");
 }
 
