@@ -12,6 +12,7 @@
 #include "api.h"
 #include "guest_abi.h"
 #include "object.h"
+#include "storage.h"
 
 #define MAX_LOG		65536
 
@@ -36,13 +37,22 @@ collect(const struct tkc_program *p, char *line, size_t *have,
 	}
 }
 
-/* Both kinds of `priv` begin with their magic number. */
+/* All kinds of `priv` begin with their magic number. */
+static struct tkc_storage *
+storage_of(void *priv)
+{
+
+	return (*(unsigned *)priv == TKC_STORAGE_MAGIC ? priv : NULL);
+}
+
 static struct tkc_instance *
 instance_of(void *priv, struct tkc_invocation **inv)
 {
 	unsigned magic = *(unsigned *)priv;
 
 	*inv = NULL;
+	if (magic == TKC_STORAGE_MAGIC)
+		return (storage_of(priv)->instance);
 	if (magic == TKC_INSTANCE_MAGIC)
 		return (priv);
 	*inv = priv;
@@ -55,10 +65,13 @@ on_output(int fd, const char *text, size_t len, void *priv)
 {
 	struct tkc_invocation *inv;
 	struct tkc_instance *in = instance_of(priv, &inv);
+	struct tkc_storage *st = storage_of(priv);
 
 	if (in->program->settings.to_stdout)
 		(void)fwrite(text, 1, len, fd == 2 ? stderr : stdout);
-	if (inv != NULL)
+	if (st != NULL)
+		collect(in->program, st->line, &st->line_len, text, len);
+	else if (inv != NULL)
 		collect(in->program, inv->line, &inv->line_len, text, len);
 	else
 		collect(in->program, in->line, &in->line_len, text, len);
@@ -95,8 +108,8 @@ on_trace(const char *line, void *priv)
  * Calls that a program makes before it waits for requests
  */
 
-static enum tk_verdict
-register_func(struct tk_machine *m, struct tkc_instance *in)
+enum tk_verdict
+tkc_api_register(struct tk_machine *m, tk_gva handler[TKC_HANDLERS])
 {
 	uint64_t index = tk_arg(m, 0), function = tk_arg(m, 1);
 
@@ -117,7 +130,7 @@ register_func(struct tk_machine *m, struct tkc_instance *in)
 	if (!tk_executable(m, function))
 		return (tk_fail(m, function, "register_func: 0x%llx is no "
 		    "function", (unsigned long long)function));
-	in->handler[index] = function;
+	handler[index] = function;
 	tk_set_result(m, 0);
 	return (TK_RESUME);
 }
@@ -129,7 +142,7 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 
 	switch (number) {
 	case HC_REGISTER_FUNC:
-		return (register_func(m, in));
+		return (tkc_api_register(m, in->handler));
 	case HC_WAIT_FOR_REQUESTS:
 		in->waits = true;
 		return (TK_DONE);
@@ -148,8 +161,14 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 		tk_set_result(m, (uint64_t)-1);
 		return (TK_RESUME);
 	case HC_SET_CACHEABLE:
+	case HC_STORAGE_TASK:
 		tk_set_result(m, (uint64_t)-1);
 		return (TK_RESUME);
+	case HC_STORAGE_ALLOW:
+		/* Storage's own business: it runs the same main(). */
+		tk_set_result(m, 0);
+		return (TK_RESUME);
+	case HC_STORAGE_CALLV:
 	case HC_BACKEND_RESPONSE:
 	case HC_HTTP_APPEND:
 	case HC_HTTP_SET:
@@ -207,6 +226,17 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_http_find(m, inv));
 	case HC_HTTP_METHOD:
 		return (tkc_api_http_method(m, inv));
+	case HC_STORAGE_CALLV:
+		return (tkc_api_storage_call(m, inv));
+	case HC_STORAGE_TASK:
+		return (tkc_api_storage_task(m, inv));
+	case HC_STOP_STORAGE_TASK:
+		return (tkc_api_stop_storage_task(m, inv));
+	case HC_STORAGE_RETURN:
+	case HC_STORAGE_NORETURN:
+		return (tk_fail(m, 0, "host call 0x%x is only allowed in "
+		    "storage", number));
+	case HC_STORAGE_ALLOW:
 	case HC_REGISTER_FUNC:
 	case HC_WAIT_FOR_REQUESTS:
 	case HC_WAIT_PAUSED:
@@ -269,6 +299,7 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 {
 	struct tkc_invocation *inv;
 	struct tkc_instance *in = instance_of(priv, &inv);
+	struct tkc_storage *st = storage_of(priv);
 	enum tk_verdict v;
 	char name[24];
 
@@ -286,12 +317,15 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	case HC_BREAKPOINT:
 		return (TK_RESUME);
 	case HC_IS_STORAGE:
-		tk_set_result(m, 0);
+		tk_set_result(m, st != NULL);
 		return (TK_RESUME);
+	case HC_SHARED_MEMORY:
+		return (tkc_api_shared_memory(m));
 	default:
 		break;
 	}
-	v = inv != NULL ? call_in_request(m, number, inv) :
+	v = st != NULL ? tkc_api_in_storage(m, number, st) :
+	    inv != NULL ? call_in_request(m, number, inv) :
 	    call_at_boot(m, number, in);
 	if (v == TK_RESUME && tk_result(m) == (uint64_t)-ENOSYS) {
 		(void)snprintf(name, sizeof name, "guest API 0x%x", number);

@@ -202,6 +202,10 @@ add_counters(struct tkc_counters *to, const struct tkc_counters *c)
 	to->status_3xx += c->status_3xx;
 	to->status_4xx += c->status_4xx;
 	to->status_5xx += c->status_5xx;
+	to->storage_calls += c->storage_calls;
+	to->storage_errors += c->storage_errors;
+	to->storage_wait_ns += c->storage_wait_ns;
+	to->storage_ns += c->storage_ns;
 }
 
 /* Another fork in place of one that cannot be reset. */
@@ -277,7 +281,7 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 		tkc_instance_settle(in);
 		return;
 	}
-	if (in->forks == 0) {
+	if (in->forks == 0 && p->live == in && !p->updating) {
 		/* Not one could be made again: boot anew at the next use. */
 		tkc_program_unload(p);
 	}

@@ -15,6 +15,8 @@
 
 #include "object.h"
 #include "program.h"
+#include "state.h"
+#include "storage.h"
 
 #define MIB		(1024.0 * 1024.0)
 #define MAX_PROGRAM	(1ULL << 30)	/* bytes of an executable */
@@ -114,6 +116,8 @@ tkc_program_free(struct tkc_program **pp)
 
 	TK_TAKE_OBJ(p, pp, TKC_PROGRAM_MAGIC);
 	tk_assert(p->live == NULL && p->state != TKC_BOOTING);
+	tk_assert(p->abandoned == NULL);
+	tkc_file_free(p->image, p->image_len);
 	r = p->registry;
 	if (p->slot != NULL && r->iface.counters != NULL)
 		r->iface.counters(r->host, p->name, &p->slot, NULL);
@@ -136,6 +140,13 @@ tkc_program_publish(struct tkc_program *p)
 	p->total.forks_busy = p->live != NULL ? p->live->busy : 0;
 	p->total.master_bytes = p->live != NULL ?
 	    tk_master_bytes(p->live->master) : 0;
+	p->total.storage_queue = p->total.storage_timers = 0;
+	if (p->live != NULL && p->live->storage != NULL) {
+		p->total.master_bytes +=
+		    tk_master_bytes(p->live->storage->master);
+		p->total.storage_queue = p->live->storage->n_waiting;
+		p->total.storage_timers = p->live->storage->n_timers;
+	}
 	if (r->iface.counters != NULL)
 		r->iface.counters(r->host, p->name, &p->slot, &p->total);
 }
@@ -195,7 +206,24 @@ instance_free(struct tkc_instance *in)
 	tk_assert(in->forks == 0 && in->idle == NULL);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
+	if (in->storage != NULL)
+		tkc_storage_free(&in->storage);
 	TK_FREE_OBJ(in);
+}
+
+void
+tkc_instance_free(struct tkc_instance **pin)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in;
+
+	TK_TAKE_OBJ(in, pin, TKC_INSTANCE_MAGIC);
+	while ((inv = in->idle) != NULL) {
+		in->idle = inv->next;
+		in->forks--;
+		tkc_fork_free(&inv);
+	}
+	instance_free(in);
 }
 
 void
@@ -224,33 +252,103 @@ tkc_instance_settle(struct tkc_instance *in)
 		instance_free(in);
 }
 
-void
-tkc_program_unload(struct tkc_program *p)
+/* The live one is retired, and the caller's. Lock held. */
+static struct tkc_instance *
+take_live(struct tkc_program *p)
 {
 	struct tkc_instance *in = p->live;
 
 	if (in == NULL)
-		return;
+		return (NULL);
 	p->live = NULL;
 	p->state = TKC_DOWN;
 	in->retired = true;
+	if (in->storage != NULL)
+		tkc_storage_retire(in->storage);
 	p->total.working_set_bytes = 0;
 	tkc_program_publish(p);
 	(void)pthread_cond_broadcast(&p->changed);
-	tkc_instance_settle(in);
-	(void)pthread_mutex_lock(&p->lock);
+	return (in);
 }
 
-/* The file, mapped read-only. */
-static int
-map_file(const struct tkc_program *p, const void **image, size_t *len,
-    struct tkc_error *err)
+/* Lock held. */
+static void
+free_abandoned(struct tkc_program *p)
 {
-	const char *path = p->settings.filename;
+	struct tkc_instance *in;
+
+	while ((in = p->abandoned) != NULL) {
+		p->abandoned = in->next_abandoned;
+		tkc_instance_settle(in);
+		(void)pthread_mutex_lock(&p->lock);
+	}
+}
+
+void
+tkc_program_unload(struct tkc_program *p)
+{
+	struct tkc_instance *in = take_live(p);
+
+	if (in != NULL) {
+		tkc_instance_settle(in);
+		(void)pthread_mutex_lock(&p->lock);
+	}
+	free_abandoned(p);
+}
+
+void
+tkc_program_abandon(struct tkc_program *p)
+{
+	struct tkc_instance *in = take_live(p);
+
+	/* The last request that it serves frees it, or we remember it. */
+	if (in == NULL || in->busy > 0)
+		return;
+	in->next_abandoned = p->abandoned;
+	p->abandoned = in;
+}
+
+void
+tkc_program_replace(struct tkc_program *p, struct tkc_instance *in)
+{
+	struct tkc_instance *old = take_live(p);
+
+	p->live = in;
+	p->state = TKC_UP;
+	p->wanted = true;
+	tkc_program_publish(p);
+	(void)pthread_cond_broadcast(&p->changed);
+	if (old != NULL) {
+		tkc_instance_settle(old);
+		(void)pthread_mutex_lock(&p->lock);
+	}
+}
+
+void
+tkc_program_wait(struct tkc_program *p)
+{
+
+	while (p->state == TKC_BOOTING || p->updating)
+		(void)pthread_cond_wait(&p->changed, &p->lock);
+}
+
+void
+tkc_file_free(void *image, size_t len)
+{
+
+	if (image != NULL)
+		(void)munmap(image, len);
+}
+
+int
+tkc_file_read(const struct tkc_program *p, const char *path, void **image,
+    size_t *len, struct tkc_error *err)
+{
 	struct stat st;
 	void *map;
 	int fd;
 
+	*image = NULL;
 	if (path == NULL)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: no \"filename\" is "
 		    "set", p->name));
@@ -301,16 +399,16 @@ int
 tkc_program_check(const struct tkc_program *p, struct tkc_error *err)
 {
 	struct tk_error core;
-	const void *image;
+	void *image;
 	size_t len;
 	int e;
 
-	e = map_file(p, &image, &len, err);
+	e = tkc_file_read(p, p->settings.filename, &image, &len, err);
 	if (e != 0)
 		return (e);
 	e = tk_check_program(image, len, p->settings.allowed_paths.n > 0,
 	    &core);
-	(void)munmap((void *)(uintptr_t)image, len);
+	tkc_file_free(image, len);
 	if (e != 0)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: %s: %s", p->name,
 		    p->settings.filename, core.text));
@@ -319,10 +417,10 @@ tkc_program_check(const struct tkc_program *p, struct tkc_error *err)
 
 /* What main() finds in its environment: the guest ABI. */
 static tkc_strings
-environment(const struct tkc_program *p, int debug)
+environment(const struct tkc_program *p, const char *type, int debug)
 {
 	const struct tkc_settings *s = &p->settings;
-	char *extra[5] = { NULL };
+	char *extra[3] = { NULL };
 	const char **all;
 	tkc_strings env = NULL;
 	unsigned i, n = 0, own = 0;
@@ -332,7 +430,8 @@ environment(const struct tkc_program *p, int debug)
 	all = calloc(own + 8, sizeof *all);
 	if (all == NULL ||
 	    asprintf(&extra[0], "KVM_NAME=%s", p->name) < 0 ||
-	    asprintf(&extra[1], "KVM_GROUP=%s", s->group) < 0)
+	    asprintf(&extra[1], "KVM_GROUP=%s", s->group) < 0 ||
+	    asprintf(&extra[2], "KVM_TYPE=%s", type) < 0)
 		goto out;
 	all[n++] = "LC_TYPE=C";
 	all[n++] = "LC_ALL=C";
@@ -341,13 +440,14 @@ environment(const struct tkc_program *p, int debug)
 		all[n++] = s->environment[i];
 	all[n++] = extra[0];
 	all[n++] = extra[1];
-	all[n++] = "KVM_TYPE=request";
+	all[n++] = extra[2];
 	all[n++] = "KVM_STATE=state";
 	all[n++] = debug ? "KVM_DEBUG=1" : "KVM_DEBUG=0";
 	env = tkc_strings_copy(all, n);
 out:
 	free(extra[0]);
 	free(extra[1]);
+	free(extra[2]);
 	free(all);
 	return (env);
 }
@@ -374,24 +474,25 @@ arguments(const struct tkc_program *p)
 
 /* The words for a program that did not get as far as it should. */
 static int
-boot_error(const struct tkc_program *p, const struct tk_error *core,
-    struct tkc_error *err)
+boot_error(const struct tkc_program *p, const char *type,
+    const struct tk_error *core, struct tkc_error *err)
 {
+	const char *which = strcmp(type, "storage") == 0 ? "storage: " : "";
 
 	switch (core->kind) {
 	case TK_HOST:
-		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: %s", p->name,
-		    core->text));
+		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: %s%s", p->name,
+		    which, core->text));
 	case TK_BAD_PROGRAM:
-		return (tkc_fail(err, TKC_BOOT, "%s: %s: %s", p->name,
+		return (tkc_fail(err, TKC_BOOT, "%s: %s%s: %s", p->name, which,
 		    p->settings.filename, core->text));
 	case TK_TIMEOUT:
-		return (tkc_fail(err, TKC_BOOT, "%s: did not wait for "
-		    "requests within max_boot_time: %s", p->name,
+		return (tkc_fail(err, TKC_BOOT, "%s: %sdid not wait for "
+		    "requests within max_boot_time: %s", p->name, which,
 		    core->text));
 	default:
-		return (tkc_fail(err, TKC_BOOT, "%s: ended before it waited "
-		    "for requests: %s", p->name, core->text));
+		return (tkc_fail(err, TKC_BOOT, "%s: %sended before it waited "
+		    "for requests: %s", p->name, which, core->text));
 	}
 }
 
@@ -404,46 +505,108 @@ has_request_handler(const struct tkc_instance *in)
 	    in->handler[TKC_ON_METHOD] != 0);
 }
 
+/* What a boot is given that has to be freed after it. */
+struct boot_lists {
+	tkc_strings	argv, envp;
+	struct tk_path	*paths;
+	char		*state, *seen;
+};
+
+static void
+lists_fini(struct boot_lists *l)
+{
+
+	tkc_strings_free(&l->argv);
+	tkc_strings_free(&l->envp);
+	free(l->paths);
+	free(l->state);
+	free(l->seen);
+}
+
+/* The allowed paths, behind the file "state" when there is storage. */
+static bool
+list_paths(struct tkc_program *p, struct tk_given_file *state,
+    struct boot_lists *l, struct tk_boot_options *o)
+{
+	struct tkc_paths *allowed = &p->settings.allowed_paths;
+	const char *cwd = p->settings.cwd;
+
+	tkc_paths_look(allowed);
+	l->paths = calloc(allowed->n + 1, sizeof *l->paths);
+	if (l->paths == NULL)
+		return (false);
+	o->paths = l->paths;
+	if (p->settings.storage) {
+		l->state = tkc_state_path(p);
+		if (l->state == NULL || asprintf(&l->seen, "%s/state",
+		    strcmp(cwd, "/") == 0 ? "" : cwd) < 0)
+			return (false);
+		l->paths->virtual_path = l->seen;
+		l->paths->real_path = l->state;
+		l->paths->writable = state != NULL;
+		l->paths->given = state;
+		o->n_paths = 1;
+	}
+	if (allowed->n > 0)
+		memcpy(l->paths + o->n_paths, allowed->path,
+		    allowed->n * sizeof *l->paths);
+	o->n_paths += allowed->n;
+	return (true);
+}
+
+int
+tkc_boot_master(struct tkc_instance *in, const char *type, const void *image,
+    size_t len, struct tk_boot_options *o, struct tk_given_file *state,
+    struct tk_master **pma, struct tkc_error *err)
+{
+	struct tkc_program *p = in->program;
+	struct boot_lists l;
+	struct tk_error core;
+	int e;
+
+	memset(&l, 0, sizeof l);
+	l.argv = arguments(p);
+	l.envp = environment(p, type, in->debug);
+	if (l.argv == NULL || l.envp == NULL || !list_paths(p, state, &l, o)) {
+		lists_fini(&l);
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	}
+	o->name = p->name;
+	o->elf = image;
+	o->elf_len = len;
+	o->argv = (const char *const *)l.argv;
+	o->envp = (const char *const *)l.envp;
+	o->memory = (uint64_t)(in->memory * MIB);
+	o->executable_heap = p->settings.executable_heap;
+	o->cwd = p->settings.cwd;
+	o->seconds = p->settings.max_boot_time;
+	o->ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
+	    &tkc_guest_ops;
+	e = tk_boot(pma, o, &core);
+	lists_fini(&l);
+	return (e != 0 ? boot_error(p, type, &core, err) : 0);
+}
+
 static int
 boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
     size_t len, struct tkc_error *err)
 {
 	struct tk_boot_options o;
-	struct tk_error core;
-	tkc_strings argv, envp;
 	int e;
 
-	argv = arguments(p);
-	envp = environment(p, in->debug);
-	if (argv == NULL || envp == NULL) {
-		tkc_strings_free(&argv);
-		tkc_strings_free(&envp);
-		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
-	}
 	memset(&o, 0, sizeof o);
-	o.name = p->name;
-	o.elf = image;
-	o.elf_len = len;
-	o.argv = (const char *const *)argv;
-	o.envp = (const char *const *)envp;
-	o.memory = (uint64_t)(in->memory * MIB);
+	o.priv = in;
 	o.request_memory = (uint64_t)(in->request_memory * MIB);
 	o.input_size = o.request_memory;
-	o.executable_heap = p->settings.executable_heap;
 	o.may_serve = true;
-	tkc_paths_look(&p->settings.allowed_paths);
-	o.paths = p->settings.allowed_paths.path;
-	o.n_paths = p->settings.allowed_paths.n;
-	o.cwd = p->settings.cwd;
-	o.seconds = p->settings.max_boot_time;
-	o.ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
-	    &tkc_guest_ops;
-	o.priv = in;
-	e = tk_boot(&in->master, &o, &core);
-	tkc_strings_free(&argv);
-	tkc_strings_free(&envp);
+	if (in->storage != NULL)
+		o.shared_of = in->storage->master;
+	else
+		o.shared_memory = (uint64_t)(p->settings.shared_memory * MIB);
+	e = tkc_boot_master(in, "request", image, len, &o, NULL, &in->master,
+	    err);
 	if (e != 0)
-		return (boot_error(p, &core, err));
+		return (e);
 	in->serves = tk_serves(in->master);
 	if (!has_request_handler(in))
 		return (tkc_fail(err, TKC_BOOT, "%s: waits for requests but "
@@ -453,19 +616,18 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 }
 
 static int
-boot(struct tkc_program *p, struct tkc_instance *in, struct tkc_error *err)
+boot(struct tkc_program *p, struct tkc_instance *in, const void *image,
+    size_t len, struct tkc_error *err)
 {
 	struct tkc_invocation *inv;
-	const void *image;
-	size_t len;
 	unsigned i, n = (unsigned)p->settings.concurrency;
-	int e;
+	int e = 0;
 
-	e = map_file(p, &image, &len, err);
-	if (e != 0)
-		return (e);
-	e = boot_master(p, in, image, len, err);
-	(void)munmap((void *)(uintptr_t)image, len);
+	/* Storage first: its state is what requests may read. */
+	if (p->settings.storage)
+		e = tkc_storage_boot(in, image, len, err);
+	if (e == 0)
+		e = boot_master(p, in, image, len, err);
 	for (i = 0; i < n && e == 0; i++) {
 		e = tkc_fork_new(in, &inv, err);
 		if (e == 0) {
@@ -482,25 +644,52 @@ boot(struct tkc_program *p, struct tkc_instance *in, struct tkc_error *err)
 	return (e);
 }
 
+int
+tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
+    const void *elf, size_t len, int debug, struct tkc_error *err)
+{
+	struct tkc_instance *in;
+	void *file = NULL;
+	int e = 0;
+
+	*pin = NULL;
+	TK_ALLOC_OBJ(in, TKC_INSTANCE_MAGIC);
+	if (in == NULL)
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	in->program = p;
+	in->debug = debug != 0;
+	in->request_time = p->settings.max_request_time;
+	in->memory = p->settings.max_memory;
+	in->request_memory = p->settings.max_request_memory;
+	if (elf == NULL)
+		e = tkc_file_read(p, p->settings.filename, &file, &len, err);
+	if (e == 0)
+		e = boot(p, in, elf != NULL ? elf : file, len, err);
+	tkc_file_free(file, len);
+	if (e != 0)
+		tkc_instance_free(&in);
+	*pin = in;
+	return (e);
+}
+
 void
 tkc_program_boot(struct tkc_program *p, int debug)
 {
 	struct tkc_instance *in;
 	struct tkc_error err;
-	uint64_t start = tkc_now();
+	uint64_t start;
 	int e;
 
-	/* State TKC_BOOTING keeps everybody else off the settings. */
-	TK_ALLOC_OBJ(in, TKC_INSTANCE_MAGIC);
-	if (in == NULL)
-		e = tkc_fail(&err, TKC_ENVIRONMENT, "Out of memory");
-	else {
-		in->program = p;
-		in->debug = debug != 0;
-		in->request_time = p->settings.max_request_time;
-		in->memory = p->settings.max_memory;
-		in->request_memory = p->settings.max_request_memory;
-		e = boot(p, in, &err);
+	(void)pthread_mutex_lock(&p->lock);
+	free_abandoned(p);
+	(void)pthread_mutex_unlock(&p->lock);
+	start = tkc_now();
+	/* State TKC_BOOTING keeps everybody else off settings and image. */
+	e = tkc_instance_new(&in, p, p->image, p->image_len, debug, &err);
+	if (e == 0 && in->storage != NULL) {
+		e = tkc_tasks_start(in->storage, &err);
+		if (e != 0)
+			tkc_instance_free(&in);
 	}
 	if (e == 0)
 		tkc_logf(p, TKC_LOG_INFO, "ready after %.1f ms: %u forks, "
@@ -515,7 +704,6 @@ tkc_program_boot(struct tkc_program *p, int debug)
 		p->live = in;
 		p->state = TKC_UP;
 		p->wanted = true;
-		in = NULL;
 	} else {
 		p->total.boot_failures++;
 		p->last_error = err;
@@ -524,11 +712,5 @@ tkc_program_boot(struct tkc_program *p, int debug)
 	}
 	tkc_program_publish(p);
 	(void)pthread_cond_broadcast(&p->changed);
-	if (in == NULL) {
-		(void)pthread_mutex_unlock(&p->lock);
-		return;
-	}
-	/* Nobody else ever saw it. */
-	in->retired = true;
-	tkc_instance_settle(in);
+	(void)pthread_mutex_unlock(&p->lock);
 }

@@ -177,9 +177,10 @@ adopt(struct tkc_registry *r, struct tkc_program *fresh)
 	(void)pthread_mutex_unlock(&r->lock);
 	if (p != NULL) {
 		(void)pthread_mutex_lock(&p->lock);
-		while (p->state == TKC_BOOTING)
-			(void)pthread_cond_wait(&p->changed, &p->lock);
+		tkc_program_wait(p);
 		swap_definition(p, fresh);
+		tkc_file_free(p->image, p->image_len);
+		p->image = NULL;
 		tkc_program_unload(p);
 		if (p->state == TKC_FAILED)
 			p->state = TKC_DOWN;
@@ -306,8 +307,7 @@ tkc_main_arguments(struct tkc_registry *r, const char *name,
 	if (args == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
 	(void)pthread_mutex_lock(&p->lock);
-	while (p->state == TKC_BOOTING)
-		(void)pthread_cond_wait(&p->changed, &p->lock);
+	tkc_program_wait(p);
 	tkc_strings_free(&p->settings.main_arguments);
 	p->settings.main_arguments = args;
 	(void)pthread_mutex_unlock(&p->lock);
@@ -429,11 +429,20 @@ tkc_invalidate(struct tkc_registry *r, const char *pattern,
 		if (!tkc_regex_match(re, p->name))
 			continue;
 		(void)pthread_mutex_lock(&p->lock);
-		if (p->live != NULL) {
+		while (p->updating)
+			(void)pthread_cond_wait(&p->changed, &p->lock);
+		if (tkc_can_reload(p)) {
+			if (tkc_reload(p, NULL) == 0)
+				n++;
+		} else if (p->live != NULL) {
 			n++;
 			tkc_program_unload(p);
 		} else if (p->state == TKC_FAILED)
 			p->state = TKC_DOWN;
+		if (p->state != TKC_BOOTING && p->live == NULL) {
+			tkc_file_free(p->image, p->image_len);
+			p->image = NULL;
+		}
 		(void)pthread_mutex_unlock(&p->lock);
 	}
 	tkc_regex_free(&re);
@@ -453,8 +462,7 @@ tkc_registry_cold(struct tkc_registry *r)
 	(void)pthread_mutex_unlock(&r->lock);
 	for (p = first_program(r); p != NULL; p = p->next) {
 		(void)pthread_mutex_lock(&p->lock);
-		while (p->state == TKC_BOOTING)
-			(void)pthread_cond_wait(&p->changed, &p->lock);
+		tkc_program_wait(p);
 		tkc_program_unload(p);
 		(void)pthread_cond_broadcast(&p->changed);
 		(void)pthread_mutex_unlock(&p->lock);

@@ -20,7 +20,11 @@ static const struct {
 	F(memory_exceeded), F(error_handled), F(reservations),
 	F(reservation_timeouts), F(exits), F(pages_written), F(input_bytes),
 	F(output_bytes), F(status_2xx), F(status_3xx), F(status_4xx),
-	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls), F(forks),
+	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls),
+	F(storage_calls), F(storage_errors), F(storage_tasks),
+	F(storage_task_errors), F(storage_queue), F(storage_timers),
+	F(state_saves), F(state_errors), F(live_updates),
+	F(live_update_failures), F(forks),
 	F(forks_busy), F(queue_length), F(master_bytes), F(working_set_bytes),
 #undef F
 };
@@ -33,6 +37,8 @@ static const struct {
 	F("reservation_time", reservation_ns),
 	F("request_time", request_ns),
 	F("reset_time", reset_ns),
+	F("storage_wait_time", storage_wait_ns),
+	F("storage_time", storage_ns),
 	F("boot_time", boot_ns),
 #undef F
 };

@@ -382,6 +382,8 @@ tk_keep(struct tk_machine *m)
 	m->fault_thread = 0;
 	/* Some later reset must find what was written meanwhile. */
 	m->scan = true;
+	if (!tk_threads_settle(&m->threads, &m->master->threads))
+		m->broken = true;
 }
 
 bool

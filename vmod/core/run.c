@@ -201,6 +201,35 @@ tk_is_booting(const struct tk_machine *m)
 	return (m->master == NULL);
 }
 
+double
+tk_seconds_left(const struct tk_machine *m)
+{
+	uint64_t now = tk_now(), until = m->watch.deadline;
+
+	return (now < until ? (double)(until - now) / 1e9 : 0);
+}
+
+enum tk_verdict
+tk_resume_in_time(struct tk_machine *m)
+{
+	char where[160];
+
+	if (tk_seconds_left(m) > 0)
+		return (TK_RESUME);
+	return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rip, "its time was over "
+	    "when it had waited for the host, in %s", tk_symbols_name(
+	    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
+}
+
+void
+tk_set_seconds_left(struct tk_machine *m, double seconds)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	m->watch.deadline = seconds > 0 ? tk_now() +
+	    (uint64_t)(seconds * 1e9) : 0;
+}
+
 unsigned
 tk_exits(const struct tk_machine *m)
 {

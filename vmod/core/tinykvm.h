@@ -145,6 +145,19 @@ struct tk_path {
 	bool			writable;	/* not only for reading */
 	/* The program sees a symbolic link to real_path there. */
 	bool			symlink;
+	/* Instead of what is at real_path, which then is only a name. */
+	struct tk_given_file	*given;
+};
+
+/*
+ * One open file that a program sees under a name. The embedder's; outlives the
+ * master and its forks, which change it only while they run.
+ */
+struct tk_given_file {
+	int			fd;		/* regular, to read and write */
+	uint64_t		max_size;	/* bytes, EFBIG beyond */
+	bool			exists;		/* else O_CREAT makes it so */
+	uint64_t		changes;	/* how often it was changed */
 };
 
 struct tk_boot_options {
@@ -157,6 +170,8 @@ struct tk_boot_options {
 	uint64_t		request_memory;	/* bytes a call may write */
 	uint64_t		input_size;	/* bytes of the input area */
 	uint64_t		shared_memory;	/* bytes that all forks share */
+	/* Share its memory instead; it outlives this one. */
+	const struct tk_master	*shared_of;
 	double			seconds;	/* for main() until ready */
 	bool			executable_heap; /* W and X memory allowed */
 	bool			may_serve;	/* ready at a listening socket */
@@ -234,7 +249,8 @@ unsigned tk_reset(struct tk_machine *);
 
 /*
  * Instead of a reset: memory, threads and descriptors stay as the call left
- * them, and the next call sees them.
+ * them, and the next call sees them. The thread that makes calls begins anew
+ * at each; when a call ended on another thread than that, tk_broken() says so.
  */
 void tk_keep(struct tk_machine *);
 
@@ -261,6 +277,19 @@ void tk_set_result2(struct tk_machine *, uint64_t rdx);
 enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,
     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool tk_is_booting(const struct tk_machine *);
+/* Of the boot's or the call's time; 0 when it is over. */
+double tk_seconds_left(const struct tk_machine *);
+/*
+ * After a host call that took long: TK_RESUME, or the end of the call with
+ * TK_TIMEOUT when its time is over. The watchdog would end it, too, but not at
+ * once, and a guest that is quick would still answer.
+ */
+enum tk_verdict tk_resume_in_time(struct tk_machine *);
+/*
+ * The call under way may run so long from now on, 0: not at all. From any
+ * thread; without effect on calls that begin later.
+ */
+void tk_set_seconds_left(struct tk_machine *, double);
 
 /*--------------------------------------------------------------------
  * Guest memory: every access is checked against what the guest itself may do
