@@ -140,7 +140,7 @@ void
 tkc_storage_retire(struct tkc_storage *st)
 {
 
-	if (st->has_thread && !st->counted) {
+	if (st->has_thread && !st->counted && !st->at_rest) {
 		st->counted = true;
 		st->instance->program->loud_storages++;
 	}

@@ -76,7 +76,8 @@ struct tkc_storage {
 	pthread_mutex_t		lock;
 	bool			busy;		/* somebody holds it */
 	bool			closed;		/* nobody gets it any more */
-	bool			counted;	/* in program->loud_storages */
+	/* Program's lock: in its loud_storages; saves no state any more. */
+	bool			counted, at_rest;
 	struct tkc_waiter	*first, **last;
 	_Atomic unsigned	n_waiting;
 	_Atomic bool		dead;		/* its machine is broken */

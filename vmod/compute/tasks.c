@@ -264,6 +264,7 @@ come_to_rest(struct tkc_storage *st)
 	if (tkc_state_changed(st->state))
 		tkc_state_save(st->state, true);
 	(void)pthread_mutex_lock(&p->lock);
+	st->at_rest = true;
 	if (st->counted) {
 		p->loud_storages--;
 		(void)pthread_cond_broadcast(&p->changed);

@@ -36,8 +36,9 @@ struct vmod_tinykvm {
 #define VMOD_TINYKVM_MAGIC	0x2b70d94e
 	struct tkc_registry	*registry;
 	char			*vcl_name;
-	pthread_mutex_t		lock;		/* backends, unknown */
+	pthread_mutex_t		lock;		/* backends, updater, unknown */
 	struct tk_backend	*backends;
+	VCL_BACKEND		updater;	/* of live_update() */
 	struct vsc_seg		*unknown_seg;
 	struct VSC_tinykvm	*unknown;	/* program_notfound */
 };
@@ -78,5 +79,8 @@ void tk_backends_delete(struct vmod_tinykvm *);
 /* What program() was called with, for the fetch. */
 void tk_backend_arguments(VRT_CTX, VCL_BACKEND, const char *url,
     const char *arg);
+
+/* update.c */
+void tk_updater_delete(struct vmod_tinykvm *);
 
 #endif /* VMOD_TINYKVM_H_INCLUDED */
