@@ -233,19 +233,15 @@ tkc_instance_settle(struct tkc_instance *in)
 	struct tkc_invocation *inv;
 	bool last;
 
+	/* Each counts until it is gone: others may do the same at this time. */
 	while (in->retired && (inv = in->idle) != NULL) {
 		in->idle = inv->next;
-		in->forks--;
-		last = in->forks == 0;
 		(void)pthread_mutex_unlock(&p->lock);
 		tkc_fork_free(&inv);
-		/* After the last one nobody else knows the instance. */
-		if (last) {
-			instance_free(in);
-			return;
-		}
 		(void)pthread_mutex_lock(&p->lock);
+		in->forks--;
 	}
+	/* After the last one nobody else knows the instance. */
 	last = in->retired && in->forks == 0;
 	(void)pthread_mutex_unlock(&p->lock);
 	if (last)
