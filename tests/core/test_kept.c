@@ -47,12 +47,11 @@ after_a_wait(void)
 	for (i = 0; i < 3; i++) {
 		CHECK(guest_op(&g, m, &err, 0.02, OP_SLEEP, 500, 0, 0) ==
 		    TK_TIMEOUT);
-		tk_keep(m);
-		CHECK(!tk_broken(m));
+		CHECK(tk_keep(m) && !tk_broken(m));
 		start = tk_now();
 		CHECK(guest_op(&g, m, &err, 5, OP_SLEEP, 50, 0, 0) == 0);
 		CHECK(tk_now() - start > 45000000);
-		tk_keep(m);
+		(void)tk_keep(m);
 	}
 	tear_down();
 }
@@ -66,12 +65,11 @@ after_a_crash(void)
 	set_up();
 	for (i = 1; i < 20; i++) {
 		CHECK(guest_op(&g, m, &err, 5, OP_STORE, 8, 0, 1) == TK_FAULT);
-		tk_keep(m);
-		CHECK(!tk_broken(m));
+		CHECK(tk_keep(m) && !tk_broken(m));
 		CHECK(guest_op(&g, m, &err, 5, OP_TLS, 0, 0, i) == 0);
 		CHECK(g.result == (i == 1 ? 0x1122334455667788 :
 		    (int64_t)i - 1));
-		tk_keep(m);
+		(void)tk_keep(m);
 	}
 	tear_down();
 }
@@ -87,15 +85,14 @@ with_threads(void)
 	for (i = 1; i < 60; i++) {
 		/* Its libc's locks may be held for ever by now. */
 		(void)guest_op(&g, m, &err, 0.0003 * i, OP_THREADS, 20, 0, 0);
-		tk_keep(m);
-		if (tk_broken(m)) {
+		if (!tk_keep(m) || tk_broken(m)) {
 			broken++;
 			tk_fork_free(&m);
 			CHECK(tk_fork(g.master, &m, &g, &err) == 0);
 		}
 		CHECK_MSG(guest_op(&g, m, &err, 5, OP_NOP, 0, 0, 0) == 0,
 		    "%s", err.text);
-		tk_keep(m);
+		(void)tk_keep(m);
 	}
 	printf("%u of %u cut short on another thread\n", broken, i);
 	tear_down();
@@ -130,7 +127,7 @@ less_time(void)
 		    TK_TIMEOUT);
 		CHECK(tk_now() - start < 5000000000);
 		CHECK(pthread_join(thread, NULL) == 0);
-		tk_keep(m);
+		(void)tk_keep(m);
 	}
 	tear_down();
 }

@@ -210,8 +210,7 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 	e = tk_call(st->vm, &c->call, &core);
 	st->call = NULL;
 	end_line(st);
-	tk_keep(st->vm);
-	if (tk_broken(st->vm))
+	if (!tk_keep(st->vm) || tk_broken(st->vm))
 		st->dead = true;
 	if (e != 0)
 		e = tkc_fail(err, e == TK_TIMEOUT ? TKC_TIMEOUT :

@@ -373,7 +373,7 @@ tk_reset(struct tk_machine *m)
 	return (pages);
 }
 
-void
+bool
 tk_keep(struct tk_machine *m)
 {
 
@@ -382,8 +382,7 @@ tk_keep(struct tk_machine *m)
 	m->fault_thread = 0;
 	/* Some later reset must find what was written meanwhile. */
 	m->scan = true;
-	if (!tk_threads_settle(&m->threads, &m->master->threads))
-		m->broken = true;
+	return (tk_threads_settle(&m->threads, &m->master->threads));
 }
 
 bool

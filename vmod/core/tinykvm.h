@@ -250,9 +250,10 @@ unsigned tk_reset(struct tk_machine *);
 /*
  * Instead of a reset: memory, threads and descriptors stay as the call left
  * them, and the next call sees them. The thread that makes calls begins anew
- * at each; when a call ended on another thread than that, tk_broken() says so.
+ * at each. False: the call ended on another thread than that, and a next one
+ * would take that thread's place in the middle of what it does.
  */
-void tk_keep(struct tk_machine *);
+bool tk_keep(struct tk_machine *);
 
 /*
  * What happened cannot be put right by a reset: KVM may be in the middle of

@@ -31,6 +31,7 @@ PERMISSIONS: dict[str, tuple[type, ...]] = {
 OTHER: dict[str, tuple[type, ...]] = {
     "group": (str,), "main_arguments": (list,), "environment": (list,),
     "current_working_directory": (str,), "start": (bool,),
+    "state_directory": (str,),
     "warmup": (dict,), "key": (str,),
 }
 ALL = LIMITS | PERMISSIONS | OTHER
