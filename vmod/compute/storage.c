@@ -215,8 +215,12 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 	if (e != 0)
 		e = tkc_fail(err, e == TK_TIMEOUT ? TKC_TIMEOUT :
 		    TKC_EXCEPTION, "%s: storage: %s", name, core.text);
-	/* What is only being restored may still come to nothing. */
-	if (c->kind != TKC_RESTORE && tkc_state_changed(st->state)) {
+	/*
+	 * Until a live update is done the file is the old storage's: what is
+	 * being restored, or warmed up, may still come to nothing.
+	 */
+	if ((st->has_thread || !st->instance->program->updating) &&
+	    tkc_state_changed(st->state)) {
 		if (e == 0)
 			tkc_state_save(st->state, false);
 		else
