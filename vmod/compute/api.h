@@ -19,6 +19,10 @@ tkc_api_fn tkc_api_response;
 tkc_api_fn tkc_api_http_append, tkc_api_http_set, tkc_api_http_find,
     tkc_api_http_method;
 
+/* api_parallel.c */
+tkc_api_fn tkc_api_multiprocess, tkc_api_multiprocess_array,
+    tkc_api_multiprocess_clone, tkc_api_multiprocess_wait;
+
 /*
  * A header field: a token, a colon, no control characters (RFC 9110, 5.1 and
  * 5.5). with_value false: the token alone.

@@ -207,6 +207,14 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_http_find(m, inv));
 	case HC_HTTP_METHOD:
 		return (tkc_api_http_method(m, inv));
+	case HC_MULTIPROCESS:
+		return (tkc_api_multiprocess(m, inv));
+	case HC_MULTIPROCESS_ARRAY:
+		return (tkc_api_multiprocess_array(m, inv));
+	case HC_MULTIPROCESS_CLONE:
+		return (tkc_api_multiprocess_clone(m, inv));
+	case HC_MULTIPROCESS_WAIT:
+		return (tkc_api_multiprocess_wait(m, inv));
 	case HC_REGISTER_FUNC:
 	case HC_WAIT_FOR_REQUESTS:
 	case HC_WAIT_PAUSED:

@@ -500,6 +500,7 @@ tkc_program_boot(struct tkc_program *p, int debug)
 		in->request_time = p->settings.max_request_time;
 		in->memory = p->settings.max_memory;
 		in->request_memory = p->settings.max_request_memory;
+		in->smp = (unsigned)p->settings.smp;
 		e = boot(p, in, &err);
 	}
 	if (e == 0)

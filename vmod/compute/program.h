@@ -63,6 +63,7 @@ struct tkc_instance {
 	struct tkc_invocation	*idle;		/* most recently used first */
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
+	unsigned		smp;
 	/* A line of the program's output during boot, until it is full. */
 	char			line[TKC_LOG_LINE];
 	size_t			line_len;

@@ -68,7 +68,7 @@ static const struct key keys[] = {
 	{ "executable_heap", FLAG, AT(executable_heap), 0, 0, true },
 	{ "remapping", ANY, 0, 0, 0, false },
 	{ "blackout_area", ANY, 0, 0, 0, false },
-	{ "smp", COUNT, AT(smp), 0, 16, false },
+	{ "smp", COUNT, AT(smp), 0, 16, true },
 	{ "stdout", FLAG, AT(to_stdout), 0, 0, true },
 	{ "verbose_syscalls", FLAG, AT(verbose_syscalls), 0, 0, true },
 	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, false },

@@ -186,22 +186,15 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	return (0);
 }
 
-/*
- * Where the program goes on: behind its last exit, for which hardware KVM
- * leaves RIP at the `out` until the next entry.
- */
+/* Where the program goes on: tk_resume(). */
 static void
 record_registers(struct tk_master *ma, struct tk_machine *m)
 {
 	struct tk_resume_regs *rec = tk_memory_at(&m->mem, TK_K_RESUME);
 	struct kvm_regs *r = &ma->resume;
-	uint8_t opcode = 0;
 
 	*r = *m->vcpu->regs;
-	/* OUT: E7 has its port behind it, EF in DX (Intel SDM vol. 2). */
-	if (!ma->host->facts.rip_after_out &&
-	    tk_read(m, &opcode, r->rip, 1))
-		r->rip += opcode == 0xe7 ? 2 : 1;
+	r->rip = tk_after_host_call(m);
 	r->rflags = (r->rflags & 0xcd5) | 2;
 	rec->rbx = r->rbx;
 	rec->rdx = r->rdx;

@@ -262,6 +262,25 @@ enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,
     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool tk_is_booting(const struct tk_machine *);
 
+/*
+ * Runs function(args) on `n` more vCPUs, 1 to 15, at the same time as the
+ * program goes on, for at most `seconds` or to the end of the call. They have a
+ * stack of 512 KiB each, %gs:0 tells their number, and they share the first
+ * one's thread-local storage. They compute: system calls and host calls answer
+ * -ENOSYS there. args[i] are of vCPU i + 1. 0, or -errno: -EBUSY while others
+ * run.
+ */
+int tk_parallel_start(struct tk_machine *, unsigned n, tk_gva function,
+    const uint64_t (*args)[3], double seconds);
+/*
+ * The same from this host call on, all registers as they are here but for RAX,
+ * which is the vCPU's number, and RSP, the end of its part of `stacks`.
+ */
+int tk_parallel_clone(struct tk_machine *, unsigned n, tk_gva stacks,
+    uint64_t stack_size, double seconds);
+/* Waits for all. 0, or -1 when one failed, which is told as refused. */
+int tk_parallel_wait(struct tk_machine *);
+
 /*--------------------------------------------------------------------
  * Guest memory: every access is checked against what the guest itself may do
  * there; no address that a guest names is used before one of these said yes.
