@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "guest_regex.h"
 #include "object.h"
 #include "program.h"
 #include "server.h"
@@ -50,6 +51,8 @@ tkc_fork_free(struct tkc_invocation **pinv)
 	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
 	tk_fork_free(&inv->vm);
 	tkc_server_fini(inv);
+	if (inv->regexes != NULL)
+		tkc_regexes_free(&inv->regexes);
 	free(inv->scratch);
 	free(inv->header_text);
 	TK_FREE_OBJ(inv);
@@ -249,6 +252,8 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	}
 	if (inv->wire != NULL)
 		tkc_server_forget(inv);
+	if (inv->regexes != NULL)
+		tkc_regexes_forget(inv->regexes);
 	count = inv->count;
 	memset(&inv->count, 0, sizeof inv->count);
 	inv->invoked = inv->answered = false;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest_regex.h"
 #include "object.h"
 #include "program.h"
 
@@ -195,6 +196,8 @@ instance_free(struct tkc_instance *in)
 	tk_assert(in->forks == 0 && in->idle == NULL);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
+	if (in->regexes != NULL)
+		tkc_regexes_free(&in->regexes);
 	TK_FREE_OBJ(in);
 }
 

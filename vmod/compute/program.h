@@ -63,6 +63,7 @@ struct tkc_instance {
 	struct tkc_invocation	*idle;		/* most recently used first */
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
+	struct tkc_regexes	*regexes;	/* compiled while it booted */
 	/* A line of the program's output during boot, until it is full. */
 	char			line[TKC_LOG_LINE];
 	size_t			line_len;
@@ -127,6 +128,7 @@ struct tkc_invocation {
 	size_t			header_room;
 
 	struct tkc_wire		*wire;		/* of one that serves */
+	struct tkc_regexes	*regexes;	/* NULL until one is used */
 
 	/* Fresh for every request, filled in bulk. */
 	uint8_t			random[1024];

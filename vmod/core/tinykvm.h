@@ -261,6 +261,8 @@ void tk_set_result2(struct tk_machine *, uint64_t rdx);
 enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,
     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool tk_is_booting(const struct tk_machine *);
+/* Of the boot's or the call's time; 0 when it is over. */
+double tk_seconds_left(const struct tk_machine *);
 
 /*--------------------------------------------------------------------
  * Guest memory: every access is checked against what the guest itself may do
@@ -282,6 +284,14 @@ const void *tk_view(const struct tk_machine *, tk_gva, size_t len,
 bool tk_readable(const struct tk_machine *, tk_gva, size_t len);
 /* True when the guest may execute at gva. */
 bool tk_executable(const struct tk_machine *, tk_gva);
+
+/*
+ * New memory for the guest, zeroed, to read and write; its own from then on, as
+ * if it had called mmap(). 0 when there is none left.
+ */
+tk_gva tk_alloc(struct tk_machine *, uint64_t len);
+/* Gives whole pages of it back: [gva + keep, gva + len), keep rounded up. */
+void tk_trim(struct tk_machine *, tk_gva, uint64_t len, uint64_t keep);
 
 /* Where the embedder writes what it gives to a call: its own mapping. */
 tk_gva tk_input_area(const struct tk_machine *, uint64_t *size);

@@ -141,6 +141,23 @@ on_find(void *priv, int where, const char *name, size_t len,
 	return (Tlen(hp->hd[i]));
 }
 
+static size_t
+on_field(void *priv, int where, unsigned index, const char **field)
+{
+	const struct http *hp = table(priv, where);
+	unsigned i;
+
+	if (hp == NULL)
+		return (0);
+	for (i = HTTP_HDR_FIRST; i < hp->nhd; i++) {
+		if (hp->hd[i].b == NULL || index-- > 0)
+			continue;
+		*field = hp->hd[i].b;
+		return (Tlen(hp->hd[i]));
+	}
+	return (0);
+}
+
 /*--------------------------------------------------------------------*/
 
 /* A program's totals become its counters; its lock is held. */
@@ -205,6 +222,7 @@ const struct tkc_host_interface tk_host_interface = {
 	.http_append = on_append,
 	.http_set = on_set,
 	.http_find = on_find,
+	.http_field = on_field,
 	.counters = on_counters,
 };
 
