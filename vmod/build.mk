@@ -55,7 +55,8 @@ $(B)/lib/libtkcompute_pic.a: $(CORE_OBJ) $(COMPUTE_OBJ)
 -include $(CORE_OBJ:.o=.d) $(COMPUTE_OBJ:.o=.d)
 
 # For kvmctl: the whole engine with the two headers that it reads.
-COMPUTE_LIBS	= -ljansson -lpcre2-8 -lhttp_parser -lm -lpthread
+COMPUTE_LIBS	= -ljansson -lpcre2-8 -lhttp_parser -lcurl -larchive -lcrypto -lm \
+	-lpthread
 $(B)/lib/libtkcompute.so: $(CORE_OBJ) $(COMPUTE_OBJ) vmod/compute/compute.map \
     vmod/compute/compute.h vmod/compute/host.h
 	@mkdir -p $(@D)

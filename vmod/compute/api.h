@@ -27,6 +27,10 @@ tkc_api_any_fn tkc_api_regex_compile, tkc_api_regex_free, tkc_api_regex_match,
     tkc_api_regex_subst;
 tkc_api_fn tkc_api_regex_copyto;
 
+/* api_fetch.c: the call's number tells which of the three it is */
+enum tk_verdict tkc_api_fetch(struct tk_machine *, uint32_t number,
+    struct tkc_instance *, struct tkc_invocation *inv);
+
 /*
  * A text of the guest that ends with a NUL, of at most `most` bytes without it.
  * malloc()ed; NULL after tk_fail() with the words for `what`.

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "fetch.h"
 #include "guest_abi.h"
 
 #define MAX_FIELD	65535
@@ -111,6 +112,8 @@ tkc_api_http_find(struct tk_machine *m, struct tkc_invocation *inv)
 	if (i->http_find != NULL && tkc_field_ok(f, len, false))
 		n = i->http_find(inv->request->task, (int)tk_arg(m, 0), f, len,
 		    &found);
+	if (n > 0 && tkc_fetch_is_depth(found, n))
+		n = 0;
 	if (n > 0 && out != 0) {
 		if (n > room)
 			n = 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "fetch.h"
 #include "guest_abi.h"
 #include "guest_regex.h"
 
@@ -261,8 +262,9 @@ tkc_api_regex_copyto(struct tk_machine *m, struct tkc_invocation *inv)
 		n++;
 	for (k = 0; k < n; k++) {
 		len = i->http_field(task, (int)tk_arg(m, 1), k, &field);
-		if (len == 0 || tkc_regexes_match(x, (unsigned)tk_arg(m, 0),
-		    field, len, deadline(m)) < 1)
+		if (len == 0 || tkc_fetch_is_depth(field, len) ||
+		    tkc_regexes_match(x, (unsigned)tk_arg(m, 0), field, len,
+		    deadline(m)) < 1)
 			continue;
 		copy = malloc(len);
 		if (copy == NULL)

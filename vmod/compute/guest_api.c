@@ -299,6 +299,10 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 		return (tkc_api_regex_match(m, in, inv));
 	case HC_REGEX_SUBST:
 		return (tkc_api_regex_subst(m, in, inv));
+	case HC_FETCH:
+	case HC_REQUEST:
+	case HC_FETCH_METHOD:
+		return (tkc_api_fetch(m, number, in, inv));
 	default:
 		break;
 	}

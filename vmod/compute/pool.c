@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "fetch.h"
 #include "guest_regex.h"
 #include "object.h"
 #include "program.h"
@@ -53,6 +54,8 @@ tkc_fork_free(struct tkc_invocation **pinv)
 	tkc_server_fini(inv);
 	if (inv->regexes != NULL)
 		tkc_regexes_free(&inv->regexes);
+	if (inv->fetcher != NULL)
+		tkc_fetcher_free(&inv->fetcher);
 	free(inv->scratch);
 	free(inv->header_text);
 	TK_FREE_OBJ(inv);
@@ -205,6 +208,11 @@ add_counters(struct tkc_counters *to, const struct tkc_counters *c)
 	to->status_3xx += c->status_3xx;
 	to->status_4xx += c->status_4xx;
 	to->status_5xx += c->status_5xx;
+	to->fetches += c->fetches;
+	to->fetches_failed += c->fetches_failed;
+	to->self_requests += c->self_requests;
+	to->self_requests_failed += c->self_requests_failed;
+	to->fetch_ns += c->fetch_ns;
 }
 
 /* Another fork in place of one that cannot be reset. */
@@ -258,6 +266,7 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	memset(&inv->count, 0, sizeof inv->count);
 	inv->invoked = inv->answered = false;
 	inv->body_len = 0;
+	inv->fetched = inv->fetch_ns = 0;
 	if (__builtin_expect(tk_broken(inv->vm), 0))
 		inv = replace_fork(inv);
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fetch.h"
 #include "guest_regex.h"
 #include "object.h"
 #include "program.h"
@@ -198,6 +199,10 @@ instance_free(struct tkc_instance *in)
 		tk_master_free(&in->master);
 	if (in->regexes != NULL)
 		tkc_regexes_free(&in->regexes);
+	if (in->fetcher != NULL)
+		tkc_fetcher_free(&in->fetcher);
+	if (in->allowed_fetch != NULL)
+		tkc_allow_free(&in->allowed_fetch);
 	TK_FREE_OBJ(in);
 }
 
@@ -462,8 +467,13 @@ boot(struct tkc_program *p, struct tkc_instance *in, struct tkc_error *err)
 	e = map_file(p, &image, &len, err);
 	if (e != 0)
 		return (e);
-	e = boot_master(p, in, image, len, err);
+	in->allowed_fetch = tkc_allow_new(p->settings.allowed_fetch);
+	e = in->allowed_fetch == NULL ?
+	    tkc_fail(err, TKC_ENVIRONMENT, "Out of memory") :
+	    boot_master(p, in, image, len, err);
 	(void)munmap((void *)(uintptr_t)image, len);
+	if (in->fetcher != NULL)
+		tkc_fetcher_free(&in->fetcher);
 	for (i = 0; i < n && e == 0; i++) {
 		e = tkc_fork_new(in, &inv, err);
 		if (e == 0) {

@@ -64,6 +64,8 @@ struct tkc_instance {
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
 	struct tkc_regexes	*regexes;	/* compiled while it booted */
+	struct tkc_allow	*allowed_fetch;
+	struct tkc_fetcher	*fetcher;	/* while it boots, if it does */
 	/* A line of the program's output during boot, until it is full. */
 	char			line[TKC_LOG_LINE];
 	size_t			line_len;
@@ -100,6 +102,7 @@ struct tkc_registry {
 	_Atomic bool		warm;
 	unsigned		boot_threads;
 	json_t			*groups;	/* name -> settings object */
+	_Atomic(struct tkc_self *) self;	/* NULL: not known */
 	struct tkc_program	*programs;
 };
 
@@ -129,6 +132,9 @@ struct tkc_invocation {
 
 	struct tkc_wire		*wire;		/* of one that serves */
 	struct tkc_regexes	*regexes;	/* NULL until one is used */
+	struct tkc_fetcher	*fetcher;	/* so, too */
+	uint64_t		fetched;	/* bytes given to the guest */
+	uint64_t		fetch_ns;	/* of the request */
 
 	/* Fresh for every request, filled in bulk. */
 	uint8_t			random[1024];

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "settings.h"
+#include "allow.h"
 
 enum type { STRING, PATH, FLAG, NUMBER, COUNT, STRINGS, ANY };
 
@@ -62,6 +62,7 @@ static const struct key keys[] = {
 	{ "control_ephemeral", FLAG, AT(control_ephemeral), 0, 0, false },
 	{ "main_arguments", STRINGS, AT(main_arguments), 0, 0, true },
 	{ "environment", STRINGS, AT(environment), 0, 0, true },
+	{ "allowed_fetch", STRINGS, AT(allowed_fetch), 0, 0, true },
 	{ "allowed_paths", ANY, 0, 0, 0, false },
 	{ "current_working_directory", STRING, AT(cwd), 0, 0, false },
 	{ "executable_heap", FLAG, AT(executable_heap), 0, 0, true },
@@ -298,6 +299,8 @@ check_value(const char *what, const struct key *k, const json_t *v,
 				return (tkc_fail(err, TKC_SETTINGS, "%s: "
 				    "\"%s\" is a list of strings", what,
 				    k->name));
+		if (k->offset == AT(allowed_fetch))
+			return (tkc_allow_check(what, v, err));
 		break;
 	case ANY:
 		break;
@@ -425,8 +428,9 @@ tkc_settings_read(struct tkc_settings *s, const char *what,
 	s->cwd = strdup("/");
 	s->main_arguments = tkc_strings_copy(NULL, 0);
 	s->environment = tkc_strings_copy(NULL, 0);
+	s->allowed_fetch = tkc_strings_copy(NULL, 0);
 	if (s->group == NULL || s->cwd == NULL || s->main_arguments == NULL ||
-	    s->environment == NULL || (group != NULL &&
+	    s->environment == NULL || s->allowed_fetch == NULL || (group != NULL &&
 	    !assign_all(s, group)) || !assign_all(s, own)) {
 		tkc_settings_fini(s);
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
@@ -446,6 +450,7 @@ tkc_settings_fini(struct tkc_settings *s)
 	free(s->cwd);
 	tkc_strings_free(&s->main_arguments);
 	tkc_strings_free(&s->environment);
+	tkc_strings_free(&s->allowed_fetch);
 	memset(s, 0, sizeof *s);
 }
 

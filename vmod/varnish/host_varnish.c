@@ -210,6 +210,11 @@ on_counters(void *host, const char *program, void **slot,
 	c->boots = t->boots;
 	c->boot_failures = t->boot_failures;
 	c->unknown_calls = t->unknown_calls;
+	c->fetches = t->fetches;
+	c->fetches_failed = t->fetches_failed;
+	c->self_requests = t->self_requests;
+	c->self_requests_failed = t->self_requests_failed;
+	c->fetch_time = US(t->fetch_ns);
 	c->forks = t->forks;
 	c->forks_busy = t->forks_busy;
 	c->queue_length = t->queue_length;

@@ -230,6 +230,29 @@ vmod_library(VRT_CTX, struct vmod_priv *priv, VCL_STRING uri)
 }
 
 VCL_BOOL
+vmod_init_self_requests(VRT_CTX, struct vmod_priv *priv,
+    VCL_STRING unix_socket, VCL_STRING http_prefix,
+    VCL_INT max_concurrent_requests)
+{
+	struct tkc_error err;
+
+	if (needs_init(ctx, "init_self_requests"))
+		return (0);
+	if (max_concurrent_requests < 1 || max_concurrent_requests > 100000) {
+		VRT_fail(ctx, "tinykvm.init_self_requests(): "
+		    "max_concurrent_requests is 1 to 100000");
+		return (0);
+	}
+	if (tkc_self_requests(vmod_of(priv)->registry,
+	    unix_socket != NULL ? unix_socket : "",
+	    http_prefix != NULL ? http_prefix : "",
+	    (unsigned)max_concurrent_requests, &err) == 0)
+		return (1);
+	VRT_fail(ctx, "tinykvm.init_self_requests(): %s", err.text);
+	return (0);
+}
+
+VCL_BOOL
 vmod_configure(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
     VCL_STRING json)
 {
