@@ -521,7 +521,7 @@ multiprocess_wait(void)
  * type. content NULL: memory is found for it, with a NUL behind; else it is the
  * room for it, and content_length its size. headers NULL and headers_length 0:
  * so, too; else the room and its size, less than 64: none are wanted.
- * Afterwards lengths are without a NUL, which all of the three have.
+ * Afterwards lengths are without the NUL behind headers, type and memory found.
  *
  * Without options redirects are followed; each is asked about as the first URL.
  */

@@ -437,7 +437,7 @@ fetch(struct call *c)
 	else if (!write_answer(c))
 		return (TK_FAIL);
 	tk_set_result(c->m, (uint64_t)-(int64_t)e);
-	return (TK_RESUME);
+	return (tk_resume_in_time(c->m));
 }
 
 enum tk_verdict

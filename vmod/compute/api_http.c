@@ -5,6 +5,7 @@
  * of; they live on the host's side of the table in host.h.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api.h"
@@ -22,7 +23,18 @@ field(struct tk_machine *m, struct tkc_invocation *inv, const char *call,
     tk_gva gva, uint64_t len)
 {
 
-	if (len == 0 || len > MAX_FIELD || len > inv->scratch_room) {
+	if (len <= MAX_FIELD && len > inv->scratch_room) {
+		char *more = realloc(inv->scratch, MAX_FIELD);
+
+		if (more == NULL) {
+			(void)tk_fail(m, gva, "%s: the host has no memory",
+			    call);
+			return (NULL);
+		}
+		inv->scratch = more;
+		inv->scratch_room = MAX_FIELD;
+	}
+	if (len == 0 || len > MAX_FIELD) {
 		(void)tk_fail(m, gva, "%s: a header field of %llu bytes", call,
 		    (unsigned long long)len);
 		return (NULL);

@@ -177,7 +177,7 @@ tkc_api_regex_match(struct tk_machine *m, struct tkc_instance *in,
 	    deadline(m));
 	free(subject);
 	tk_set_result(m, (uint64_t)(int64_t)n);
-	return (TK_RESUME);
+	return (tk_resume_in_time(m));
 }
 
 /* The result goes to the guest with its NUL. */
@@ -203,8 +203,8 @@ subst(struct tk_machine *m, struct tkc_regexes *x, const char *subject,
 		return (tk_fail(m, to, "sys_regex_subst: cannot write %lld "
 		    "bytes to 0x%llx", (long long)n + 1,
 		    (unsigned long long)to));
-	tk_set_result(m, (uint64_t)(n >= 0 ? n + 1 : -1));
-	return (TK_RESUME);
+	tk_set_result(m, (uint64_t)(n >= 0 ? n + 1 : n));
+	return (tk_resume_in_time(m));
 }
 
 enum tk_verdict
@@ -276,5 +276,5 @@ tkc_api_regex_copyto(struct tk_machine *m, struct tkc_invocation *inv)
 		free(copy);
 	}
 	tk_set_result(m, copied);
-	return (TK_RESUME);
+	return (tk_resume_in_time(m));
 }

@@ -209,6 +209,18 @@ tk_seconds_left(const struct tk_machine *m)
 	return (now < until ? (double)(until - now) / 1e9 : 0);
 }
 
+enum tk_verdict
+tk_resume_in_time(struct tk_machine *m)
+{
+	char where[160];
+
+	if (tk_seconds_left(m) > 0)
+		return (TK_RESUME);
+	return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rip, "its time was over "
+	    "when it had waited for the host, in %s", tk_symbols_name(
+	    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
+}
+
 unsigned
 tk_exits(const struct tk_machine *m)
 {

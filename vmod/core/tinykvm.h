@@ -263,6 +263,12 @@ enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,
 bool tk_is_booting(const struct tk_machine *);
 /* Of the boot's or the call's time; 0 when it is over. */
 double tk_seconds_left(const struct tk_machine *);
+/*
+ * After a host call that took long: TK_RESUME, or the end of the call with
+ * TK_TIMEOUT when its time is over. The watchdog would end it, too, but not at
+ * once, and a guest that is quick would still answer.
+ */
+enum tk_verdict tk_resume_in_time(struct tk_machine *);
 
 /*--------------------------------------------------------------------
  * Guest memory: every access is checked against what the guest itself may do

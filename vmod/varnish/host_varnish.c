@@ -59,16 +59,27 @@ find(const struct http *hp, const char *name, size_t len)
 	return (0);
 }
 
+/*
+ * What guests leave of a table and its workspace: Varnish and we have fields to
+ * add, too.
+ */
+#define KEEP_FIELDS	8
+#define KEEP_WORKSPACE	4096
+
 /* A NUL-terminated copy on the table's workspace. */
 static const char *
 copy_field(const struct http *hp, const char *field, size_t len)
 {
-	char *p = WS_Alloc(hp->ws, (unsigned)len + 1);
+	char *p;
 
-	if (p != NULL) {
-		memcpy(p, field, len);
-		p[len] = '\0';
+	if (WS_ReserveAll(hp->ws) < len + KEEP_WORKSPACE) {
+		WS_Release(hp->ws, 0);
+		return (NULL);
 	}
+	p = WS_Reservation(hp->ws);
+	memcpy(p, field, len);
+	p[len] = '\0';
+	WS_Release(hp->ws, (unsigned)len + 1);
 	return (p);
 }
 
@@ -77,7 +88,7 @@ append(struct http *hp, const char *field, size_t len)
 {
 	const char *p;
 
-	if (hp->nhd >= hp->shd)
+	if (hp->nhd + KEEP_FIELDS >= hp->shd)
 		return (-1);
 	p = copy_field(hp, field, len);
 	if (p == NULL)
