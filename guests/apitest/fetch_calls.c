@@ -65,6 +65,33 @@ old_style(const struct kvm_request *r)
 	    op.content, op.content_length, NULL);
 }
 
+/* X-Send, X-Send2, X-Send3 and X-Body, with redirects. */
+static void
+follow(const struct kvm_request *r)
+{
+	const char *url = value(r, "X-Url"), *body = kvm_header(r, "X-Body");
+	struct curl_options o = { 0 };
+	struct curl_fields fields = { 0 };
+	struct curl_op op = { 0 };
+	static char text[4096];
+	long e;
+
+	o.follow_location = 1;
+	fields.ptr[0] = value(r, "X-Send");
+	fields.ptr[1] = value(r, "X-Send2");
+	fields.ptr[2] = value(r, "X-Send3");
+	for (e = 0; e < 3; e++)
+		fields.len[e] = (uint16_t)strlen(fields.ptr[e]);
+	if (body != NULL) {
+		op.post_buffer = body;
+		op.post_buflen = (uint32_t)strlen(body);
+	}
+	e = sys_fetch(url, strlen(url), &op, &fields, &o);
+	(void)snprintf(text, sizeof text, "%ld %u %u\n%.*s", e, op.status,
+	    op.content_length, (int)op.content_length, (char *)op.content);
+	respond_text(200, text);
+}
+
 static void
 request(const struct kvm_request *r)
 {
@@ -164,7 +191,7 @@ init(const struct kvm_request *r)
 
 const struct behaviour fetch_calls[] = {
 	{ "/fetch", plain }, { "/fetch/old", old_style },
-	{ "/fetch/self", request }, { "/fetch/headers", headers },
+	{ "/fetch/self", request }, { "/fetch/follow", follow }, { "/fetch/headers", headers },
 	{ "/fetch/buffer", buffer }, { "/fetch/hoard", hoard },
 	{ "/fetch/post-much", post_much }, { "/fetch/options", options },
 	{ "/fetch/init", init },

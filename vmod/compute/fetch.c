@@ -241,7 +241,7 @@ static void
 set_options(struct tkc_fetcher *x, const struct tkc_fetch *f, CURLU *url,
     struct curl_slist *fields, const struct tkc_self *self, double seconds)
 {
-	long ms = (long)(seconds * 1000);
+	long ms = (long)(seconds * 1000) + 1;
 	CURL *c = x->curl;
 
 	curl_easy_reset(c);
