@@ -161,10 +161,15 @@ void tkc_registry_free(struct tkc_registry **);
  * Adds or overrides programs and groups. `json` is one object of objects,
  * comments allowed; `origin` names it in errors (a file name, "configure").
  * Program files named in it are checked at once (readable, an executable for
- * this machine); nothing boots. All or nothing: on error nothing changed.
+ * this machine), those at http(s) URIs when they boot. All or nothing: on error
+ * nothing changed.
  */
 int tkc_library(struct tkc_registry *, const char *json, size_t len,
     const char *origin, struct tkc_error *);
+
+/* The same of a file:// or http(s):// URI, or a path. */
+int tkc_library_uri(struct tkc_registry *, const char *uri,
+    struct tkc_error *);
 
 /* As tkc_library() for one program: `json` is its settings object. */
 int tkc_configure(struct tkc_registry *, const char *program,

@@ -72,11 +72,21 @@ deadline_after(double seconds, struct timespec *ts)
 	ts->tv_nsec = (long)(t % TKC_NS);
 }
 
-/* Takes the lock's holder through a boot. Lock held before and after. */
+/*
+ * Takes the lock's holder through a boot. Lock held before and after. One that
+ * may have to be fetched first boots on a thread of its own: it is waited for
+ * no longer than max_queue_time.
+ */
 static void
 boot_here(struct tkc_program *p)
 {
 
+	if (p->settings.uri != NULL) {
+		(void)pthread_mutex_unlock(&p->lock);
+		(void)tkc_start(p, 1, 0, NULL);
+		(void)pthread_mutex_lock(&p->lock);
+		return;
+	}
 	p->state = TKC_BOOTING;
 	(void)pthread_mutex_unlock(&p->lock);
 	tkc_program_boot(p, 0);

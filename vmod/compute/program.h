@@ -169,8 +169,6 @@ void tkc_program_boot(struct tkc_program *, int debug);
 void tkc_instance_settle(struct tkc_instance *);
 /* Tells the host the totals. Lock held. */
 void tkc_program_publish(struct tkc_program *);
-/* The program's file is there and an executable for this machine. */
-int tkc_program_check(const struct tkc_program *, struct tkc_error *);
 void tkc_program_unknown(struct tkc_program *, const char *call);
 /* Policy denied the program something: logged once, counted. */
 void tkc_program_refused(struct tkc_program *, const char *what);

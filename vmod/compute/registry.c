@@ -13,6 +13,7 @@
 #include "object.h"
 #include "program.h"
 #include "regex.h"
+#include "source.h"
 
 struct tkc_registry *
 tkc_registry_new(const struct tkc_host_interface *iface, void *host)
@@ -160,11 +161,8 @@ new_program(struct tkc_registry *r, json_t *groups, const char *name,
 	else
 		group = json_object_get(groups, "test");
 	e = tkc_settings_read(&p->settings, name, group, definition, err);
-	if (e == 0 && p->settings.filename == NULL && p->settings.uri != NULL)
-		e = tkc_fail(err, TKC_SETTINGS, "%s: programs from a \"uri\" "
-		    "are not fetched in this version: use \"filename\"", name);
-	if (e == 0 && p->settings.filename != NULL)
-		e = tkc_program_check(p, err);
+	if (e == 0)
+		e = tkc_source_check(p, err);
 	if (e != 0) {
 		tkc_program_free(&p);
 		return (e);

@@ -27,8 +27,8 @@ struct key {
 static const struct key keys[] = {
 	{ "group", STRING, AT(group), 0, 0, true },
 	{ "filename", PATH, AT(filename), 0, 0, true },
-	{ "uri", STRING, AT(uri), 0, 0, false },
-	{ "sha256", STRING, AT(sha256), 0, 0, false },
+	{ "uri", STRING, AT(uri), 0, 0, true },
+	{ "sha256", STRING, AT(sha256), 0, 0, true },
 	{ "key", STRING, AT(key), 0, 0, false },
 	{ "start", FLAG, AT(start), 0, 0, true },
 	{ "max_boot_time", NUMBER, AT(max_boot_time), 0.001, MAX_SECONDS,

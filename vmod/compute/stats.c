@@ -75,6 +75,9 @@ one(struct tkc_program *p)
 	if (p->settings.filename != NULL)
 		(void)json_object_set_new(j, "filename",
 		    json_string(p->settings.filename));
+	if (p->settings.uri != NULL)
+		(void)json_object_set_new(j, "uri",
+		    json_string(p->settings.uri));
 	if (p->state == TKC_FAILED)
 		(void)json_object_set_new(j, "error",
 		    json_string(p->last_error.text));
