@@ -150,6 +150,8 @@ set_options(CURL *c, struct transfer *t, struct curl_slist *fields)
 	    (long)(d->seconds * 1000));
 	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES);
 	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, STALL_SECONDS);
+	(void)curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE,
+	    (curl_off_t)d->most);
 	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
 	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
@@ -203,7 +205,7 @@ judge(struct transfer *t, CURLcode e, bool conditional, struct tkc_error *err)
 {
 	const struct tkc_download *d = t->d;
 
-	if (t->too_large)
+	if (t->too_large || e == CURLE_FILESIZE_EXCEEDED)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: %s is larger than "
 		    "%zu MiB", d->what, t->shown, d->most >> 20));
 	if (t->no_memory)
