@@ -42,7 +42,7 @@ PACKAGES = varnish libvarnishapi-dev libjansson-dev libpcre2-dev \
 LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	liblua5.4-dev libluajit-5.1-dev libpython3.11-dev libexpat1-dev \
 	python3.11-minimal libsqlite3-dev libzstd-dev libbrotli-dev \
-	libdeflate-dev \
+	libdeflate-dev libssl-dev \
 	$(if $(shell command -v rustc),,rustc) \
 	$(if $(shell command -v go),,golang-go) \
 	$(if $(shell command -v npm),,npm)
@@ -110,7 +110,8 @@ ALL_GUESTS = $(patsubst %/guest.toml,%,$(wildcard guests/*/guest.toml \
 	guests/*/*/guest.toml))
 # Those that PACKAGES build.
 GUESTS	= $(filter-out $(LANGUAGE_GUESTS),$(ALL_GUESTS))
-LANGUAGE_GUESTS = $(addprefix guests/,compress go-gc go-hello lua-edge \
+LANGUAGE_GUESTS = $(addprefix guests/,compress compute go-gc go-hello go-server \
+	lua-edge python-server \
 	lua-hello luajit-compute luajit-hello nim-hello ocaml-hello \
 	pascal-hello python-hello python-wsgi quickjs-hello quickjs-render \
 	rust-hello rust-threads simdjson sqlite wasm-hello zig-hello)
@@ -141,6 +142,7 @@ bench: lib vmod guests bench-programs
 
 languages: lib vmod guests language-guests $(B)/bench/native_run
 	@$(PY) tests/bench/languages.py
+	@$(PY) tests/bench/native_speed.py
 
 # kvmctl finds the rest of itself in $(PREFIX)/lib/tinykvm.
 LIBDIR	= $(DESTDIR)$(PREFIX)/lib/tinykvm

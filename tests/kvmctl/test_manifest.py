@@ -41,6 +41,10 @@ def test_our_sites_are_right() -> None:
     ('sources = ["it.c"]\n[limits]\nmax_memory = true', ["max_memory"]),
     ('sources = ["it.c"]\nlimits = 3', ["limits"]),
     ('sources = ["it.c"]\n[permissions]\nroot = true', ["root"]),
+    ('sources = ["it.c"]\n[permissions]\nallowed_paths = "/x"',
+     ["allowed_paths", "list"]),
+    ('sources = ["it.c"]\n[permissions]\nallowed_paths = ["/x", 3]',
+     ["allowed_paths", "entry 2"]),
 ])
 def test_bad_guests(tmp_path: Path, text: str, words: list[str]) -> None:
     (tmp_path / "it.c").touch()
@@ -49,6 +53,20 @@ def test_bad_guests(tmp_path: Path, text: str, words: list[str]) -> None:
         manifest.load(tmp_path)
     for word in ["guest.toml", *words]:
         assert word in str(e.value)
+
+
+def test_allowed_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "it.c").touch()
+    (tmp_path / "guest.toml").write_text(
+        'sources = ["it.c"]\n[permissions]\nallowed_paths = ["/abs", "$HOME/x",'
+        ' "photos", "../up", {real = "db", virtual = "/data", writable = true},'
+        ' {real = "/etc/hosts", symlink = true}]\n')
+    assert manifest.load(tmp_path).settings["allowed_paths"] == [
+        {"real": "/abs"}, {"real": "$HOME/x"},
+        {"real": str(tmp_path / "photos"), "virtual": "/photos"},
+        {"real": str(tmp_path.parent / "up"), "virtual": "/up"},
+        {"real": str(tmp_path / "db"), "virtual": "/data", "writable": True},
+        {"real": "/etc/hosts", "symlink": True}]
 
 
 _PROGRAM = '[programs.it]\nfile = "/x"\n'

@@ -359,6 +359,10 @@ boot_master(struct tkc_program *p, struct tkc_instance *in,
 	o.input_size = o.request_memory;
 	o.executable_heap = p->settings.executable_heap;
 	o.may_serve = true;
+	tkc_paths_look(&p->settings.allowed_paths);
+	o.paths = p->settings.allowed_paths.path;
+	o.n_paths = p->settings.allowed_paths.n;
+	o.cwd = p->settings.cwd;
 	o.seconds = p->settings.max_boot_time;
 	o.ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
 	    &tkc_guest_ops;

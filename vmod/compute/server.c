@@ -346,12 +346,12 @@ on_output(void *priv, const uint8_t *data, size_t len)
 	e = HTTP_PARSER_ERRNO(&w->parser);
 	if (w->wrong != NULL)
 		return (tk_fail(w->inv->vm, 0, "answered with %s", w->wrong));
-	if (e != HPE_OK)
-		return (tk_fail(w->inv->vm, 0, "answered with what is no "
-		    "HTTP/1: %s", http_errno_description(e)));
 	if (len == 0)
 		return (tk_fail(w->inv->vm, 0, "closed the connection before "
 		    "its answer was complete"));
+	if (e != HPE_OK)
+		return (tk_fail(w->inv->vm, 0, "answered with what is no "
+		    "HTTP/1: %s", http_errno_description(e)));
 	return (TK_RESUME);
 }
 

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 #include "allow.h"
 
-enum type { STRING, PATH, FLAG, NUMBER, COUNT, STRINGS, ANY };
+enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, ANY };
 
 /* effective: the setting does something in this version. */
 struct key {
@@ -63,8 +64,8 @@ static const struct key keys[] = {
 	{ "main_arguments", STRINGS, AT(main_arguments), 0, 0, true },
 	{ "environment", STRINGS, AT(environment), 0, 0, true },
 	{ "allowed_fetch", STRINGS, AT(allowed_fetch), 0, 0, true },
-	{ "allowed_paths", ANY, 0, 0, 0, false },
-	{ "current_working_directory", STRING, AT(cwd), 0, 0, false },
+	{ "allowed_paths", PATHS, AT(allowed_paths), 0, 0, true },
+	{ "current_working_directory", DIRECTORY, AT(cwd), 0, 0, true },
 	{ "executable_heap", FLAG, AT(executable_heap), 0, 0, true },
 	{ "remapping", ANY, 0, 0, 0, false },
 	{ "blackout_area", ANY, 0, 0, 0, false },
@@ -255,6 +256,18 @@ unknown_key(const char *what, const char *name, struct tkc_error *err)
 }
 
 static int
+check_directory(const char *what, const struct key *k, const char *text,
+    struct tkc_error *err)
+{
+	char *path = tkc_expand_path(text);
+	bool good = path != NULL && path[0] == '/' && strlen(path) < PATH_MAX;
+
+	free(path);
+	return (good ? 0 : tkc_fail(err, TKC_SETTINGS, "%s: \"%s\" is an "
+	    "absolute path of less than %d bytes", what, k->name, PATH_MAX));
+}
+
+static int
 check_value(const char *what, const struct key *k, const json_t *v,
     struct tkc_error *err)
 {
@@ -262,14 +275,20 @@ check_value(const char *what, const struct key *k, const json_t *v,
 	double d;
 
 	switch (k->type) {
+	case PATHS:
+		return (tkc_paths_check(what, v, err));
 	case STRING:
 	case PATH:
+	case DIRECTORY:
 		if (!json_is_string(v))
 			return (tkc_fail(err, TKC_SETTINGS,
 			    "%s: \"%s\" is a string", what, k->name));
-		if (k->type == PATH && json_string_length(v) == 0)
+		if (k->type != STRING && json_string_length(v) == 0)
 			return (tkc_fail(err, TKC_SETTINGS,
 			    "%s: \"%s\" is empty", what, k->name));
+		if (k->type == DIRECTORY)
+			return (check_directory(what, k, json_string_value(v),
+			    err));
 		break;
 	case FLAG:
 		if (!json_is_boolean(v))
@@ -330,33 +349,11 @@ tkc_settings_check(const char *what, const json_t *j, struct tkc_error *err)
 	return (0);
 }
 
-/* $HOME and $PWD at the start of a path. */
-static char *
-expand_path(const char *path)
-{
-	static const char *const names[] = { "HOME", "PWD" };
-	const char *value;
-	char *out;
-	size_t i, n;
-
-	for (i = 0; i < 2; i++) {
-		n = strlen(names[i]);
-		if (path[0] != '$' || strncmp(path + 1, names[i], n) != 0)
-			continue;
-		value = getenv(names[i]);
-		if (value == NULL)
-			value = "";
-		if (asprintf(&out, "%s%s", value, path + 1 + n) < 0)
-			return (NULL);
-		return (out);
-	}
-	return (strdup(path));
-}
-
 static bool
 assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 {
 	char *field = (char *)s + k->offset;
+	struct tkc_paths paths;
 	tkc_strings list;
 	char *text;
 
@@ -365,7 +362,8 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 	switch (k->type) {
 	case STRING:
 	case PATH:
-		text = k->type == PATH ? expand_path(json_string_value(v)) :
+	case DIRECTORY:
+		text = k->type != STRING ? tkc_expand_path(json_string_value(v)) :
 		    strdup(json_string_value(v));
 		if (text == NULL)
 			return (false);
@@ -385,6 +383,12 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 			return (false);
 		tkc_strings_free((tkc_strings *)field);
 		*(tkc_strings *)field = list;
+		break;
+	case PATHS:
+		if (!tkc_paths_read(&paths, v))
+			return (false);
+		tkc_paths_fini((struct tkc_paths *)(void *)field);
+		*(struct tkc_paths *)(void *)field = paths;
 		break;
 	case ANY:
 		break;
@@ -448,6 +452,7 @@ tkc_settings_fini(struct tkc_settings *s)
 	free(s->sha256);
 	free(s->key);
 	free(s->cwd);
+	tkc_paths_fini(&s->allowed_paths);
 	tkc_strings_free(&s->main_arguments);
 	tkc_strings_free(&s->environment);
 	tkc_strings_free(&s->allowed_fetch);

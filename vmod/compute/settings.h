@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "compute.h"
+#include "paths.h"
 
 /* NULL-terminated; never NULL itself once settings are read. */
 typedef char **tkc_strings;
@@ -38,6 +39,7 @@ struct tkc_settings {
 	bool			to_stdout, verbose_syscalls;
 	bool			allow_debug, remote_debug_on_exception;
 	tkc_strings		main_arguments, environment, allowed_fetch;
+	struct tkc_paths	allowed_paths;
 };
 
 /*

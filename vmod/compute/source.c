@@ -99,12 +99,13 @@ unpack(const char *what, const char *member, size_t most, struct tkc_blob *b,
 }
 
 /* What is fetched must be good for: 0 or a reason. */
-typedef int check_fn(const char *what, const char *uri,
+typedef int check_fn(const struct tkc_program *, const char *uri,
     const struct tkc_blob *, struct tkc_error *);
 
 static int
-from_uri(struct tkc_registry *r, struct tkc_download *d, const char *uri,
-    check_fn *check, struct tkc_blob *file, struct tkc_error *err)
+from_uri(struct tkc_registry *r, const struct tkc_program *p,
+    struct tkc_download *d, const char *uri, check_fn *check,
+    struct tkc_blob *file, struct tkc_error *err)
 {
 	struct tkc_blob b;
 	char *plain, *member;
@@ -124,7 +125,7 @@ from_uri(struct tkc_registry *r, struct tkc_download *d, const char *uri,
 		memset(file, 0, sizeof *file);
 		e = unpack(d->what, member, d->most, &b, file, err);
 		if (e == 0)
-			e = check(d->what, uri, file, err);
+			e = check(p, uri, file, err);
 		if (e == 0)
 			tkc_download_keep(d, &b);
 		if (e != 0 && file->data != b.data)
@@ -143,14 +144,15 @@ from_uri(struct tkc_registry *r, struct tkc_download *d, const char *uri,
  */
 
 static int
-check_program(const char *what, const char *uri, const struct tkc_blob *b,
-    struct tkc_error *err)
+check_program(const struct tkc_program *p, const char *uri,
+    const struct tkc_blob *b, struct tkc_error *err)
 {
 	struct tk_error core;
 
-	if (tk_check_program(b->data, b->len, false, &core) == 0)
+	if (tk_check_program(b->data, b->len, p->settings.allowed_paths.n > 0,
+	    &core) == 0)
 		return (0);
-	return (tkc_fail(err, TKC_SETTINGS, "%s: %s: %s", what, uri,
+	return (tkc_fail(err, TKC_SETTINGS, "%s: %s: %s", p->name, uri,
 	    core.text));
 }
 
@@ -189,7 +191,7 @@ tkc_source_program(struct tkc_program *p, struct tkc_blob *b,
 	d.sha256 = s->sha256;
 	d.most = TKC_MAX_PROGRAM;
 	d.seconds = PROGRAM_SECONDS;
-	e = from_uri(p->registry, &d, s->uri, check_program, b, err);
+	e = from_uri(p->registry, p, &d, s->uri, check_program, b, err);
 	if (e != TKC_ENVIRONMENT || s->filename == NULL)
 		return (e);
 	/* The file is for days without a network. */
@@ -216,7 +218,7 @@ tkc_source_check(struct tkc_program *p, struct tkc_error *err)
 	e = tkc_source_program(p, &b, err);
 	if (e != 0)
 		return (e);
-	e = check_program(p->name, s->uri != NULL ? s->uri : s->filename, &b,
+	e = check_program(p, s->uri != NULL ? s->uri : s->filename, &b,
 	    err);
 	free(b.data);
 	return (e);
@@ -227,12 +229,12 @@ tkc_source_check(struct tkc_program *p, struct tkc_error *err)
  */
 
 static int
-check_library(const char *what, const char *uri, const struct tkc_blob *b,
-    struct tkc_error *err)
+check_library(const struct tkc_program *none, const char *uri,
+    const struct tkc_blob *b, struct tkc_error *err)
 {
 	json_t *j = tkc_json_parse(b->data, b->len, uri, err);
 
-	(void)what;
+	(void)none;
 	if (j == NULL)
 		return (err->reason);
 	json_decref(j);
@@ -253,7 +255,7 @@ tkc_library_uri(struct tkc_registry *r, const char *uri,
 	d.most = TKC_MAX_LIBRARY;
 	d.seconds = LIBRARY_SECONDS;
 	if (is_http(uri) || local_path(uri) != NULL)
-		e = from_uri(r, &d, uri, check_library, &b, err);
+		e = from_uri(r, NULL, &d, uri, check_library, &b, err);
 	else
 		e = tkc_file_read(d.what, uri, d.most, &b, err);
 	if (e != 0)

@@ -10,6 +10,13 @@
 
 #define ALIGNED(x)	(((x) & (TK_PAGE - 1)) == 0)
 
+static uint64_t
+round_page(uint64_t len)
+{
+
+	return ((len + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1));
+}
+
 const struct tk_vma *
 tk_space_find(const struct tk_space *sp, tk_gva gva)
 {
@@ -120,7 +127,7 @@ entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
 			run_end(sp, &r);
 			return (ENOMEM);
 		}
-		old = *e;
+		old = tk_pte(e);
 		if (old == 0) {
 			if (!back)
 				continue;
@@ -156,7 +163,7 @@ entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
 			a += skip(sp, a);
 			continue;
 		}
-		old = *e;
+		old = tk_pte(e);
 		if (old == 0)
 			continue;
 		if (tk_pt_set(&sp->pt, e, 0)) {
@@ -167,6 +174,159 @@ entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
 		tk_pool_give(&sp->pages, old & TK_PTE_ADDR);
 	}
 	run_end(sp, &r);
+}
+
+/*--------------------------------------------------------------------
+ * Reserved ranges, whose entries stay
+ */
+
+#define PROT_RW		(TK_PROT_R | TK_PROT_W)
+
+/* The reserved range around or behind gva. */
+static void
+reserved(const struct tk_space *sp, tk_gva gva, tk_gva *from, tk_gva *to)
+{
+	tk_gva heap = round_page(sp->brk_start);
+
+	if (gva < sp->heap_end) {
+		*from = heap;
+		*to = sp->heap_end;
+	} else {
+		*from = sp->arena;
+		*to = sp->arena_end;
+	}
+}
+
+static bool
+is_zero(const uint8_t *page)
+{
+
+	return (page[0] == 0 && memcmp(page, page + 1, TK_PAGE - 1) == 0);
+}
+
+/* What was unmapped there is as it was when it was reserved: zero. */
+static void
+entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
+{
+	struct run r = { 0, 0 };
+	uint64_t *e, old, new;
+	uint8_t *page;
+	tk_gpa gpa;
+	tk_gva a;
+
+	for (a = start; a < end; a += TK_PAGE) {
+		e = tk_pt_entry(&sp->pt, a, false);
+		old = e != NULL ? tk_pte(e) : 0;
+		gpa = old & TK_PTE_ADDR;
+		if (gpa < sp->pt.mem->rw_gpa)
+			continue;
+		page = tk_memory_at(sp->pt.mem, gpa);
+		if (!is_zero(page)) {
+			if (sp->pages.ws != NULL)
+				tk_ws_add(sp->pages.ws, (unsigned)((gpa -
+				    sp->pt.mem->rw_gpa) >> TK_PAGE_SHIFT));
+			memset(page, 0, TK_PAGE);
+		}
+		new = gpa | entry_flags(PROT_RW);
+		if (tk_pt_set(&sp->pt, e, new))
+			sp->stale = true;
+		if ((old & ~new & TK_PTE_P) || (new & ~old & TK_PTE_NX))
+			run_add(sp, &r, old);
+	}
+	run_end(sp, &r);
+}
+
+/* A range is unmapped: its pages are free, or stay where they are reserved. */
+static void
+entries_drop(struct tk_space *sp, tk_gva start, tk_gva end)
+{
+	tk_gva from, to;
+
+	reserved(sp, start, &from, &to);
+	if (end <= from || start >= to) {
+		entries_clear(sp, start, end);
+		return;
+	}
+	if (start < from) {
+		entries_clear(sp, start, from);
+		start = from;
+	}
+	entries_renew(sp, start, end < to ? end : to);
+	if (end > to)
+		entries_drop(sp, to, end);
+}
+
+/* Backs what is mapped but was not touched yet, from the lowest address on. */
+static int
+back_lazy(struct tk_space *sp, uint64_t budget)
+{
+	const struct tk_vma *v;
+	uint64_t before, want;
+	unsigned i;
+
+	for (i = 0; i < sp->vmas.n && budget > 0; i++) {
+		v = &sp->vmas.vma[i];
+		if (v->kind != TK_VMA_LAZY || v->prot != PROT_RW)
+			continue;
+		want = v->end - v->start < budget ? v->end - v->start : budget;
+		before = tk_pool_free(&sp->pages);
+		if (entries_protect(sp, v->start, v->start + want, v->prot,
+		    true))
+			return (ENOMEM);
+		before -= tk_pool_free(&sp->pages);
+		budget = before < budget ? budget - before : 0;
+	}
+	return (0);
+}
+
+int
+tk_space_reserve(struct tk_space *sp, uint64_t heap, uint64_t arena)
+{
+	tk_gva from = round_page(sp->brk), at;
+
+	if (back_lazy(sp, round_page(arena / 2)))
+		return (ENOMEM);
+
+	heap = round_page(heap);
+	arena = round_page(arena);
+	if (heap > 0 && tk_vmas_is_free(&sp->vmas, from, heap)) {
+		if (entries_protect(sp, from, from + heap, PROT_RW, true))
+			return (ENOMEM);
+		sp->heap_end = from + heap;
+	}
+	at = arena > 0 ? tk_vmas_gap(&sp->vmas, TK_STUB_ALIAS +
+	    TK_STUB_ALIAS_SIZE, TK_MMAP_TOP, arena) : 0;
+	if (at > sp->heap_end) {
+		if (entries_protect(sp, at, at + arena, PROT_RW, true))
+			return (ENOMEM);
+		sp->arena = at;
+		sp->arena_end = at + arena;
+	}
+	return (0);
+}
+
+uint64_t
+tk_space_free(const struct tk_space *sp)
+{
+
+	return (tk_pool_free(&sp->pages) + (sp->arena_end - sp->arena));
+}
+
+/* Where a new mapping goes that may go anywhere; 0: there is no room. */
+static tk_gva
+find_room(const struct tk_space *sp, uint64_t len, unsigned prot,
+    enum tk_vma_kind kind)
+{
+	tk_gva low = TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE, at = 0;
+
+	if (sp->arena != 0 && prot == PROT_RW && kind == TK_VMA_MMAP)
+		at = tk_vmas_gap(&sp->vmas, sp->arena, sp->arena_end, len);
+	/* Others keep out of the arena, whose entries they would change. */
+	if (at == 0 && sp->arena != 0)
+		at = tk_vmas_gap(&sp->vmas, low, sp->arena, len);
+	if (at == 0)
+		at = tk_vmas_gap(&sp->vmas, low, TK_MMAP_TOP, len);
+	return (at);
 }
 
 /*--------------------------------------------------------------------
@@ -200,17 +360,13 @@ tk_space_copy(struct tk_space *sp, const struct tk_space *from)
 		return (ENOMEM);
 	sp->brk_start = from->brk_start;
 	sp->brk = from->brk;
+	sp->heap_end = from->heap_end;
+	sp->arena = from->arena;
+	sp->arena_end = from->arena_end;
 	sp->allow_wx = from->allow_wx;
 	sp->pt.root = from->pt.root;
 	sp->pt.next = from->pt.next;
 	return (0);
-}
-
-static uint64_t
-round_page(uint64_t len)
-{
-
-	return ((len + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1));
 }
 
 /*
@@ -262,7 +418,7 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 		    TK_STUB_ALIAS_SIZE && hint + len > TK_STUB_ALIAS) ||
 		    hint > TK_MMAP_TOP || len > TK_MMAP_TOP - hint ||
 		    !tk_vmas_is_free(&sp->vmas, hint, len))
-			hint = tk_vmas_gap(&sp->vmas, len);
+			hint = find_room(sp, len, prot, kind);
 		if (hint == 0)
 			return (-ENOMEM);
 	}
@@ -327,7 +483,7 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 		return (e);
 	i = j = tk_vmas_index(&sp->vmas, start);
 	while (j < sp->vmas.n && sp->vmas.vma[j].end <= start + len) {
-		entries_clear(sp, sp->vmas.vma[j].start, sp->vmas.vma[j].end);
+		entries_drop(sp, sp->vmas.vma[j].start, sp->vmas.vma[j].end);
 		j++;
 	}
 	tk_vmas_remove(&sp->vmas, i, j);
@@ -430,10 +586,10 @@ tk_space_fill(struct tk_space *sp, tk_gva gva, const void *from, size_t len)
 		e = tk_pt_entry(&sp->pt, gva & ~(tk_gva)(TK_PAGE - 1), true);
 		if (v == NULL || e == NULL)
 			return (ENOMEM);
-		if (*e == 0 && (!tk_pool_take(&sp->pages, &gpa) ||
+		if (tk_pte(e) == 0 && (!tk_pool_take(&sp->pages, &gpa) ||
 		    tk_pt_set(&sp->pt, e, gpa | entry_flags(v->prot))))
 			return (ENOMEM);
-		gpa = *e & TK_PTE_ADDR;
+		gpa = tk_pte(e) & TK_PTE_ADDR;
 		tk_assert(gpa >= sp->pt.mem->rw_gpa);
 		n = TK_PAGE - (gva & (TK_PAGE - 1));
 		if (n > len)
@@ -456,9 +612,9 @@ entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 
 	for (off = 0; off < len; off += TK_PAGE) {
 		e = tk_pt_entry(&sp->pt, from + off, false);
-		if (e == NULL || *e == 0)
+		if (e == NULL || tk_pte(e) == 0)
 			continue;
-		old = *e;
+		old = tk_pte(e);
 		f = tk_pt_entry(&sp->pt, to + off, true);
 		if (f == NULL || tk_pt_set(&sp->pt, f, old) ||
 		    tk_pt_set(&sp->pt, e, 0)) {
@@ -469,6 +625,35 @@ entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 	}
 	run_end(sp, &r);
 	return (0);
+}
+
+/* Within reserved memory a copy is cheaper than a change of page tables. */
+static int64_t
+remap_by_copy(struct tk_space *sp, tk_gva start, uint64_t old_len,
+    uint64_t new_len)
+{
+	uint64_t off, left;
+	const void *from;
+	void *page;
+	int64_t to;
+	int e;
+
+	to = tk_space_map(sp, 0, new_len, PROT_RW, TK_VMA_MMAP, false, false);
+	if (to < 0)
+		return (to);
+	for (off = 0; off < old_len; off += TK_PAGE) {
+		from = tk_space_read_at(sp, start + off, &left);
+		if (from == NULL || is_zero(from))
+			continue;
+		page = tk_space_write_at(sp, (tk_gva)to + off, &left);
+		if (page == NULL) {
+			(void)tk_space_unmap(sp, (tk_gva)to, new_len);
+			return (-ENOMEM);
+		}
+		memcpy(page, from, TK_PAGE);
+	}
+	e = tk_space_unmap(sp, start, old_len);
+	return (e != 0 ? -e : to);
 }
 
 int64_t
@@ -503,6 +688,8 @@ tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
 		return ((int64_t)start);
 	if (!may_move)
 		return (-ENOMEM);
+	if (sp->arena != 0 && moved.prot == PROT_RW)
+		return (remap_by_copy(sp, start, old_len, new_len));
 	/* Reserve, move the old pages, then back the rest. */
 	to = tk_space_map(sp, 0, new_len, 0, moved.kind, false, false);
 	if (to < 0)

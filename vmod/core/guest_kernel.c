@@ -188,17 +188,23 @@ write_tss(struct tss *tss)
 	tss->ports[0] = 0xe0;
 }
 
-/* x87 and SSE as Linux starts a program: SysV ABI, 3.4.1. */
+/*
+ * x87 and SSE as Linux starts a program: SysV ABI, 3.4.1. Both are marked as
+ * there, or else MXCSR stays what it was; the rest becomes zero. The layout is
+ * Intel SDM vol. 1, 13.4.
+ */
 static void
 write_fpu(uint8_t *image)
 {
 	uint16_t fcw = 0x37f;
 	uint32_t mxcsr = 0x1f80, mask = 0xffff;
+	uint64_t there = 3;
 
 	memset(image, 0, TK_PAGE);
 	memcpy(image, &fcw, sizeof fcw);
 	memcpy(image + 24, &mxcsr, sizeof mxcsr);
 	memcpy(image + 28, &mask, sizeof mask);
+	memcpy(image + 512, &there, sizeof there);
 }
 
 static int

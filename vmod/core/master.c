@@ -173,6 +173,11 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	e = tk_vcpu_set_memory(m->vcpu, &m->mem, true, err);
 	if (e != 0)
 		return (e);
+	/* The machine may have run another program before. */
+	e = tk_vcpu_set_fpu(m->vcpu, tk_memory_at(&m->mem, TK_K_FPU));
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "KVM_SET_XSAVE: %s",
+		    strerror(e)));
 	m->vcpu->regs->rip = base != 0 ? interpreter.entry : elf->entry;
 	m->vcpu->regs->rsp = tk_initial_stack(m, elf, base, o->argv, o->envp);
 	if (m->vcpu->regs->rsp == 0)
@@ -208,13 +213,26 @@ record_registers(struct tk_master *ma, struct tk_machine *m)
 	ma->serves = m->serves;
 }
 
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+
+	return (a < b ? a : b);
+}
+
 /* Records what every call starts from, and ends all writing. */
 static int
 freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 {
 	struct kvm_xsave fpu;
+	uint64_t free_bytes;
 	int e;
 
+	/* What it may need of each; never so much that none is left. */
+	free_bytes = tk_space_free(&m->space);
+	if (tk_space_reserve(&m->space, least(ma->request_memory / 4,
+	    free_bytes / 8), least(ma->request_memory, free_bytes / 2)))
+		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	record_registers(ma, m);
 	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
 	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
@@ -252,8 +270,10 @@ open_files(struct tk_master *ma, struct tk_machine *m,
 	e = tk_policy_new(&ma->policy, o, err);
 	if (e != 0)
 		return (e);
-	if (tk_path_normalise(cwd, "/", o->cwd != NULL ? o->cwd : "/") ||
-	    tk_files_init(&m->files, ma->policy, cwd))
+	if (tk_path_normalise(cwd, "/", o->cwd != NULL ? o->cwd : "/"))
+		return (tk_error(err, TK_HOST, 0, "the current working "
+		    "directory's name is too long"));
+	if (tk_files_init(&m->files, ma->policy, cwd))
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	for (i = 0; i < ma->policy->n; i++)
 		if (ma->policy->allowed[i].root < 0)

@@ -11,8 +11,10 @@ from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
 from kvmctl.guest.fetch import Package
 
-LANGUAGES = ("c", "c++", "rust", "go", "zig", "nim", "pascal", "ocaml", "lua",
-             "luajit", "javascript", "python", "wasm")
+#: Those that programs are written in for us; see guests/sdk.
+COMPILED = ("c", "c++", "rust", "go", "zig", "nim", "pascal", "ocaml", "lua",
+            "luajit", "javascript", "python", "wasm")
+LANGUAGES = (*COMPILED, "executable")
 LIBCS = ("glibc", "musl")
 
 _KEYS: dict[str, tuple[type, ...]] = {
@@ -21,6 +23,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "packages": (list,), "limits": (dict,), "permissions": (dict,),
     "main_arguments": (list,), "environment": (list,), "group": (str,),
     "fetch": (dict,),
+    "current_working_directory": (str,),
 }
 _FETCH: dict[str, tuple[type, ...]] = {
     "pypi": (str,), "npm": (str,), "sha256": (str,), "sources": (list,),
@@ -121,11 +124,15 @@ def parse(path: Path, table: dict[str, Any]) -> Manifest:
     chosen |= settings.check(f"{where} [permissions]",
                              table.get("permissions", {}),
                              settings.PERMISSIONS)
+    if "allowed_paths" in chosen:
+        chosen["allowed_paths"] = settings.allowed_paths(
+            f"{where} [permissions]", path.parent, chosen["allowed_paths"])
     for key in ("main_arguments", "environment"):
         if key in table:
             chosen[key] = list(_strings(where, table, key))
-    if "group" in table:
-        chosen["group"] = table["group"]
+    for key in ("group", "current_working_directory"):
+        if key in table:
+            chosen[key] = table[key]
     language = _choice(where, table, "language", "c", LANGUAGES)
     if "fetch" in table and language not in ("c", "c++"):
         raise ManifestError(f"{where}: [fetch] is for C and C++")

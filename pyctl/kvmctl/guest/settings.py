@@ -2,6 +2,8 @@
 """The settings of a program, as the VMOD knows them: names and types."""
 
 import difflib
+import os.path
+from pathlib import Path
 from typing import Any
 
 from kvmctl.errors import ManifestError
@@ -55,3 +57,28 @@ def check(where: str, table: Any,
             names = " or ".join(t.__name__ for t in types)
             raise ManifestError(f"{where}: \"{key}\" is of type {names}")
     return table
+
+
+def allowed_paths(where: str, directory: Path, value: list[Any]) -> list[Any]:
+    """The list with its relative paths made absolute.
+
+    A relative "real" path is in the directory of guest.toml; the program sees
+    a relative path below "/", where it starts unless told otherwise.
+    """
+    result: list[Any] = []
+    for number, entry in enumerate(value, 1):
+        if isinstance(entry, str):
+            entry = {"real": entry}
+        if not isinstance(entry, dict):
+            raise ManifestError(f"{where}: \"allowed_paths\", entry {number}: "
+                                "a string or a table is expected")
+        entry = dict(entry)
+        real = entry.get("real", "/")
+        if isinstance(real, str) and real[:1] not in ("/", "$"):
+            entry.setdefault("virtual", real)
+            entry["real"] = str((directory / real).resolve())
+        seen = entry.get("virtual", "/")
+        if isinstance(seen, str) and seen[:1] not in ("/", "$"):
+            entry["virtual"] = os.path.normpath("/" + seen)
+        result.append(entry)
+    return result
