@@ -181,6 +181,28 @@ options(const struct kvm_request *r)
 	respondf(200, "%ld %u %u\n", e, op.status, op.content_length);
 }
 
+/* X-What: content, text, headers or post, which are not the program's. */
+static void
+wild(const struct kvm_request *r)
+{
+	const char *url = value(r, "X-Url"), *what = value(r, "X-What");
+	char *const nowhere = (char *)0x123456789000;
+	struct curl_op op = { 0 };
+
+	if (strcmp(what, "content") == 0)
+		op.content = nowhere;
+	else if (strcmp(what, "text") == 0)
+		op.content = (void *)(uintptr_t)wild;
+	else if (strcmp(what, "headers") == 0)
+		op.headers = nowhere;
+	else {
+		op.post_buffer = nowhere;
+		op.post_buflen = 10;
+	}
+	op.content_length = op.headers_length = UINT32_MAX;
+	respondf(200, "%ld\n", sys_fetch(url, strlen(url), &op, NULL, NULL));
+}
+
 static void
 init(const struct kvm_request *r)
 {
@@ -194,6 +216,6 @@ const struct behaviour fetch_calls[] = {
 	{ "/fetch/self", request }, { "/fetch/follow", follow }, { "/fetch/headers", headers },
 	{ "/fetch/buffer", buffer }, { "/fetch/hoard", hoard },
 	{ "/fetch/post-much", post_much }, { "/fetch/options", options },
-	{ "/fetch/init", init },
+	{ "/fetch/init", init }, { "/fetch/wild", wild },
 	{ NULL, NULL }
 };

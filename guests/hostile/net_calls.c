@@ -117,6 +117,7 @@ regex_backtrack(const char *arg)
 
 	(void)arg;
 	memset(text, 'a', sizeof text);
+	text[sizeof text - 1] = '!';
 	n = sys_regex_match(sys_regex_compile("^(a|aa|aaa)+$", 13), text,
 	    sizeof text);
 	n = n < 0 ? sys_regex_match(sys_regex_compile("^(((a*)*)*)*b", 13),

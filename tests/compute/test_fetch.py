@@ -80,6 +80,19 @@ def test_a_post_is_read_from_the_guest(engine: Engine) -> None:
     assert got == [b"p" * (5 * MIB)]
 
 
+@pytest.mark.kvm
+@pytest.mark.parametrize("what", ["content", "text", "headers", "post"])
+def test_what_comes_goes_nowhere_wild(engine: Engine, what: str) -> None:
+    with origin.serving(origin.body(b"x" * 100000)) as url:
+        program = apitest(engine, url)
+        for _ in range(3):
+            answer = program.request(url="/fetch/wild", headers=[
+                f"X-Url: {url}/", f"X-What: {what}"])
+            assert answer.from_error_handler
+            assert b"not the program's memory" in answer.body
+        assert ask(program, "/fetch", url).startswith(b"0 200  100000\n")
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """Of nobody that is trusted."""

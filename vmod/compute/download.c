@@ -143,6 +143,10 @@ set_options(CURL *c, struct transfer *t, struct curl_slist *fields)
 	(void)curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS, (long)(tls ?
 	    CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* Not to wait for a name server when the VCL becomes cold. */
+	(void)curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
+#endif
 	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
 	(void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, fields);
 	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);

@@ -256,6 +256,10 @@ set_options(struct tkc_fetcher *x, const struct tkc_fetch *f, CURLU *url,
 	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS,
 	    (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* Not to wait for a name server when the time is over. */
+	(void)curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
+#endif
 	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, x->error);
 	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "TinyKVM");
 	(void)curl_easy_setopt(c, CURLOPT_MAXCONNECTS, KEEP_CONNECTIONS);
