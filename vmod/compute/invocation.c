@@ -111,7 +111,9 @@ tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
 		tkc_log(inv->instance->program, TKC_LOG_GUEST, inv->line,
 		    inv->line_len);
 	start = tkc_now() - start;
-	inv->count.request_ns += start;
+	inv->count.request_ns += start - (inv->fetch_ns < start ?
+	    inv->fetch_ns : start);
+	inv->count.fetch_ns += inv->fetch_ns;
 	inv->count.exits += inv->exits;
 	r->seconds = (double)start / (double)TKC_NS;
 	r->exits = inv->exits;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "fetch.h"
+#include "guest_regex.h"
 #include "object.h"
 #include "program.h"
 #include "server.h"
@@ -50,6 +52,10 @@ tkc_fork_free(struct tkc_invocation **pinv)
 	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
 	tk_fork_free(&inv->vm);
 	tkc_server_fini(inv);
+	if (inv->regexes != NULL)
+		tkc_regexes_free(&inv->regexes);
+	if (inv->fetcher != NULL)
+		tkc_fetcher_free(&inv->fetcher);
 	free(inv->scratch);
 	free(inv->header_text);
 	TK_FREE_OBJ(inv);
@@ -66,11 +72,21 @@ deadline_after(double seconds, struct timespec *ts)
 	ts->tv_nsec = (long)(t % TKC_NS);
 }
 
-/* Takes the lock's holder through a boot. Lock held before and after. */
+/*
+ * Takes the lock's holder through a boot. Lock held before and after. One that
+ * may have to be fetched first boots on a thread of its own: it is waited for
+ * no longer than max_queue_time.
+ */
 static void
 boot_here(struct tkc_program *p)
 {
 
+	if (p->settings.uri != NULL) {
+		(void)pthread_mutex_unlock(&p->lock);
+		(void)tkc_start(p, 1, 0, NULL);
+		(void)pthread_mutex_lock(&p->lock);
+		return;
+	}
 	p->state = TKC_BOOTING;
 	(void)pthread_mutex_unlock(&p->lock);
 	tkc_program_boot(p, 0);
@@ -202,6 +218,11 @@ add_counters(struct tkc_counters *to, const struct tkc_counters *c)
 	to->status_3xx += c->status_3xx;
 	to->status_4xx += c->status_4xx;
 	to->status_5xx += c->status_5xx;
+	to->fetches += c->fetches;
+	to->fetches_failed += c->fetches_failed;
+	to->self_requests += c->self_requests;
+	to->self_requests_failed += c->self_requests_failed;
+	to->fetch_ns += c->fetch_ns;
 }
 
 /* Another fork in place of one that cannot be reset. */
@@ -249,10 +270,13 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	}
 	if (inv->wire != NULL)
 		tkc_server_forget(inv);
+	if (inv->regexes != NULL)
+		tkc_regexes_forget(inv->regexes);
 	count = inv->count;
 	memset(&inv->count, 0, sizeof inv->count);
 	inv->invoked = inv->answered = false;
 	inv->body_len = 0;
+	inv->fetched = inv->fetch_ns = 0;
 	if (__builtin_expect(tk_broken(inv->vm), 0))
 		inv = replace_fork(inv);
 

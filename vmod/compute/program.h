@@ -64,6 +64,9 @@ struct tkc_instance {
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
 	unsigned		smp;
+	struct tkc_regexes	*regexes;	/* compiled while it booted */
+	struct tkc_allow	*allowed_fetch;
+	struct tkc_fetcher	*fetcher;	/* while it boots, if it does */
 	/* A line of the program's output during boot, until it is full. */
 	char			line[TKC_LOG_LINE];
 	size_t			line_len;
@@ -100,6 +103,7 @@ struct tkc_registry {
 	_Atomic bool		warm;
 	unsigned		boot_threads;
 	json_t			*groups;	/* name -> settings object */
+	_Atomic(struct tkc_self *) self;	/* NULL: not known */
 	struct tkc_program	*programs;
 };
 
@@ -128,6 +132,10 @@ struct tkc_invocation {
 	size_t			header_room;
 
 	struct tkc_wire		*wire;		/* of one that serves */
+	struct tkc_regexes	*regexes;	/* NULL until one is used */
+	struct tkc_fetcher	*fetcher;	/* so, too */
+	uint64_t		fetched;	/* bytes given to the guest */
+	uint64_t		fetch_ns;	/* of the request */
 
 	/* Fresh for every request, filled in bulk. */
 	uint8_t			random[1024];
@@ -162,8 +170,6 @@ void tkc_program_boot(struct tkc_program *, int debug);
 void tkc_instance_settle(struct tkc_instance *);
 /* Tells the host the totals. Lock held. */
 void tkc_program_publish(struct tkc_program *);
-/* The program's file is there and an executable for this machine. */
-int tkc_program_check(const struct tkc_program *, struct tkc_error *);
 void tkc_program_unknown(struct tkc_program *, const char *call);
 /* Policy denied the program something: logged once, counted. */
 void tkc_program_refused(struct tkc_program *, const char *what);

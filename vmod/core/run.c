@@ -225,6 +225,26 @@ tk_is_booting(const struct tk_machine *m)
 	return (m->master == NULL);
 }
 
+double
+tk_seconds_left(const struct tk_machine *m)
+{
+	uint64_t now = tk_now(), until = m->watch.deadline;
+
+	return (now < until ? (double)(until - now) / 1e9 : 0);
+}
+
+enum tk_verdict
+tk_resume_in_time(struct tk_machine *m)
+{
+	char where[160];
+
+	if (tk_seconds_left(m) > 0)
+		return (TK_RESUME);
+	return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rip, "its time was over "
+	    "when it had waited for the host, in %s", tk_symbols_name(
+	    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
+}
+
 unsigned
 tk_exits(const struct tk_machine *m)
 {
@@ -325,4 +345,25 @@ tk_write(struct tk_machine *m, tk_gva gva, const void *from, size_t len)
 		len -= left;
 	}
 	return (true);
+}
+
+tk_gva
+tk_alloc(struct tk_machine *m, uint64_t len)
+{
+	int64_t r;
+
+	m->changed = true;
+	r = tk_space_map(&m->space, 0, len, TK_PROT_R | TK_PROT_W,
+	    TK_VMA_MMAP, false, false);
+	return (r > 0 ? (tk_gva)r : 0);
+}
+
+void
+tk_trim(struct tk_machine *m, tk_gva gva, uint64_t len, uint64_t keep)
+{
+
+	keep = (keep + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1);
+	len = (len + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1);
+	if (keep < len)
+		(void)tk_space_unmap(&m->space, gva + keep, len - keep);
 }

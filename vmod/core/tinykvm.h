@@ -261,6 +261,14 @@ void tk_set_result2(struct tk_machine *, uint64_t rdx);
 enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,
     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool tk_is_booting(const struct tk_machine *);
+/* Of the boot's or the call's time; 0 when it is over. */
+double tk_seconds_left(const struct tk_machine *);
+/*
+ * After a host call that took long: TK_RESUME, or the end of the call with
+ * TK_TIMEOUT when its time is over. The watchdog would end it, too, but not at
+ * once, and a guest that is quick would still answer.
+ */
+enum tk_verdict tk_resume_in_time(struct tk_machine *);
 
 /*
  * Runs function(args) on `n` more vCPUs, 1 to 15, at the same time as the
@@ -301,6 +309,14 @@ const void *tk_view(const struct tk_machine *, tk_gva, size_t len,
 bool tk_readable(const struct tk_machine *, tk_gva, size_t len);
 /* True when the guest may execute at gva. */
 bool tk_executable(const struct tk_machine *, tk_gva);
+
+/*
+ * New memory for the guest, zeroed, to read and write; its own from then on, as
+ * if it had called mmap(). 0 when there is none left.
+ */
+tk_gva tk_alloc(struct tk_machine *, uint64_t len);
+/* Gives whole pages of it back: [gva + keep, gva + len), keep rounded up. */
+void tk_trim(struct tk_machine *, tk_gva, uint64_t len, uint64_t keep);
 
 /* Where the embedder writes what it gives to a call: its own mapping. */
 tk_gva tk_input_area(const struct tk_machine *, uint64_t *size);

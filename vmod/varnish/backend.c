@@ -214,6 +214,8 @@ answer_error(VRT_CTX, struct fetch *f, const struct tkc_error *err)
 
 	tk_log_error(ctx, err);
 	give_back(f);
+	/* What the program appended before it failed. */
+	hp->nhd = HTTP_HDR_FIRST;
 	http_PutResponse(hp, "HTTP/1.1", (uint16_t)status, NULL);
 	http_PrintfHeader(hp, "Content-Type: text/plain; charset=utf-8");
 	http_PrintfHeader(hp, "Cache-Control: no-store");
@@ -307,6 +309,7 @@ run(VRT_CTX, const struct tk_backend *be, const struct arguments *a,
 	INIT_OBJ(&task, TK_TASK_MAGIC);
 	task.vsl = bo->vsl;
 	task.http[TKC_HTTP_REQUEST] = bo->bereq;
+	task.http[TKC_HTTP_RESPONSE] = bo->beresp;
 	e = tkc_reserve(be->program, &f->inv, err);
 	if (e == 0)
 		e = tk_request_body(ctx, f->inv, err);
