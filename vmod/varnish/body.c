@@ -53,6 +53,12 @@ tk_request_body(VRT_CTX, struct tkc_invocation *inv,
 	INIT_OBJ(&s, SINK_MAGIC);
 	s.inv = inv;
 	s.q = q;
+	/*
+	 * Too large, as far as one can know: it is not touched, so that Varnish
+	 * can still talk with the client in order.
+	 */
+	if (!tkc_body_append(inv, q, NULL, 0))
+		return (0);
 	if (bo->bereq_body != NULL)
 		n = ObjIterate(bo->wrk, bo->bereq_body, &s, append, 0);
 	else if (bo->req != NULL &&

@@ -42,8 +42,8 @@ about_body(const struct tkc_span *h)
  */
 static int
 prepare(VRT_CTX, struct tkc_request *q, const struct tk_step *s,
-    unsigned is_fetch, const char *type, struct tkc_span header[TK_MAX_HEADERS + 1],
-    struct tkc_error *err)
+    unsigned is_fetch, const char *type,
+    struct tkc_span header[TK_MAX_HEADERS + 1], struct tkc_error *err)
 {
 	struct http *hp = ctx->http_bereq != NULL ? ctx->http_bereq :
 	    ctx->http_req;
