@@ -333,5 +333,6 @@ main(int argc, char **argv)
 		else if (strcmp(argv[a], "keep") == 0)
 			printf("make_ephemeral: %d\n", sys_make_ephemeral(0));
 	}
+	(void)fflush(stdout);
 	wait_for_requests();
 }

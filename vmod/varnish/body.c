@@ -7,6 +7,8 @@
 
 #include "vmod_tinykvm.h"
 
+#define MAX_IGNORED	(16 * 1024 * 1024)
+
 struct sink {
 	unsigned		magic;
 #define SINK_MAGIC		0x0f61a2d7
@@ -41,6 +43,20 @@ tk_request_body_expected(VRT_CTX)
 	return (n > 0 ? (uint64_t)n : 0);
 }
 
+/*
+ * It is too large, and was not touched. Varnish reads what is left of a body
+ * before it answers, so that the client hears it and the connection goes on;
+ * not where it has not been sent yet, or is too much.
+ */
+static void
+refuse(struct busyobj *bo, uint64_t len)
+{
+
+	if (bo->req != NULL && bo->bereq_body == NULL &&
+	    (bo->req->want100cont || len > MAX_IGNORED))
+		bo->req->doclose = SC_RX_BODY;
+}
+
 int
 tk_request_body(VRT_CTX, struct tkc_invocation *inv,
     const struct tkc_request *q, struct tkc_error *err)
@@ -53,12 +69,10 @@ tk_request_body(VRT_CTX, struct tkc_invocation *inv,
 	INIT_OBJ(&s, SINK_MAGIC);
 	s.inv = inv;
 	s.q = q;
-	/*
-	 * Too large, as far as one can know: it is not touched, so that Varnish
-	 * can still talk with the client in order.
-	 */
-	if (!tkc_body_append(inv, q, NULL, 0))
+	if (!tkc_body_append(inv, q, NULL, 0)) {
+		refuse(bo, q->body_expected);
 		return (0);
+	}
 	if (bo->bereq_body != NULL)
 		n = ObjIterate(bo->wrk, bo->bereq_body, &s, append, 0);
 	else if (bo->req != NULL &&

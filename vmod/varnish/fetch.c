@@ -287,7 +287,7 @@ take_small_body(VRT_CTX, struct fetch *f, uint64_t len, struct tkc_error *err)
 	char *p;
 	int e;
 
-	p = WS_Alloc(ctx->bo->ws, (unsigned)len);
+	p = tk_ws_alloc(ctx->bo->ws, len);
 	if (p == NULL)
 		return (0);
 	for (at = 0; at < len; at += s.len) {

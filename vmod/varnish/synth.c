@@ -61,7 +61,7 @@ body_on_workspace(VRT_CTX, struct tk_chain *c, const char *program)
 	char *p = NULL;
 
 	if (len < UINT_MAX)
-		p = WS_Alloc(ctx->ws, (unsigned)len + 1);
+		p = tk_ws_alloc(ctx->ws, len + 1);
 	if (p == NULL) {
 		VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm: %s: to_string() of "
 		    "%ju bytes: the workspace is too small, raise "

@@ -114,6 +114,17 @@ tk_log_error(VRT_CTX, const struct tkc_error *err)
 		VSL(SLT_VCL_Error, 0, "tinykvm: %s", err->text);
 }
 
+void *
+tk_ws_alloc(struct ws *ws, uint64_t len)
+{
+	unsigned room = WS_ReserveAll(ws);
+
+	WS_Release(ws, 0);
+	/* Its grain is that of pointers. */
+	return (len + sizeof(void *) > room ? NULL :
+	    WS_Alloc(ws, (unsigned)len));
+}
+
 static VCL_BOOL
 done(VRT_CTX, int e, const struct tkc_error *err)
 {
@@ -307,8 +318,7 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
     VCL_INT indentation)
 {
 	struct tkc_error err;
-	const char *copy;
-	char *text;
+	char *copy, *text;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
 	text = tkc_stats(vmod_of(priv)->registry, pattern != NULL ? pattern :
@@ -317,7 +327,9 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 		VRT_fail(ctx, "tinykvm.stats(): %s", err.text);
 		return ("");
 	}
-	copy = WS_Copy(ctx->ws, text, -1);
+	copy = tk_ws_alloc(ctx->ws, strlen(text) + 1);
+	if (copy != NULL)
+		strcpy(copy, text);
 	tkc_stats_free(text);
 	if (copy == NULL) {
 		VRT_fail(ctx, "tinykvm.stats(): the workspace is too small: "

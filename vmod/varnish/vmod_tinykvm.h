@@ -51,6 +51,12 @@ void tk_log_error(VRT_CTX, const struct tkc_error *);
 struct tkc_program *tk_find(VRT_CTX, struct vmod_tinykvm *, const char *name,
     struct tkc_error *);
 
+/*
+ * As WS_Alloc(); but when there is no room, the workspace is not spoilt for
+ * what else the task has to do: Varnish fails one that has overflowed.
+ */
+void *tk_ws_alloc(struct ws *, uint64_t len);
+
 /* host_varnish.c */
 extern const struct tkc_host_interface tk_host_interface;
 
