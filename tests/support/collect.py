@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """C tests and VTC files as pytest items: tests/core/test_reset.c::steady_state."""
 
-import functools
 import os
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kvmctl.varnish.private import system_vmods
 from support.paths import BUILD, GUESTS, ROOT
 
 _SECONDS = 280
@@ -72,20 +72,13 @@ class CFile(pytest.File):
             yield item
 
 
-@functools.cache
-def _vmod_path() -> str:
-    """Ours, and where Varnish has its own."""
-    own = subprocess.run(["pkg-config", "varnishapi", "--variable=vmoddir"],
-                         capture_output=True, text=True, check=True)
-    return f"{BUILD / 'vmods'}:{own.stdout.strip()}"
-
-
 class VtcFile(pytest.File):
     """tests/vtc/X.vtc, run by varnishtest."""
 
     def collect(self) -> Iterator[ProcessItem]:
+        vmods = f"{BUILD / 'vmods'}:{system_vmods()}"
         item = ProcessItem.from_parent(self, name=self.path.stem, line=[
-            "varnishtest", "-b", "20M", "-t", "120", "-p", f"vmod_path={_vmod_path()}",
+            "varnishtest", "-b", "20M", "-t", "120", "-p", f"vmod_path={vmods}",
             f"-Dguests={GUESTS}", str(self.path)])
         item.add_marker("kvm")
         yield item
