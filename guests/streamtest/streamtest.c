@@ -320,7 +320,7 @@ main(int argc, char **argv)
 	set_backend_post(on_post);
 	for (a = 1; a < argc; a++) {
 		if (strcmp(argv[a], "pieces") == 0) {
-			register_func(KVM_ON_STREAM_POST, (void *)on_piece);
+			set_backend_stream_post(on_piece);
 			set_backend_post(on_end);
 		} else if (strcmp(argv[a], "method") == 0)
 			set_on_method(on_method);

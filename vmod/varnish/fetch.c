@@ -172,10 +172,15 @@ make_conn(VRT_CTX)
 static int
 set_body(VRT_CTX, struct fetch *f, uint64_t len)
 {
+	struct http *hp = ctx->bo->beresp;
 	struct vfp_entry *vfe;
 
-	http_PrintfHeader(ctx->bo->beresp, "Content-Length: %ju",
-	    (uintmax_t)len);
+	/* These have none, whatever the program says: RFC 9110, 6.4.1. */
+	if (http_IsStatus(hp, 204) || http_IsStatus(hp, 304)) {
+		tk_chain_end(&f->chain);
+		return (0);
+	}
+	http_PrintfHeader(hp, "Content-Length: %ju", (uintmax_t)len);
 	if (len == 0 || strcmp(http_GetMethod(ctx->bo->bereq), "HEAD") == 0) {
 		tk_chain_end(&f->chain);
 		return (0);
@@ -230,6 +235,7 @@ answer_error(VRT_CTX, struct fetch *f, const struct tkc_error *err)
 	tk_chain_end(&f->chain);
 	/* What the program has put there already is not for an error. */
 	hp->nhd = HTTP_HDR_FIRST;
+	f->cache_set = 0;
 	http_PutResponse(hp, "HTTP/1.1", (uint16_t)status, NULL);
 	http_PrintfHeader(hp, "Content-Type: text/plain; charset=utf-8");
 	http_PrintfHeader(hp, "Cache-Control: no-store");
