@@ -238,7 +238,10 @@ wait_for_requests_paused(struct kvm_request *request)
 	    0);
 }
 
-/* Reset after every request (the default), or not. -1: not permitted. */
+/*
+ * Reset after every request (the default), or not: then a request finds what
+ * others have left. -1: not permitted, see the setting control_ephemeral.
+ */
 static inline int
 sys_make_ephemeral(int yes)
 {
@@ -267,7 +270,9 @@ sys_backend_response(int16_t status, const char *type, size_t type_len,
 
 /*
  * The answer is pulled: callback(arg, max, written, total) gives the next
- * piece, of at most max bytes; an empty one fails the delivery.
+ * piece, of at most max bytes; an empty one fails the delivery. Each call has
+ * the time limit of a request for itself. Nothing is reset in between, and the
+ * stack of this handler stays as it is: arg may point there.
  */
 static inline KVM_NORETURN void
 begin_streaming_response(int16_t status, const char *type, size_t type_len,
@@ -619,6 +624,8 @@ typedef void kvm_post_fn(const char *url, const char *arg, const char *type,
     const uint8_t *data, size_t len);
 typedef void kvm_method_fn(const struct kvm_request *);
 typedef void kvm_error_fn(const char *url, const char *arg, const char *what);
+typedef long kvm_stream_post_fn(const char *url, const char *arg,
+    const char *type, const uint8_t *data, size_t len, size_t offset);
 
 static inline void
 set_backend_get(kvm_get_fn *f)
@@ -632,6 +639,20 @@ set_backend_post(kvm_post_fn *f)
 {
 
 	register_func(KVM_ON_POST, (void *)f);
+}
+
+/*
+ * Called for the body of a request, piece by piece, as it comes: 1 MiB each
+ * but for the last. A negative result refuses the request; a response ends it
+ * at once. When all is there the handler for POST is called, with the length of
+ * the whole, and with its address if it fits into the request's memory: NULL
+ * otherwise.
+ */
+static inline void
+set_backend_stream_post(kvm_stream_post_fn *f)
+{
+
+	register_func(KVM_ON_STREAM_POST, (void *)f);
 }
 
 /* Any method; takes all requests when it is set. */

@@ -18,6 +18,10 @@ typedef enum tk_verdict tkc_api_any_fn(struct tk_machine *,
 
 /* api_response.c */
 tkc_api_fn tkc_api_response;
+/* The status and type of arguments 0 to 2, into the response. */
+tkc_api_fn tkc_api_status_and_type;
+/* api_stream.c */
+tkc_api_fn tkc_api_begin_streaming, tkc_api_return;
 /* api_http.c */
 tkc_api_fn tkc_api_http_append, tkc_api_http_set, tkc_api_http_find,
     tkc_api_http_method;

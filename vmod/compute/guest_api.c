@@ -36,15 +36,20 @@ collect(const struct tkc_program *p, char *line, size_t *have,
 	}
 }
 
-/* Both kinds of `priv` begin with their magic number. */
+/*
+ * Both kinds of `priv` begin with their magic number. *inv NULL: the program
+ * does not wait for requests yet.
+ */
 static struct tkc_instance *
 instance_of(void *priv, struct tkc_invocation **inv)
 {
 	unsigned magic = *(unsigned *)priv;
 
 	*inv = NULL;
-	if (magic == TKC_INSTANCE_MAGIC)
+	if (magic == TKC_INSTANCE_MAGIC) {
+		*inv = ((struct tkc_instance *)priv)->warming;
 		return (priv);
+	}
 	*inv = priv;
 	TK_CHECK_OBJ(*inv, TKC_INVOCATION_MAGIC);
 	return ((*inv)->instance);
@@ -144,13 +149,18 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 		in->waits = true;
 		return (TK_DONE);
 	case HC_MAKE_EPHEMERAL:
-		/* Not without the permission in the settings. */
-		tk_set_result(m, (uint64_t)-1);
+		if (!in->program->settings.control_ephemeral) {
+			tk_set_result(m, (uint64_t)-1);
+			return (TK_RESUME);
+		}
+		in->ephemeral = (uint32_t)tk_arg(m, 0) != 0;
+		tk_set_result(m, 0);
 		return (TK_RESUME);
 	case HC_SET_CACHEABLE:
 		tk_set_result(m, (uint64_t)-1);
 		return (TK_RESUME);
 	case HC_BACKEND_RESPONSE:
+	case HC_BEGIN_STREAMING:
 	case HC_HTTP_APPEND:
 	case HC_HTTP_SET:
 	case HC_HTTP_FIND:
@@ -195,9 +205,10 @@ call_in_request(struct tk_machine *m, uint32_t number,
 	switch (number) {
 	case HC_BACKEND_RESPONSE:
 		return (tkc_api_response(m, inv));
+	case HC_BEGIN_STREAMING:
+		return (tkc_api_begin_streaming(m, inv));
 	case HC_RETURN:
-		return (tk_fail(m, 0, "the handler returned without a "
-		    "response"));
+		return (tkc_api_return(m, inv));
 	case HC_SET_CACHEABLE:
 		return (set_cacheable(m, inv));
 	case HC_HTTP_APPEND:

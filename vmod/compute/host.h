@@ -32,7 +32,7 @@ struct tkc_counters;
 
 /*
  * `host` is the pointer given to tkc_registry_new(), `task` the one in struct
- * tkc_request. Any callback may be NULL: logging is then silent, the HTTP
+ * tkc_request; NULL in a warm-up request. Any callback may be NULL: logging is then silent, the HTTP
  * calls answer "not found". The callbacks run on the thread that invokes,
  * except log, which may come from any thread. Texts are not NUL-terminated
  * where a length is given, and are only valid during the callback.

@@ -18,39 +18,34 @@
 
 #define SCRATCH_ROOM	16384
 
-int
-tkc_fork_new(struct tkc_instance *in, struct tkc_invocation **pinv,
-    struct tkc_error *err)
+struct tkc_invocation *
+tkc_invocation_new(struct tkc_instance *in)
 {
 	struct tkc_invocation *inv;
-	struct tk_error core;
 
-	*pinv = NULL;
 	TK_ALLOC_OBJ(inv, TKC_INVOCATION_MAGIC);
-	if (inv != NULL)
-		inv->scratch = malloc(SCRATCH_ROOM);
-	if (inv == NULL || inv->scratch == NULL) {
-		free(inv);
-		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	if (inv == NULL)
+		return (NULL);
+	inv->scratch = malloc(SCRATCH_ROOM);
+	if (inv->scratch == NULL) {
+		TK_FREE_OBJ(inv);
+		return (NULL);
 	}
 	inv->scratch_room = SCRATCH_ROOM;
 	inv->instance = in;
-	if (tk_fork(in->master, &inv->vm, inv, &core)) {
-		free(inv->scratch);
-		TK_FREE_OBJ(inv);
-		return (tkc_from_core(err, in->program->name, &core));
-	}
-	*pinv = inv;
-	return (0);
+	inv->seconds = in->request_time;
+	inv->response = &inv->answer;
+	return (inv);
 }
 
 void
-tkc_fork_free(struct tkc_invocation **pinv)
+tkc_invocation_free(struct tkc_invocation **pinv)
 {
 	struct tkc_invocation *inv;
 
 	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
-	tk_fork_free(&inv->vm);
+	if (inv->vm != NULL)
+		tk_fork_free(&inv->vm);
 	tkc_server_fini(inv);
 	if (inv->regexes != NULL)
 		tkc_regexes_free(&inv->regexes);
@@ -59,6 +54,25 @@ tkc_fork_free(struct tkc_invocation **pinv)
 	free(inv->scratch);
 	free(inv->header_text);
 	TK_FREE_OBJ(inv);
+}
+
+int
+tkc_fork_new(struct tkc_instance *in, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+	struct tkc_invocation *inv;
+	struct tk_error core;
+
+	*pinv = NULL;
+	inv = tkc_invocation_new(in);
+	if (inv == NULL)
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	if (tk_fork(in->master, &inv->vm, inv, &core)) {
+		tkc_invocation_free(&inv);
+		return (tkc_from_core(err, in->program->name, &core));
+	}
+	*pinv = inv;
+	return (0);
 }
 
 /*--------------------------------------------------------------------*/
@@ -130,7 +144,7 @@ wait_until_up(struct tkc_program *p, const struct timespec *until,
 }
 
 static int
-reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 	struct tkc_instance *in;
@@ -153,6 +167,11 @@ reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 		in = p->live;
 		if (in->idle != NULL)
 			break;
+		if (!queue)
+			return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, "
+			    "and who keeps forks of other programs does not "
+			    "wait: raise concurrency (%g)", p->name,
+			    p->settings.concurrency));
 		p->total.queue_length++;
 		tkc_program_publish(p);
 		e = pthread_cond_timedwait(&p->changed, &p->lock, &until);
@@ -173,8 +192,8 @@ reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 	return (0);
 }
 
-int
-tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+static int
+timed_reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 	uint64_t start = 0;
@@ -187,13 +206,29 @@ tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 	slow = p->live == NULL || p->live->idle == NULL;
 	if (slow)
 		start = tkc_now();
-	e = reserve(p, pinv, err);
+	e = reserve(p, queue, pinv, err);
 	if (slow)
 		p->total.reservation_ns += tkc_now() - start;
 	/* Now, not at the release: whoever looks sees what is stuck. */
 	tkc_program_publish(p);
 	(void)pthread_mutex_unlock(&p->lock);
 	return (e);
+}
+
+int
+tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+
+	return (timed_reserve(p, true, pinv, err));
+}
+
+int
+tkc_reserve_idle(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+
+	return (timed_reserve(p, false, pinv, err));
 }
 
 /*--------------------------------------------------------------------*/
@@ -233,13 +268,85 @@ replace_fork(struct tkc_invocation *inv)
 	struct tkc_invocation *fresh;
 	struct tkc_error err;
 
-	tkc_fork_free(&inv);
+	tkc_invocation_free(&inv);
 	if (tkc_fork_new(in, &fresh, &err)) {
 		tkc_logf(in->program, TKC_LOG_ERROR, "one fork fewer: %s",
 		    err.text);
 		return (NULL);
 	}
 	return (fresh);
+}
+
+/* The fork as the master again, or as far as its program wants it. */
+static void
+reset(struct tkc_invocation *inv, struct tkc_release_cost *cost)
+{
+	const struct tkc_instance *in = inv->instance;
+	uint64_t start = tkc_now(), took;
+	double left;
+	unsigned pages;
+
+	pages = tk_reset(inv->vm);
+	if (inv->regexes != NULL)
+		tkc_regexes_forget(inv->regexes);
+	left = (double)tk_working_set(inv->vm) / 256.0;
+	if (!in->keeps_memory || (in->kept_memory > 0 &&
+	    left > in->kept_memory))
+		tk_shrink(inv->vm);
+	took = tkc_now() - start;
+	inv->count.resets++;
+	inv->count.reset_ns += took;
+	inv->count.pages_written += pages;
+	if (cost != NULL) {
+		cost->pages_written = pages;
+		cost->reset_seconds = (double)took / (double)TKC_NS;
+	}
+}
+
+/* There is something to go on from. */
+static bool
+can_keep(const struct tkc_invocation *inv)
+{
+
+	return (inv->failure.reason == 0 && !inv->instance->serves &&
+	    !tk_broken(inv->vm));
+}
+
+/* Nothing of the request is left in the invocation. */
+static void
+forget(struct tkc_invocation *inv)
+{
+
+	inv->count.exits += inv->exits;
+	/* What it waited for others was none of its own time. */
+	inv->count.request_ns -= inv->fetch_ns < inv->count.request_ns ?
+	    inv->fetch_ns : inv->count.request_ns;
+	inv->count.fetch_ns += inv->fetch_ns;
+	inv->fetched = inv->fetch_ns = 0;
+	inv->exits = inv->exits_before = 0;
+	inv->request = NULL;
+	inv->invoked = inv->answered = false;
+	inv->failure.reason = 0;
+	inv->out_len = inv->out_at = 0;
+	memset(&inv->in, 0, sizeof inv->in);
+	memset(&inv->stream, 0, sizeof inv->stream);
+	memset(&inv->answer, 0, sizeof inv->answer);
+	if (inv->wire != NULL)
+		tkc_server_forget(inv);
+}
+
+void
+tkc_keep(struct tkc_invocation **pinv)
+{
+	struct tkc_invocation *inv = *pinv;
+
+	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
+	if (!can_keep(inv)) {
+		tkc_release(pinv, NULL);
+		return;
+	}
+	tk_keep(inv->vm);
+	forget(inv);
 }
 
 void
@@ -249,7 +356,6 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	struct tkc_instance *in;
 	struct tkc_program *p;
 	struct tkc_counters count;
-	uint64_t start, took;
 	unsigned pages, before;
 
 	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
@@ -258,25 +364,15 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	TK_CHECK_OBJ(in, TKC_INSTANCE_MAGIC);
 	p = in->program;
 
-	start = tkc_now();
-	pages = tk_reset(inv->vm);
-	took = tkc_now() - start;
-	inv->count.resets++;
-	inv->count.reset_ns += took;
-	inv->count.pages_written += pages;
-	if (cost != NULL) {
-		cost->pages_written = pages;
-		cost->reset_seconds = (double)took / (double)TKC_NS;
-	}
-	if (inv->wire != NULL)
-		tkc_server_forget(inv);
-	if (inv->regexes != NULL)
-		tkc_regexes_forget(inv->regexes);
+	if (__builtin_expect(!in->ephemeral, 0) && can_keep(inv)) {
+		tk_keep(inv->vm);
+		if (cost != NULL)
+			memset(cost, 0, sizeof *cost);
+	} else
+		reset(inv, cost);
+	forget(inv);
 	count = inv->count;
 	memset(&inv->count, 0, sizeof inv->count);
-	inv->invoked = inv->answered = false;
-	inv->body_len = 0;
-	inv->fetched = inv->fetch_ns = 0;
 	if (__builtin_expect(tk_broken(inv->vm), 0))
 		inv = replace_fork(inv);
 

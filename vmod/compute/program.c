@@ -213,7 +213,7 @@ tkc_instance_settle(struct tkc_instance *in)
 		in->forks--;
 		last = in->forks == 0;
 		(void)pthread_mutex_unlock(&p->lock);
-		tkc_fork_free(&inv);
+		tkc_invocation_free(&inv);
 		/* After the last one nobody else knows the instance. */
 		if (last) {
 			instance_free(in);
@@ -323,13 +323,36 @@ boot_error(const struct tkc_program *p, const struct tk_error *core,
 	}
 }
 
-static bool
-has_request_handler(const struct tkc_instance *in)
+/* As nothing had run yet. */
+static void
+instance_init(struct tkc_instance *in)
 {
+	const struct tkc_settings *s = &in->program->settings;
 
-	return (in->paused != 0 || in->serves ||
-	    in->handler[TKC_ON_GET] != 0 || in->handler[TKC_ON_POST] != 0 ||
-	    in->handler[TKC_ON_METHOD] != 0);
+	memset(in->handler, 0, sizeof in->handler);
+	in->waits = false;
+	in->paused = 0;
+	in->line_len = 0;
+	in->ephemeral = s->ephemeral;
+}
+
+static int
+run_master(const struct tkc_program *p, struct tkc_instance *in,
+    struct tk_boot_options *o, struct tk_error *core)
+{
+	int e;
+
+	in->boot_deadline = tkc_now() +
+	    (uint64_t)(p->settings.max_boot_time * (double)TKC_NS);
+	e = tk_boot(&in->master, o, core);
+	if (e == 0 || !in->warmup_failed)
+		return (e);
+	/* What a failed request left is nothing to fork from. */
+	tkc_logf(p, TKC_LOG_ERROR, "warm-up failed, booting again without: "
+	    "%s", core->text);
+	instance_init(in);
+	o->warm = NULL;
+	return (tk_boot(&in->master, o, core));
 }
 
 static int
@@ -367,13 +390,21 @@ boot_master(struct tkc_program *p, struct tkc_instance *in,
 	o.ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
 	    &tkc_guest_ops;
 	o.priv = in;
-	e = tk_boot(&in->master, &o, &core);
+	if (p->settings.warmup.num_requests > 0)
+		o.warm = tkc_warm;
+	e = run_master(p, in, &o, &core);
 	tkc_strings_free(&argv);
 	tkc_strings_free(&envp);
 	if (e != 0)
 		return (boot_error(p, &core, err));
 	in->serves = tk_serves(in->master);
-	if (!has_request_handler(in))
+	if (in->serves && o.warm != NULL)
+		tkc_logf(p, TKC_LOG_INFO, "not warmed up: it listens on a "
+		    "socket");
+	if (in->serves && !in->ephemeral)
+		tkc_logf(p, TKC_LOG_ERROR, "is reset after each request all "
+		    "the same: it listens on a socket");
+	if (!tkc_has_request_handler(in))
 		return (tkc_fail(err, TKC_BOOT, "%s: waits for requests but "
 		    "registered no handler for GET, POST or any method",
 		    p->name));
@@ -428,7 +459,10 @@ tkc_program_boot(struct tkc_program *p, int debug)
 		e = tkc_fail(&err, TKC_ENVIRONMENT, "Out of memory");
 	else {
 		in->program = p;
+		instance_init(in);
 		in->debug = debug != 0;
+		in->keeps_memory = p->settings.ephemeral_keep_working_memory;
+		in->kept_memory = p->settings.req_mem_limit_after_reset;
 		in->request_time = p->settings.max_request_time;
 		in->memory = p->settings.max_memory;
 		in->request_memory = p->settings.max_request_memory;

@@ -15,6 +15,8 @@
 #include "regex.h"
 #include "source.h"
 
+#define MAX_NAME	127
+
 struct tkc_registry *
 tkc_registry_new(const struct tkc_host_interface *iface, void *host)
 {
@@ -136,6 +138,24 @@ tell_inert(void *arg, const char *key)
 	    "version", key);
 }
 
+/* It becomes part of JSON, of the log, and of counters' names. */
+static bool
+is_name(const char *name)
+{
+	json_t *text;
+	size_t i;
+
+	if (name[0] == '\0' || strlen(name) > MAX_NAME)
+		return (false);
+	for (i = 0; name[i] != '\0'; i++)
+		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+			return (false);
+	/* Only UTF-8 can be a string of JSON. */
+	text = json_string(name);
+	json_decref(text);
+	return (text != NULL);
+}
+
 /*
  * Makes a program of a definition, not yet in the registry: its group is
  * looked up in `groups`, and its file is looked at.
@@ -148,9 +168,10 @@ new_program(struct tkc_registry *r, json_t *groups, const char *name,
 	struct tkc_program *p;
 	int e;
 
-	if (name[0] == '\0')
-		return (tkc_fail(err, TKC_SETTINGS,
-		    "a program without a name"));
+	if (!is_name(name))
+		return (tkc_fail(err, TKC_SETTINGS, "a program's name is of 1 "
+		    "to %d bytes of UTF-8 without control characters: this "
+		    "one has %zu", MAX_NAME, strlen(name)));
 	p = tkc_program_new(r, name);
 	if (p == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));

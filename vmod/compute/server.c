@@ -437,7 +437,6 @@ tkc_server_call(struct tkc_invocation *inv, const struct tkc_request *q,
 	c.output = on_output;
 	c.priv = w;
 	e = tk_serve(inv->vm, &c, in->request_time, &core);
-	inv->exits += tk_exits(inv->vm);
 	if (e != 0)
 		return (tkc_from_core(err, in->program->name, &core));
 	if (!w->complete)

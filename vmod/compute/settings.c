@@ -10,7 +10,8 @@
 
 #include "allow.h"
 
-enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, ANY };
+enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, WARMUP,
+    ANY };
 
 /* effective: the setting does something in this version. */
 struct key {
@@ -44,7 +45,7 @@ static const struct key keys[] = {
 	{ "max_request_memory", NUMBER, AT(max_request_memory), 1, MAX_MIB,
 	    true },
 	{ "req_mem_limit_after_reset", NUMBER, AT(req_mem_limit_after_reset),
-	    0, MAX_MIB, false },
+	    0, MAX_MIB, true },
 	{ "shared_memory", NUMBER, AT(shared_memory), 0, MAX_MIB, false },
 	{ "concurrency", COUNT, AT(concurrency), 1, 255, true },
 	{ "storage", FLAG, AT(storage), 0, 0, false },
@@ -57,10 +58,10 @@ static const struct key keys[] = {
 	{ "request_hugepage_arena_size", NUMBER,
 	    AT(request_hugepage_arena_size), 0, MAX_MIB, false },
 	{ "split_hugepages", FLAG, AT(split_hugepages), 0, 0, false },
-	{ "ephemeral", FLAG, AT(ephemeral), 0, 0, false },
+	{ "ephemeral", FLAG, AT(ephemeral), 0, 0, true },
 	{ "ephemeral_keep_working_memory", FLAG,
-	    AT(ephemeral_keep_working_memory), 0, 0, false },
-	{ "control_ephemeral", FLAG, AT(control_ephemeral), 0, 0, false },
+	    AT(ephemeral_keep_working_memory), 0, 0, true },
+	{ "control_ephemeral", FLAG, AT(control_ephemeral), 0, 0, true },
 	{ "main_arguments", STRINGS, AT(main_arguments), 0, 0, true },
 	{ "environment", STRINGS, AT(environment), 0, 0, true },
 	{ "allowed_fetch", STRINGS, AT(allowed_fetch), 0, 0, true },
@@ -75,7 +76,7 @@ static const struct key keys[] = {
 	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, false },
 	{ "remote_debug_on_exception", FLAG, AT(remote_debug_on_exception), 0,
 	    0, false },
-	{ "warmup", ANY, 0, 0, 0, false },
+	{ "warmup", WARMUP, AT(warmup), 0, 0, true },
 	{ "cold_start_file", STRING, 0, 0, 0, false },
 	{ "server", ANY, 0, 0, 0, false },
 	{ "websocket_server", ANY, 0, 0, 0, false },
@@ -128,8 +129,8 @@ tkc_strings_free(tkc_strings *ps)
 	*ps = NULL;
 }
 
-static tkc_strings
-strings_from_json(const json_t *list)
+tkc_strings
+tkc_strings_from_json(const json_t *list)
 {
 	size_t i, n = json_array_size(list);
 	tkc_strings s = calloc(n + 1, sizeof *s);
@@ -277,6 +278,8 @@ check_value(const char *what, const struct key *k, const json_t *v,
 	switch (k->type) {
 	case PATHS:
 		return (tkc_paths_check(what, v, err));
+	case WARMUP:
+		return (tkc_warmup_check(what, v, err));
 	case STRING:
 	case PATH:
 	case DIRECTORY:
@@ -378,7 +381,7 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 		*(double *)field = json_number_value(v);
 		break;
 	case STRINGS:
-		list = strings_from_json(v);
+		list = tkc_strings_from_json(v);
 		if (list == NULL)
 			return (false);
 		tkc_strings_free((tkc_strings *)field);
@@ -390,6 +393,9 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 		tkc_paths_fini((struct tkc_paths *)(void *)field);
 		*(struct tkc_paths *)(void *)field = paths;
 		break;
+	case WARMUP:
+		return (tkc_warmup_read((struct tkc_warmup *)(void *)field,
+		    v));
 	case ANY:
 		break;
 	}
@@ -453,6 +459,7 @@ tkc_settings_fini(struct tkc_settings *s)
 	free(s->key);
 	free(s->cwd);
 	tkc_paths_fini(&s->allowed_paths);
+	tkc_warmup_fini(&s->warmup);
 	tkc_strings_free(&s->main_arguments);
 	tkc_strings_free(&s->environment);
 	tkc_strings_free(&s->allowed_fetch);

@@ -17,8 +17,6 @@
 #include "object.h"
 #include "parallel.h"
 
-#define MAX_STACK_USED	(256 * 1024)
-
 /*--------------------------------------------------------------------
  * Which pages did a call make private? KVM's dirty log knows, at a price that
  * grows with the memory's size. In steady state there is nothing new in it:
@@ -213,6 +211,13 @@ tk_stack_top(const struct tk_machine *m)
 	return (TK_CALL_STACK_TOP);
 }
 
+tk_gva
+tk_stack_pointer(const struct tk_machine *m)
+{
+
+	return (m->vcpu->regs->rsp);
+}
+
 /* The registers that both entry stubs take. */
 static void
 entry_registers(const struct tk_machine *m, struct kvm_regs *r)
@@ -231,7 +236,7 @@ tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	tk_assert(m->master != NULL && !m->broken);
-	tk_assert(c->stack_used <= MAX_STACK_USED);
+	tk_assert(c->stack_used <= TK_MAX_STACK_USED);
 	note_thread(m);
 	m->pages_at_entry = m->ws.n;
 	memset(r, 0, sizeof *r);
@@ -384,6 +389,15 @@ tk_keep(struct tk_machine *m)
 	m->fault_thread = 0;
 	/* Some later reset must find what was written meanwhile. */
 	m->scan = true;
+}
+
+void
+tk_shrink(struct tk_machine *m)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	if (m->ws.n > 0)
+		start_over(m);
 }
 
 bool

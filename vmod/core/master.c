@@ -213,9 +213,9 @@ least(uint64_t a, uint64_t b)
 	return (a < b ? a : b);
 }
 
-/* Records what every call starts from, and ends all writing. */
+/* Records what every call starts from. */
 static int
-freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
+record(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 {
 	struct kvm_xsave fpu;
 	uint64_t free_bytes;
@@ -233,6 +233,38 @@ freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 		return (tk_error(err, TK_HOST, 0, "KVM_GET_XSAVE: %s",
 		    strerror(e)));
 	memcpy(tk_memory_at(&m->mem, TK_K_FPU), &fpu, sizeof fpu);
+	return (0);
+}
+
+/*
+ * The embedder's calls into a program that waits. They end where they began:
+ * in the thread that waits.
+ */
+static int
+warm(struct tk_master *ma, struct tk_machine *m,
+    const struct tk_boot_options *o, struct tk_error *err)
+{
+	unsigned current = m->threads.current;
+	int e;
+
+	m->master = ma;
+	e = o->warm(m, o->priv, err);
+	m->master = NULL;
+	if (e == 0 && m->broken)
+		e = tk_error(err, TK_HOST, 0, "KVM was left in the middle of "
+		    "an access");
+	if (e == 0 && m->threads.current != current)
+		e = tk_error(err, TK_MISUSE, 0, "another thread than the one "
+		    "that waits is at work afterwards");
+	return (e);
+}
+
+/* Ends all writing. */
+static int
+freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
+{
+	int e;
+
 	/* No vCPU may look at the memory while its mapping is replaced. */
 	tk_vcpu_put(&m->vcpu);
 	ma->space.pt = m->space.pt;
@@ -307,6 +339,10 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 		e = load(ma, m, &elf, o, err);
 	if (e == 0)
 		e = tk_run(m, o->seconds, NULL, err);
+	if (e == 0)
+		e = record(ma, m, err);
+	if (e == 0 && o->warm != NULL && !m->serves)
+		e = warm(ma, m, o, err);
 	if (e == 0)
 		e = freeze(ma, m, err);
 	booting_free(&m);

@@ -165,6 +165,14 @@ struct tk_boot_options {
 	const char		*cwd;		/* NULL: "/" */
 	const struct tk_guest_ops *ops;		/* outlives the master */
 	void			*priv;		/* of the booting machine */
+	/*
+	 * The program waits and is not frozen yet: this may tk_call() or
+	 * tk_resume() it, and what that changes is frozen with it. Not 0: the
+	 * boot fails with this enum tk_failure. May be NULL; not called for a
+	 * program that serves connections.
+	 */
+	int			(*warm)(struct tk_machine *, void *priv,
+				    struct tk_error *);
 };
 
 /*--------------------------------------------------------------------
@@ -196,11 +204,13 @@ int tk_fork(struct tk_master *, struct tk_machine **, void *priv,
     struct tk_error *);
 void tk_fork_free(struct tk_machine **);
 
+#define TK_MAX_STACK_USED	(512 * 1024)
+
 /* One entry. The stack is fresh; stack_used bytes at its top are kept. */
 struct tk_call {
 	tk_gva			function;
 	uint64_t		args[6];	/* RDI RSI RDX RCX R8 R9 */
-	uint64_t		stack_used;	/* bytes, <= 256 KiB */
+	uint64_t		stack_used;	/* bytes, <= TK_MAX_STACK_USED */
 	double			seconds;	/* > 0 */
 };
 
@@ -237,6 +247,12 @@ unsigned tk_reset(struct tk_machine *);
  * them, and the next call sees them.
  */
 void tk_keep(struct tk_machine *);
+
+/*
+ * After a reset: gives the fork's private pages back to the host. They are
+ * made again, at the price of a page fault each, when the next call writes.
+ */
+void tk_shrink(struct tk_machine *);
 
 /*
  * What happened cannot be put right by a reset: KVM may be in the middle of
@@ -324,5 +340,7 @@ tk_gva tk_input_area(const struct tk_machine *, uint64_t *size);
 tk_gva tk_shared_area(const struct tk_machine *, uint64_t *size);
 /* The highest address of the stack that tk_call() uses. */
 tk_gva tk_stack_top(const struct tk_machine *);
+/* In a host call: the guest's stack pointer, whatever it is worth. */
+tk_gva tk_stack_pointer(const struct tk_machine *);
 
 #endif /* TINYKVM_H_INCLUDED */

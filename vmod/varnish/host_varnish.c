@@ -39,6 +39,9 @@ table(void *priv, int where)
 {
 	struct tk_task *t;
 
+	/* A warm-up request: there are no tables. */
+	if (priv == NULL)
+		return (NULL);
 	CAST_OBJ_NOTNULL(t, priv, TK_TASK_MAGIC);
 	return (t->http[where]);
 }
@@ -181,6 +184,7 @@ on_counters(void *host, const char *program, void **slot,
 	struct slot {
 		struct vsc_seg		*seg;
 		struct VSC_tinykvm	*vsc;
+		struct tkc_counters	summed;
 	} *s = *slot;
 
 	CAST_OBJ_NOTNULL(vt, host, VMOD_TINYKVM_MAGIC);
@@ -198,6 +202,7 @@ on_counters(void *host, const char *program, void **slot,
 		    program);
 		*slot = s;
 	}
+	tk_sums_add(&s->summed, t);
 	c = s->vsc;
 	c->invocations = t->invocations;
 	c->program_exception = t->exceptions;
@@ -268,16 +273,11 @@ tk_headers(const struct http *hp, struct tkc_span *span, const char **ctype,
 	return ((int)n);
 }
 
-int
-tk_invoke(struct tkc_invocation *inv, struct tkc_request *q,
-    struct tk_task *task, struct tkc_response *r, struct tkc_error *err)
+void
+tk_enter(struct tk_task *task)
 {
-	int e;
 
-	CHECK_OBJ_NOTNULL(task, TK_TASK_MAGIC);
-	q->task = task;
+	if (task != NULL)
+		CHECK_OBJ_NOTNULL(task, TK_TASK_MAGIC);
 	current = task;
-	e = tkc_invoke(inv, q, r, err);
-	current = NULL;
-	return (e);
 }

@@ -35,6 +35,7 @@ vmod_fini(VRT_CTX, void *p)
 	(void)ctx;
 	CAST_OBJ_NOTNULL(vt, p, VMOD_TINYKVM_MAGIC);
 	tkc_registry_free(&vt->registry);
+	tk_sums_put();
 	if (vt->unknown_seg != NULL)
 		VSC_tinykvm_Destroy(&vt->unknown_seg);
 	AZ(pthread_mutex_destroy(&vt->lock));
@@ -64,6 +65,7 @@ on_load(VRT_CTX, struct vmod_priv *priv)
 		return (-1);
 	}
 	AZ(pthread_mutex_init(&vt->lock, NULL));
+	tk_sums_get();
 	priv->priv = vt;
 	priv->methods = vmod_methods;
 	return (0);
@@ -106,6 +108,17 @@ tk_log_error(VRT_CTX, const struct tkc_error *err)
 		VSL(SLT_VCL_Error, 0, "tinykvm: %s", err->text);
 }
 
+void *
+tk_ws_alloc(struct ws *ws, uint64_t len)
+{
+	unsigned room = WS_ReserveAll(ws);
+
+	WS_Release(ws, 0);
+	/* Its grain is that of pointers. */
+	return (len + sizeof(void *) > room ? NULL :
+	    WS_Alloc(ws, (unsigned)len));
+}
+
 static VCL_BOOL
 done(VRT_CTX, int e, const struct tkc_error *err)
 {
@@ -132,6 +145,7 @@ static void
 count_unknown(struct vmod_tinykvm *vt)
 {
 
+	tk_sums_not_found();
 	AZ(pthread_mutex_lock(&vt->lock));
 	if (vt->unknown == NULL)
 		vt->unknown = VSC_tinykvm_New(NULL, &vt->unknown_seg,
@@ -272,8 +286,7 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
     VCL_INT indentation)
 {
 	struct tkc_error err;
-	const char *copy;
-	char *text;
+	char *copy, *text;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
 	text = tkc_stats(vmod_of(priv)->registry, pattern != NULL ? pattern :
@@ -282,7 +295,9 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 		VRT_fail(ctx, "tinykvm.stats(): %s", err.text);
 		return ("");
 	}
-	copy = WS_Copy(ctx->ws, text, -1);
+	copy = tk_ws_alloc(ctx->ws, strlen(text) + 1);
+	if (copy != NULL)
+		strcpy(copy, text);
 	tkc_stats_free(text);
 	if (copy == NULL) {
 		VRT_fail(ctx, "tinykvm.stats(): the workspace is too small: "
@@ -292,6 +307,10 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 	return (copy);
 }
 
+/*--------------------------------------------------------------------
+ * Calls; to_string() and synth() are in synth.c
+ */
+
 VCL_BACKEND
 vmod_program(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
     VCL_STRING arg, VCL_STRING config)
@@ -299,13 +318,57 @@ vmod_program(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
 	VCL_BACKEND be;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
-	if (ctx->bo == NULL) {
+	if (ctx->bo == NULL || ctx->method == VCL_MET_PIPE) {
 		VRT_fail(ctx, "tinykvm.program() is for vcl_backend_fetch: "
 		    "set bereq.backend = tinykvm.program(...)");
 		return (NULL);
 	}
-	be = tk_backend_get(ctx, vmod_of(priv), program != NULL ? program : "");
+	if (program == NULL)
+		program = "";
+	be = tk_backend_get(ctx, vmod_of(priv), program);
 	if (be != NULL)
-		tk_backend_arguments(ctx, be, arg, config);
+		tk_fetch_arguments(ctx, be, program, arg, config);
 	return (be);
+}
+
+VCL_BOOL
+vmod_chain(VRT_CTX, struct vmod_priv *priv, VCL_STRING program, VCL_STRING arg,
+    VCL_STRING config, VCL_INT error_treshold)
+{
+	struct vmod_tinykvm *vt = vmod_of(priv);
+	const struct http *hp;
+	struct tkc_error err;
+	struct tk_memo *m;
+	struct tk_step *s;
+	unsigned try;
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	if (!(ctx->method & (VCL_MET_TASK_C | VCL_MET_TASK_B)) ||
+	    ctx->method == VCL_MET_PIPE) {
+		VRT_fail(ctx, "tinykvm.chain() is for vcl_backend_fetch, and "
+		    "for the sub that calls to_string() or synth()");
+		return (0);
+	}
+	m = tk_memo(ctx, vt, "chain");
+	if (m == NULL)
+		return (0);
+	try = ctx->bo != NULL ? ctx->bo->retries : ctx->req->restarts;
+	if (m->method != ctx->method || m->try != try)
+		m->n_steps = 0;
+	m->method = ctx->method;
+	m->try = try;
+	if (m->n_steps == TK_MAX_CHAIN) {
+		VRT_fail(ctx, "tinykvm.chain(): more than %d programs",
+		    TK_MAX_CHAIN);
+		return (0);
+	}
+	s = &m->step[m->n_steps++];
+	s->name = program != NULL ? program : "";
+	hp = ctx->http_bereq != NULL ? ctx->http_bereq : ctx->http_req;
+	s->url = arg != NULL && *arg != '\0' ? arg : hp->hd[HTTP_HDR_URL].b;
+	s->arg = config;
+	s->treshold = error_treshold;
+	/* Left out it could be the one that matters: so it fails the chain. */
+	s->program = tk_find(ctx, vt, s->name, &err);
+	return (s->program != NULL);
 }
