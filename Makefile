@@ -28,10 +28,12 @@ PREFIX	= /usr
     bench languages language-guests setup-languages install clean check-types
 
 # What each package is for: Varnish and its headers; the engine's libraries for
-# JSON, regular expressions and the answers of servers in guests; the libraries of guests/thumbnail; musl;
-# the load generator of `make bench`; what builds and documents.
+# JSON, regular expressions and the answers of servers in guests, for HTTP and TLS (curl), for programs in archives
+# (archive, and what it unpacks with: lzma, bz2, zstd, nettle) and their SHA-256 (ssl: the crypto library that curl
+# loads anyway); the libraries of guests/thumbnail; musl; the load generator of `make bench`; what builds and documents.
 PACKAGES = varnish libvarnishapi-dev libjansson-dev libpcre2-dev \
-	libhttp-parser-dev \
+	libhttp-parser-dev libcurl4-openssl-dev libarchive-dev liblzma-dev \
+	libbz2-dev libzstd-dev nettle-dev libssl-dev \
 	libwebp-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev \
 	musl-tools wrk gcc g++ make pkg-config python3-docutils python3-venv
 
@@ -40,7 +42,7 @@ PACKAGES = varnish libvarnishapi-dev libjansson-dev libpcre2-dev \
 LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	liblua5.4-dev libluajit-5.1-dev libpython3.11-dev libexpat1-dev \
 	python3.11-minimal libsqlite3-dev libzstd-dev libbrotli-dev \
-	libdeflate-dev \
+	libdeflate-dev libssl-dev \
 	$(if $(shell command -v rustc),,rustc) \
 	$(if $(shell command -v go),,golang-go) \
 	$(if $(shell command -v npm),,npm)
@@ -108,7 +110,8 @@ ALL_GUESTS = $(patsubst %/guest.toml,%,$(wildcard guests/*/guest.toml \
 	guests/*/*/guest.toml))
 # Those that PACKAGES build.
 GUESTS	= $(filter-out $(LANGUAGE_GUESTS),$(ALL_GUESTS))
-LANGUAGE_GUESTS = $(addprefix guests/,compress go-gc go-hello lua-edge \
+LANGUAGE_GUESTS = $(addprefix guests/,compress compute go-gc go-hello go-server \
+	lua-edge python-server \
 	lua-hello luajit-compute luajit-hello nim-hello ocaml-hello \
 	pascal-hello python-hello python-wsgi quickjs-hello quickjs-render \
 	rust-hello rust-threads simdjson sqlite wasm-hello zig-hello)
@@ -139,6 +142,7 @@ bench: lib vmod guests bench-programs
 
 languages: lib vmod guests language-guests $(B)/bench/native_run
 	@$(PY) tests/bench/languages.py
+	@$(PY) tests/bench/native_speed.py
 
 # kvmctl finds the rest of itself in $(PREFIX)/lib/tinykvm.
 LIBDIR	= $(DESTDIR)$(PREFIX)/lib/tinykvm

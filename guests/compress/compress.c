@@ -13,6 +13,7 @@
 #include <libdeflate.h>
 #include <zstd.h>
 
+#include "heap.h"
 #include "kvm_api.h"
 
 enum coding { IDENTITY, GZIP, BROTLI, ZSTD, N_CODINGS };
@@ -143,5 +144,6 @@ int
 main(void)
 {
 
+	kvm_keep_heap(16 << 20);
 	kvm_serve(on_request);
 }

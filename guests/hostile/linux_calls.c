@@ -241,6 +241,9 @@ open_files(const char *arg)
 {
 	static const char *const names[] = { "/etc/passwd", "/dev/kvm",
 	    "/proc/self/mem", "../../etc/passwd", "" };
+	/* sockaddr_in: 127.0.0.1, ports 22 and 80; 169.254.169.254, 80. */
+	static const unsigned char to[][16] = { { 2, 0, 0, 22, 127, 0, 0, 1 },
+	    { 2, 0, 0, 80, 127, 0, 0, 1 }, { 2, 0, 0, 80, 169, 254, 169, 254 } };
 	size_t i;
 
 	(void)arg;
@@ -248,8 +251,18 @@ open_files(const char *arg)
 		if (linux_call(SYS_openat, -100, (long)names[i], 0, 0, 0, 0)
 		    >= 0)
 			respond_text(200, "opened\n");
-	if (linux_call(SYS_socket, 2, 1, 0, 0, 0, 0) >= 0)
-		respond_text(200, "a socket\n");
+	/* A socket of streams is to be had, but nobody to talk to. */
+	for (i = 0; i < sizeof to / sizeof to[0]; i++) {
+		long fd = linux_call(SYS_socket, 2, 1, 0, 0, 0, 0);
+
+		if (linux_call(SYS_connect, fd, (long)to[i], sizeof to[i], 0,
+		    0, 0) >= 0)
+			respond_text(200, "a connection\n");
+	}
+	if (linux_call(SYS_socket, 2, 2, 0, 0, 0, 0) >= 0 ||
+	    linux_call(SYS_socket, 16, 3, 0, 0, 0, 0) >= 0 ||
+	    linux_call(SYS_socket, 1, 1, 0, 0, 0, 0) >= 0)
+		respond_text(200, "another socket\n");
 	respond_text(200, "nothing\n");
 }
 

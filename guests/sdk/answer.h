@@ -9,7 +9,10 @@
 
 #include <stdlib.h>
 
+#include "heap.h"
 #include "kvm_api.h"
+
+#define KVM_LAUNCHER_HEAP	((size_t)4 << 20)
 
 #define KVM_ANSWER_HEADERS	64
 

@@ -11,6 +11,7 @@
 
 #include <sqlite3.h>
 
+#include "heap.h"
 #include "kvm_api.h"
 
 static sqlite3 *db;
@@ -158,5 +159,6 @@ main(void)
 {
 
 	fill();
+	kvm_keep_heap(4 << 20);
 	kvm_serve(on_request);
 }

@@ -12,6 +12,7 @@ import click
 from kvmctl import __version__
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
+from kvmctl.guest.manifest import COMPILED
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,6 +92,20 @@ def doctor(env: Environment, as_json: bool) -> None:
     from kvmctl.commands import doctor as command
     env.as_json = as_json
     command.run(env)
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("-l", "--lang", "language", required=True,
+              type=click.Choice(COMPILED), help="What it is written in.")
+@click.pass_obj
+def init(env: Environment, directory: Path, language: str) -> None:
+    """Begin a program: DIRECTORY with a source, guest.toml and edge.toml.
+
+    Its last part is the program's name. Nothing is overwritten.
+    """
+    from kvmctl.commands import init as command
+    command.run(env, directory, language)
 
 
 @cli.command()

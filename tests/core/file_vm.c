@@ -71,6 +71,8 @@ fill(const char *root)
 	make_link(root, "data/root", "/");
 	make_link(root, "data/parent", "..");
 	make_link(root, "data/loop", "loop");
+	make_link(root, "data/across", "/ro/deep/file");
+	make_link(root, "data/circle", "/data/circle");
 	make_link(root, "data/self", "/proc/self/root");
 	snprintf(name, sizeof name, "%s/data/fifo", root);
 	CHECK(mkfifo(name, 0644) == 0);

@@ -14,7 +14,7 @@ from support.paths import SOURCES
 
 pytestmark = pytest.mark.kvm
 
-_SETTINGS = ('"max_request_memory": 16, "max_request_time": 0.3, '
+_SETTINGS = ('"max_request_memory": 16, "max_request_time": 1.5, '
              '"concurrency": 2')
 _EXPECTED: dict[str, Any] = json.loads(
     (SOURCES / "hostile" / "expectations.json").read_text())

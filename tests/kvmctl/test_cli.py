@@ -19,6 +19,9 @@ from support.paths import PHOTOS, guest
     (["deploy", "--no-such-option"], ExitCode.USAGE),
     (["run"], ExitCode.USAGE),
     (["build"], ExitCode.USAGE),
+    (["init", "x"], ExitCode.USAGE),
+    (["init", "x", "--lang", "cobol"], ExitCode.USAGE),
+    (["init", "/tmp/1x", "--lang", "c"], ExitCode.USAGE),
     (["render", "/no/such.toml"], ExitCode.MANIFEST),
     (["build", "/no/such"], ExitCode.MANIFEST),
     (["run", "/no/such"], ExitCode.MANIFEST),
@@ -34,7 +37,7 @@ def test_exit_codes(kvmctl: Any, words: list[str], code: int) -> None:
 
 def test_every_command_explains_itself(
         kvmctl: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("doctor", "build", "inspect", "run", "render", "deploy",
+    for name in ("doctor", "init", "build", "inspect", "run", "render", "deploy",
                  "rollback", "status"):
         assert kvmctl(name, "--help") == ExitCode.OK
         assert "Usage: kvmctl " + name in capsys.readouterr().out

@@ -14,7 +14,7 @@ from support.paths import SOURCES, guest
 from .cases import GUESTS
 
 
-def _vcl(settings: dict[str, Any]) -> str:
+def vcl_json(settings: dict[str, Any]) -> str:
     """JSON in a long string of VCL, which ends at the first `"}`."""
     return json.dumps(settings).replace('"}', '" }')
 
@@ -27,7 +27,7 @@ def site() -> Iterator[Live]:
         settings = manifest.load(SOURCES / it.name).settings | it.settings | {
             "filename": str(guest(it.name)), "concurrency": 1}
         vcl += (f'    tinykvm.configure("{it.name}", '
-                f'{{"{_vcl(settings)} "}});\n')
+                f'{{"{vcl_json(settings)} "}});\n')
     vcl += """}
         sub vcl_recv { return (pass); }
         sub vcl_backend_fetch {

@@ -121,7 +121,7 @@ struct tkc_counters {
 	uint64_t	reservations;
 	uint64_t	reservation_timeouts;
 	uint64_t	reservation_ns;		/* time in the queue */
-	uint64_t	request_ns;		/* time in the guest */
+	uint64_t	request_ns;		/* in the guest, not fetching */
 	uint64_t	reset_ns;
 	uint64_t	exits;			/* KVM exits */
 	uint64_t	pages_written;		/* pages restored by resets */
@@ -135,6 +135,11 @@ struct tkc_counters {
 	uint64_t	boot_failures;
 	uint64_t	boot_ns;		/* of the last boot, gauge */
 	uint64_t	unknown_calls;		/* host calls answered ENOSYS */
+	uint64_t	fetches;		/* by the program, of others */
+	uint64_t	fetches_failed;		/* refused ones too */
+	uint64_t	self_requests;		/* of Varnish itself */
+	uint64_t	self_requests_failed;
+	uint64_t	fetch_ns;		/* in both */
 	uint64_t	forks;			/* gauge: made */
 	uint64_t	forks_busy;		/* gauge: serving now */
 	uint64_t	queue_length;		/* gauge: waiting requests */
@@ -160,14 +165,27 @@ void tkc_registry_free(struct tkc_registry **);
  * Adds or overrides programs and groups. `json` is one object of objects,
  * comments allowed; `origin` names it in errors (a file name, "configure").
  * Program files named in it are checked at once (readable, an executable for
- * this machine); nothing boots. All or nothing: on error nothing changed.
+ * this machine), those at http(s) URIs when they boot. All or nothing: on error
+ * nothing changed.
  */
 int tkc_library(struct tkc_registry *, const char *json, size_t len,
     const char *origin, struct tkc_error *);
 
+/* The same of a file:// or http(s):// URI, or a path. */
+int tkc_library_uri(struct tkc_registry *, const char *uri,
+    struct tkc_error *);
+
 /* As tkc_library() for one program: `json` is its settings object. */
 int tkc_configure(struct tkc_registry *, const char *program,
     const char *json, struct tkc_error *);
+
+/*
+ * Where fetches of programs go whose URL begins with "/": to Varnish itself, at
+ * the Unix socket, or with "" at the host and port of http_prefix, which also
+ * is the Host that they ask for. At most `most` at the same time. Once.
+ */
+int tkc_self_requests(struct tkc_registry *, const char *unix_socket,
+    const char *http_prefix, unsigned most, struct tkc_error *);
 
 /* Replaces the extra arguments of main(); applies at the next boot. */
 int tkc_main_arguments(struct tkc_registry *, const char *program,

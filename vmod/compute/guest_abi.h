@@ -22,9 +22,21 @@ enum tkc_host_call {
 	HC_HTTP_SET		= 0x10021,
 	HC_HTTP_FIND		= 0x10022,
 	HC_HTTP_METHOD		= 0x10023,
+	HC_REGEX_COMPILE	= 0x10030,
+	HC_REGEX_FREE		= 0x10031,
+	HC_REGEX_MATCH		= 0x10032,
+	HC_REGEX_SUBST		= 0x10033,
+	HC_REGEX_COPYTO		= 0x10035,
 	HC_MAKE_EPHEMERAL	= 0x10703,
 	HC_IS_STORAGE		= 0x10706,
+	HC_MULTIPROCESS		= 0x10710,
+	HC_MULTIPROCESS_ARRAY	= 0x10711,
+	HC_MULTIPROCESS_CLONE	= 0x10712,
+	HC_MULTIPROCESS_WAIT	= 0x10713,
 	HC_MEMINFO		= 0x10A00,
+	HC_FETCH		= 0x20000,
+	HC_REQUEST		= 0x20001,
+	HC_FETCH_METHOD		= 0x30400,	/* ours */
 	HC_LOG			= 0x7F000,
 	HC_IS_DEBUG		= 0x7FDEB,
 	HC_BREAKPOINT		= 0x7F7F7,
@@ -67,5 +79,32 @@ _Static_assert(offsetof(struct guest_extra, ttl) == 12, "guest ABI");
 struct guest_buffer {
 	uint64_t	data, len;
 };
+
+struct guest_curl_op {
+	uint32_t	status, post_len;
+	uint64_t	post;
+	uint64_t	headers;
+	uint32_t	headers_len, unused;
+	uint64_t	content;
+	uint32_t	content_len, ctype_len;
+	char		ctype[128];
+};
+_Static_assert(sizeof(struct guest_curl_op) == 176, "guest ABI");
+_Static_assert(offsetof(struct guest_curl_op, content) == 32, "guest ABI");
+
+#define GUEST_CURL_FIELDS	12
+struct guest_curl_fields {
+	uint64_t	ptr[GUEST_CURL_FIELDS];
+	uint16_t	len[GUEST_CURL_FIELDS];
+};
+_Static_assert(sizeof(struct guest_curl_fields) == 120, "guest ABI");
+
+struct guest_curl_options {
+	uint64_t	interface, unused0;
+	int8_t		follow_location, dummy_fetch, tcp_fast_open;
+	int8_t		dont_verify_host;
+	uint32_t	unused1;
+};
+_Static_assert(sizeof(struct guest_curl_options) == 24, "guest ABI");
 
 #endif /* TKC_GUEST_ABI_H_INCLUDED */

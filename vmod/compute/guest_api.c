@@ -165,6 +165,7 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 	case HC_HTTP_SET:
 	case HC_HTTP_FIND:
 	case HC_HTTP_METHOD:
+	case HC_REGEX_COPYTO:
 		return (tk_fail(m, 0, "host call 0x%x before the program "
 		    "waits for requests: there is no request", number));
 	default:
@@ -218,6 +219,16 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_http_find(m, inv));
 	case HC_HTTP_METHOD:
 		return (tkc_api_http_method(m, inv));
+	case HC_MULTIPROCESS:
+		return (tkc_api_multiprocess(m, inv));
+	case HC_MULTIPROCESS_ARRAY:
+		return (tkc_api_multiprocess_array(m, inv));
+	case HC_MULTIPROCESS_CLONE:
+		return (tkc_api_multiprocess_clone(m, inv));
+	case HC_MULTIPROCESS_WAIT:
+		return (tkc_api_multiprocess_wait(m, inv));
+	case HC_REGEX_COPYTO:
+		return (tkc_api_regex_copyto(m, inv));
 	case HC_REGISTER_FUNC:
 	case HC_WAIT_FOR_REQUESTS:
 	case HC_WAIT_PAUSED:
@@ -299,6 +310,18 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	case HC_IS_STORAGE:
 		tk_set_result(m, 0);
 		return (TK_RESUME);
+	case HC_REGEX_COMPILE:
+		return (tkc_api_regex_compile(m, in, inv));
+	case HC_REGEX_FREE:
+		return (tkc_api_regex_free(m, in, inv));
+	case HC_REGEX_MATCH:
+		return (tkc_api_regex_match(m, in, inv));
+	case HC_REGEX_SUBST:
+		return (tkc_api_regex_subst(m, in, inv));
+	case HC_FETCH:
+	case HC_REQUEST:
+	case HC_FETCH_METHOD:
+		return (tkc_api_fetch(m, number, in, inv));
 	default:
 		break;
 	}

@@ -50,6 +50,12 @@ struct tkc_host_interface {
 	/* *field: the whole first match, valid until the next callback. */
 	size_t	(*http_find)(void *task, int where, const char *name,
 		    size_t len, const char **field);
+	/*
+	 * *field: the index-th field from 0, valid until the next callback.
+	 * 0 when there are not so many.
+	 */
+	size_t	(*http_field)(void *task, int where, unsigned index,
+		    const char **field);
 
 	/*
 	 * New totals of a program, after each release and change of state.

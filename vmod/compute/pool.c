@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "fetch.h"
+#include "guest_regex.h"
 #include "object.h"
 #include "program.h"
 #include "server.h"
@@ -45,6 +47,10 @@ tkc_invocation_free(struct tkc_invocation **pinv)
 	if (inv->vm != NULL)
 		tk_fork_free(&inv->vm);
 	tkc_server_fini(inv);
+	if (inv->regexes != NULL)
+		tkc_regexes_free(&inv->regexes);
+	if (inv->fetcher != NULL)
+		tkc_fetcher_free(&inv->fetcher);
 	free(inv->scratch);
 	free(inv->header_text);
 	TK_FREE_OBJ(inv);
@@ -80,11 +86,21 @@ deadline_after(double seconds, struct timespec *ts)
 	ts->tv_nsec = (long)(t % TKC_NS);
 }
 
-/* Takes the lock's holder through a boot. Lock held before and after. */
+/*
+ * Takes the lock's holder through a boot. Lock held before and after. One that
+ * may have to be fetched first boots on a thread of its own: it is waited for
+ * no longer than max_queue_time.
+ */
 static void
 boot_here(struct tkc_program *p)
 {
 
+	if (p->settings.uri != NULL) {
+		(void)pthread_mutex_unlock(&p->lock);
+		(void)tkc_start(p, 1, 0, NULL);
+		(void)pthread_mutex_lock(&p->lock);
+		return;
+	}
 	p->state = TKC_BOOTING;
 	(void)pthread_mutex_unlock(&p->lock);
 	tkc_program_boot(p, 0);
@@ -237,6 +253,11 @@ add_counters(struct tkc_counters *to, const struct tkc_counters *c)
 	to->status_3xx += c->status_3xx;
 	to->status_4xx += c->status_4xx;
 	to->status_5xx += c->status_5xx;
+	to->fetches += c->fetches;
+	to->fetches_failed += c->fetches_failed;
+	to->self_requests += c->self_requests;
+	to->self_requests_failed += c->self_requests_failed;
+	to->fetch_ns += c->fetch_ns;
 }
 
 /* Another fork in place of one that cannot be reset. */
@@ -266,6 +287,8 @@ reset(struct tkc_invocation *inv, struct tkc_release_cost *cost)
 	unsigned pages;
 
 	pages = tk_reset(inv->vm);
+	if (inv->regexes != NULL)
+		tkc_regexes_forget(inv->regexes);
 	left = (double)tk_working_set(inv->vm) / 256.0;
 	if (!in->keeps_memory || (in->kept_memory > 0 &&
 	    left > in->kept_memory))
@@ -303,6 +326,7 @@ forget(struct tkc_invocation *inv)
 	memset(&inv->in, 0, sizeof inv->in);
 	memset(&inv->stream, 0, sizeof inv->stream);
 	memset(&inv->answer, 0, sizeof inv->answer);
+	inv->fetched = 0;
 	if (inv->wire != NULL)
 		tkc_server_forget(inv);
 }

@@ -4,20 +4,17 @@
  * The life of a program: boot, failure, unloading.
  */
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "fetch.h"
+#include "guest_regex.h"
 #include "object.h"
 #include "program.h"
+#include "source.h"
 
 #define MIB		(1024.0 * 1024.0)
-#define MAX_PROGRAM	(1ULL << 30)	/* bytes of an executable */
 
 uint64_t
 tkc_now(void)
@@ -195,6 +192,12 @@ instance_free(struct tkc_instance *in)
 	tk_assert(in->forks == 0 && in->idle == NULL);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
+	if (in->regexes != NULL)
+		tkc_regexes_free(&in->regexes);
+	if (in->fetcher != NULL)
+		tkc_fetcher_free(&in->fetcher);
+	if (in->allowed_fetch != NULL)
+		tkc_allow_free(&in->allowed_fetch);
 	TK_FREE_OBJ(in);
 }
 
@@ -239,82 +242,6 @@ tkc_program_unload(struct tkc_program *p)
 	(void)pthread_cond_broadcast(&p->changed);
 	tkc_instance_settle(in);
 	(void)pthread_mutex_lock(&p->lock);
-}
-
-/* The file, mapped read-only. */
-static int
-map_file(const struct tkc_program *p, const void **image, size_t *len,
-    struct tkc_error *err)
-{
-	const char *path = p->settings.filename;
-	struct stat st;
-	void *map;
-	int fd;
-
-	if (path == NULL)
-		return (tkc_fail(err, TKC_SETTINGS, "%s: no \"filename\" is "
-		    "set", p->name));
-	/* A pipe or device must not make Varnish wait. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return (tkc_fail(err, TKC_SETTINGS, "%s: cannot open %s: %s",
-		    p->name, path, strerror(errno)));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
-		(void)close(fd);
-		return (tkc_fail(err, TKC_SETTINGS, "%s: %s is %s", p->name,
-		    path, S_ISDIR(st.st_mode) ? "a directory" :
-		    S_ISREG(st.st_mode) ? "empty" : "not a file"));
-	}
-	if ((uint64_t)st.st_size > MAX_PROGRAM) {
-		(void)close(fd);
-		return (tkc_fail(err, TKC_SETTINGS, "%s: %s is larger than "
-		    "1 GiB", p->name, path));
-	}
-	/*
-	 * Read, not mapped: a file that shrinks while it is parsed must not
-	 * become a SIGBUS.
-	 */
-	map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	*len = 0;
-	while (map != MAP_FAILED && *len < (size_t)st.st_size) {
-		ssize_t n = read(fd, (char *)map + *len,
-		    (size_t)st.st_size - *len);
-
-		if (n <= 0)
-			break;
-		*len += (size_t)n;
-	}
-	(void)close(fd);
-	if (map == MAP_FAILED)
-		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: no memory to read "
-		    "%s", p->name, path));
-	*image = map;
-	if (*len == (size_t)st.st_size)
-		return (0);
-	(void)munmap(map, (size_t)st.st_size);
-	return (tkc_fail(err, TKC_SETTINGS, "%s: cannot read all of %s",
-	    p->name, path));
-}
-
-int
-tkc_program_check(const struct tkc_program *p, struct tkc_error *err)
-{
-	struct tk_error core;
-	const void *image;
-	size_t len;
-	int e;
-
-	e = map_file(p, &image, &len, err);
-	if (e != 0)
-		return (e);
-	e = tk_check_program(image, len, p->settings.allowed_paths.n > 0,
-	    &core);
-	(void)munmap((void *)(uintptr_t)image, len);
-	if (e != 0)
-		return (tkc_fail(err, TKC_SETTINGS, "%s: %s: %s", p->name,
-		    p->settings.filename, core.text));
-	return (0);
 }
 
 /* What main() finds in its environment: the guest ABI. */
@@ -384,6 +311,7 @@ boot_error(const struct tkc_program *p, const struct tk_error *core,
 		    core->text));
 	case TK_BAD_PROGRAM:
 		return (tkc_fail(err, TKC_BOOT, "%s: %s: %s", p->name,
+		    p->settings.uri != NULL ? p->settings.uri :
 		    p->settings.filename, core->text));
 	case TK_TIMEOUT:
 		return (tkc_fail(err, TKC_BOOT, "%s: did not wait for "
@@ -405,6 +333,8 @@ instance_init(struct tkc_instance *in)
 	in->waits = false;
 	in->paused = 0;
 	in->line_len = 0;
+	if (in->regexes != NULL)
+		tkc_regexes_free(&in->regexes);
 	in->ephemeral = s->ephemeral;
 }
 
@@ -428,8 +358,8 @@ run_master(const struct tkc_program *p, struct tkc_instance *in,
 }
 
 static int
-boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
-    size_t len, struct tkc_error *err)
+boot_master(struct tkc_program *p, struct tkc_instance *in,
+    const struct tkc_blob *image, struct tkc_error *err)
 {
 	struct tk_boot_options o;
 	struct tk_error core;
@@ -445,8 +375,8 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	}
 	memset(&o, 0, sizeof o);
 	o.name = p->name;
-	o.elf = image;
-	o.elf_len = len;
+	o.elf = image->data;
+	o.elf_len = image->len;
 	o.argv = (const char *const *)argv;
 	o.envp = (const char *const *)envp;
 	o.memory = (uint64_t)(in->memory * MIB);
@@ -487,16 +417,20 @@ static int
 boot(struct tkc_program *p, struct tkc_instance *in, struct tkc_error *err)
 {
 	struct tkc_invocation *inv;
-	const void *image;
-	size_t len;
+	struct tkc_blob image;
 	unsigned i, n = (unsigned)p->settings.concurrency;
 	int e;
 
-	e = map_file(p, &image, &len, err);
+	e = tkc_source_program(p, &image, err);
 	if (e != 0)
 		return (e);
-	e = boot_master(p, in, image, len, err);
-	(void)munmap((void *)(uintptr_t)image, len);
+	in->allowed_fetch = tkc_allow_new(p->settings.allowed_fetch);
+	e = in->allowed_fetch == NULL ?
+	    tkc_fail(err, TKC_ENVIRONMENT, "Out of memory") :
+	    boot_master(p, in, &image, err);
+	free(image.data);
+	if (in->fetcher != NULL)
+		tkc_fetcher_free(&in->fetcher);
 	for (i = 0; i < n && e == 0; i++) {
 		e = tkc_fork_new(in, &inv, err);
 		if (e == 0) {
@@ -534,6 +468,7 @@ tkc_program_boot(struct tkc_program *p, int debug)
 		in->request_time = p->settings.max_request_time;
 		in->memory = p->settings.max_memory;
 		in->request_memory = p->settings.max_request_memory;
+		in->smp = (unsigned)p->settings.smp;
 		e = boot(p, in, &err);
 	}
 	if (e == 0)

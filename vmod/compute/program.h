@@ -70,6 +70,10 @@ struct tkc_instance {
 	struct tkc_invocation	*warming;
 	bool			warmup_failed;
 	uint64_t		boot_deadline;	/* ns */
+	unsigned		smp;
+	struct tkc_regexes	*regexes;	/* compiled while it booted */
+	struct tkc_allow	*allowed_fetch;
+	struct tkc_fetcher	*fetcher;	/* while it boots, if it does */
 	/* A line of the program's output during boot, until it is full. */
 	char			line[TKC_LOG_LINE];
 	size_t			line_len;
@@ -106,6 +110,7 @@ struct tkc_registry {
 	_Atomic bool		warm;
 	unsigned		boot_threads;
 	json_t			*groups;	/* name -> settings object */
+	_Atomic(struct tkc_self *) self;	/* NULL: not known */
 	struct tkc_program	*programs;
 };
 
@@ -131,6 +136,7 @@ struct tkc_stream {
 	uint64_t		arg;
 	uint64_t		stack_used;	/* kept for the callback */
 	uint64_t		left;		/* bytes at inv->body */
+	unsigned		depth;		/* tkc_fetch_depth() */
 };
 
 struct tkc_invocation {
@@ -165,6 +171,10 @@ struct tkc_invocation {
 	size_t			header_room;
 
 	struct tkc_wire		*wire;		/* of one that serves */
+	struct tkc_regexes	*regexes;	/* NULL until one is used */
+	struct tkc_fetcher	*fetcher;	/* so, too */
+	uint64_t		fetched;	/* bytes given to the guest */
+	uint64_t		fetch_ns;	/* of the request */
 
 	/* Fresh for every request, filled in bulk. */
 	uint8_t			random[1024];
@@ -199,8 +209,6 @@ void tkc_program_boot(struct tkc_program *, int debug);
 void tkc_instance_settle(struct tkc_instance *);
 /* Tells the host the totals. Lock held. */
 void tkc_program_publish(struct tkc_program *);
-/* The program's file is there and an executable for this machine. */
-int tkc_program_check(const struct tkc_program *, struct tkc_error *);
 void tkc_program_unknown(struct tkc_program *, const char *call);
 /* Policy denied the program something: logged once, counted. */
 void tkc_program_refused(struct tkc_program *, const char *what);
@@ -228,8 +236,11 @@ bool tkc_request_error(struct tkc_invocation *, const struct tkc_request *,
     const char *what);
 
 /* invocation.c */
-/* What the request has cost so far, and its output's last line. */
-void tkc_settle(struct tkc_invocation *);
+/*
+ * After the guest's turn that began at `start`: what it cost, and the last
+ * line of its output.
+ */
+void tkc_settle(struct tkc_invocation *, uint64_t start);
 /* The request failed with *err: counted, and nothing of it is kept. */
 void tkc_failed(struct tkc_invocation *, const struct tkc_error *);
 

@@ -4,13 +4,16 @@
  * The programs of one VCL: definition, lookup, start, temperature.
  */
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
+#include "fetch.h"
 #include "object.h"
 #include "program.h"
 #include "regex.h"
+#include "source.h"
 
 #define MAX_NAME	127
 
@@ -41,6 +44,7 @@ tkc_registry_free(struct tkc_registry **pr)
 {
 	struct tkc_registry *r;
 	struct tkc_program *p;
+	struct tkc_self *self;
 
 	TK_TAKE_OBJ(r, pr, TKC_REGISTRY_MAGIC);
 	tkc_registry_cold(r);
@@ -49,9 +53,32 @@ tkc_registry_free(struct tkc_registry **pr)
 		tkc_program_free(&p);
 	}
 	json_decref(r->groups);
+	self = r->self;
+	if (self != NULL)
+		tkc_self_free(&self);
 	(void)pthread_cond_destroy(&r->idle);
 	(void)pthread_mutex_destroy(&r->lock);
 	TK_FREE_OBJ(r);
+}
+
+int
+tkc_self_requests(struct tkc_registry *r, const char *unix_socket,
+    const char *http_prefix, unsigned most, struct tkc_error *err)
+{
+	struct tkc_self *s, *none = NULL;
+	const char *wrong;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	s = tkc_self_new(unix_socket, http_prefix, most, &wrong);
+	if (s == NULL)
+		return (tkc_fail(err, TKC_SETTINGS, "%s", wrong));
+	/* Programs that boot already may be using it. */
+	if (!atomic_compare_exchange_strong(&r->self, &none, s)) {
+		tkc_self_free(&s);
+		return (tkc_fail(err, TKC_SETTINGS, "it was called before in "
+		    "this VCL"));
+	}
+	return (0);
 }
 
 /*--------------------------------------------------------------------
@@ -155,11 +182,8 @@ new_program(struct tkc_registry *r, json_t *groups, const char *name,
 	else
 		group = json_object_get(groups, "test");
 	e = tkc_settings_read(&p->settings, name, group, definition, err);
-	if (e == 0 && p->settings.filename == NULL && p->settings.uri != NULL)
-		e = tkc_fail(err, TKC_SETTINGS, "%s: programs from a \"uri\" "
-		    "are not fetched in this version: use \"filename\"", name);
-	if (e == 0 && p->settings.filename != NULL)
-		e = tkc_program_check(p, err);
+	if (e == 0)
+		e = tkc_source_check(p, err);
 	if (e != 0) {
 		tkc_program_free(&p);
 		return (e);

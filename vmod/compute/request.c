@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "fetch.h"
 #include "guest_abi.h"
 #include "object.h"
 #include "program.h"
@@ -159,11 +160,19 @@ write_request(struct tkc_invocation *inv, const struct tkc_request *q,
 	g->info_flags = q->is_warmup ? GUEST_REQUEST_WARMUP : 0;
 	fresh_random(inv, g->prng);
 	h = (struct guest_header *)(void *)(inv->scratch + sizeof *g);
-	for (i = 0; i < q->num_headers; i++, h++) {
+	for (i = 0; i < q->num_headers; i++) {
+		if (__builtin_expect(tkc_fetch_is_depth(q->headers[i].ptr,
+		    q->headers[i].len), 0)) {
+			g->num_headers--;
+			continue;
+		}
 		h->field = put(&b, q->headers[i].ptr, q->headers[i].len);
 		h->colon = colon(&q->headers[i]);
 		h->len = (uint32_t)q->headers[i].len;
+		h++;
 	}
+	/* Nothing of another request in the gap of a field left out. */
+	memset(h, 0, (q->num_headers - g->num_headers) * sizeof *h);
 	memcpy(inv->scratch, g, sizeof *g);
 	tk_assert(b.used <= total);
 	tk_assert(tk_write(inv->vm, *at, inv->scratch, b.used));

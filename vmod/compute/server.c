@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "api.h"
+#include "fetch.h"
 #include "object.h"
 #include "server.h"
 
@@ -187,7 +188,8 @@ write_head(struct tkc_wire *w, const struct tkc_request *q)
 	puts_to(&t, q->url);
 	puts_to(&t, " HTTP/1.1\r\n");
 	for (i = 0; i < q->num_headers; i++) {
-		if (is_ours(&q->headers[i]) || !tkc_field_ok(
+		if (is_ours(&q->headers[i]) || tkc_fetch_is_depth(
+		    q->headers[i].ptr, q->headers[i].len) || !tkc_field_ok(
 		    q->headers[i].ptr, q->headers[i].len, true))
 			continue;
 		if (q->headers[i].len > 5 &&
@@ -344,12 +346,12 @@ on_output(void *priv, const uint8_t *data, size_t len)
 	e = HTTP_PARSER_ERRNO(&w->parser);
 	if (w->wrong != NULL)
 		return (tk_fail(w->inv->vm, 0, "answered with %s", w->wrong));
-	if (e != HPE_OK)
-		return (tk_fail(w->inv->vm, 0, "answered with what is no "
-		    "HTTP/1: %s", http_errno_description(e)));
 	if (len == 0)
 		return (tk_fail(w->inv->vm, 0, "closed the connection before "
 		    "its answer was complete"));
+	if (e != HPE_OK)
+		return (tk_fail(w->inv->vm, 0, "answered with what is no "
+		    "HTTP/1: %s", http_errno_description(e)));
 	return (TK_RESUME);
 }
 

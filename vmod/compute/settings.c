@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "settings.h"
+#include "allow.h"
 
 enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, WARMUP,
     ANY };
@@ -29,8 +29,8 @@ struct key {
 static const struct key keys[] = {
 	{ "group", STRING, AT(group), 0, 0, true },
 	{ "filename", PATH, AT(filename), 0, 0, true },
-	{ "uri", STRING, AT(uri), 0, 0, false },
-	{ "sha256", STRING, AT(sha256), 0, 0, false },
+	{ "uri", STRING, AT(uri), 0, 0, true },
+	{ "sha256", STRING, AT(sha256), 0, 0, true },
 	{ "key", STRING, AT(key), 0, 0, false },
 	{ "start", FLAG, AT(start), 0, 0, true },
 	{ "max_boot_time", NUMBER, AT(max_boot_time), 0.001, MAX_SECONDS,
@@ -64,12 +64,13 @@ static const struct key keys[] = {
 	{ "control_ephemeral", FLAG, AT(control_ephemeral), 0, 0, true },
 	{ "main_arguments", STRINGS, AT(main_arguments), 0, 0, true },
 	{ "environment", STRINGS, AT(environment), 0, 0, true },
+	{ "allowed_fetch", STRINGS, AT(allowed_fetch), 0, 0, true },
 	{ "allowed_paths", PATHS, AT(allowed_paths), 0, 0, true },
 	{ "current_working_directory", DIRECTORY, AT(cwd), 0, 0, true },
 	{ "executable_heap", FLAG, AT(executable_heap), 0, 0, true },
 	{ "remapping", ANY, 0, 0, 0, false },
 	{ "blackout_area", ANY, 0, 0, 0, false },
-	{ "smp", COUNT, AT(smp), 0, 16, false },
+	{ "smp", COUNT, AT(smp), 0, 16, true },
 	{ "stdout", FLAG, AT(to_stdout), 0, 0, true },
 	{ "verbose_syscalls", FLAG, AT(verbose_syscalls), 0, 0, true },
 	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, false },
@@ -320,6 +321,8 @@ check_value(const char *what, const struct key *k, const json_t *v,
 				return (tkc_fail(err, TKC_SETTINGS, "%s: "
 				    "\"%s\" is a list of strings", what,
 				    k->name));
+		if (k->offset == AT(allowed_fetch))
+			return (tkc_allow_check(what, v, err));
 		break;
 	case ANY:
 		break;
@@ -435,8 +438,9 @@ tkc_settings_read(struct tkc_settings *s, const char *what,
 	s->cwd = strdup("/");
 	s->main_arguments = tkc_strings_copy(NULL, 0);
 	s->environment = tkc_strings_copy(NULL, 0);
+	s->allowed_fetch = tkc_strings_copy(NULL, 0);
 	if (s->group == NULL || s->cwd == NULL || s->main_arguments == NULL ||
-	    s->environment == NULL || (group != NULL &&
+	    s->environment == NULL || s->allowed_fetch == NULL || (group != NULL &&
 	    !assign_all(s, group)) || !assign_all(s, own)) {
 		tkc_settings_fini(s);
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
@@ -458,6 +462,7 @@ tkc_settings_fini(struct tkc_settings *s)
 	tkc_warmup_fini(&s->warmup);
 	tkc_strings_free(&s->main_arguments);
 	tkc_strings_free(&s->environment);
+	tkc_strings_free(&s->allowed_fetch);
 	memset(s, 0, sizeof *s);
 }
 

@@ -20,7 +20,8 @@ static const struct {
 	F(memory_exceeded), F(error_handled), F(reservations),
 	F(reservation_timeouts), F(exits), F(pages_written), F(input_bytes),
 	F(output_bytes), F(status_2xx), F(status_3xx), F(status_4xx),
-	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls), F(forks),
+	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls), F(fetches),
+	F(fetches_failed), F(self_requests), F(self_requests_failed), F(forks),
 	F(forks_busy), F(queue_length), F(master_bytes), F(working_set_bytes),
 #undef F
 };
@@ -33,6 +34,7 @@ static const struct {
 	F("reservation_time", reservation_ns),
 	F("request_time", request_ns),
 	F("reset_time", reset_ns),
+	F("fetch_time", fetch_ns),
 	F("boot_time", boot_ns),
 #undef F
 };
@@ -73,6 +75,9 @@ one(struct tkc_program *p)
 	if (p->settings.filename != NULL)
 		(void)json_object_set_new(j, "filename",
 		    json_string(p->settings.filename));
+	if (p->settings.uri != NULL)
+		(void)json_object_set_new(j, "uri",
+		    json_string(p->settings.uri));
 	if (p->state == TKC_FAILED)
 		(void)json_object_set_new(j, "error",
 		    json_string(p->last_error.text));

@@ -27,12 +27,26 @@ struct tk_space {
 	struct tk_vma_list	vmas;
 	bool			allow_wx;
 	tk_gva			brk_start, brk;
+	/* Page tables are filled beforehand here: tk_space_reserve(). */
+	tk_gva			heap_end, arena, arena_end;
 	bool			stale;	/* a flush failed */
 };
 
 /* Reserves the exception stack's page, the first of writable memory. */
 void tk_space_init(struct tk_space *, struct tk_memory *);
 void tk_space_fini(struct tk_space *);
+
+/*
+ * Before the freeze: pages for the heap to grow into, for the mappings that
+ * calls will make, and for half as much of what is mapped but was not touched,
+ * are in the page tables already. Such memory costs a call
+ * neither changes of page tables nor, in steady state, page faults. The price is
+ * that it can be touched unmapped; it reads as zeros. 0 or ENOMEM.
+ */
+int tk_space_reserve(struct tk_space *, uint64_t heap, uint64_t arena);
+
+/* Bytes that can still be mapped and touched. */
+uint64_t tk_space_free(const struct tk_space *);
 
 /*
  * Takes over what `from` says; buffers stay each one's own, and so do the

@@ -296,7 +296,8 @@ tk_elf_load_interpreter(struct tk_elf *e, struct tk_space *sp,
 
 	if (e->bias == 0 || e->interpreter[0] != '\0')
 		return (bad(err, "its interpreter is none"));
-	base = tk_vmas_gap(&sp->vmas, e->end - e->bias);
+	base = tk_vmas_gap(&sp->vmas, TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE,
+	    TK_MMAP_TOP, e->end - e->bias);
 	if (base == 0)
 		return (no_room(0, -ENOMEM, err));
 	e->entry += base - e->bias;

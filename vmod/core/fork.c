@@ -15,6 +15,7 @@
 #include "linux/socket.h"
 #include "machine.h"
 #include "object.h"
+#include "parallel.h"
 
 /*--------------------------------------------------------------------
  * Which pages did a call make private? KVM's dirty log knows, at a price that
@@ -108,6 +109,7 @@ fork_destroy(struct tk_machine *m)
 	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_threads_fini(&m->threads);
+	tk_parallel_free(m);
 	tk_ws_fini(&m->ws);
 	free(m->journal.change);
 	if (m->mem.is_private)

@@ -16,6 +16,7 @@
 #include "linux/path.h"
 #include "machine.h"
 #include "object.h"
+#include "parallel.h"
 
 static int
 parse(struct tk_elf *elf, const void *image, size_t len, bool has_files,
@@ -113,6 +114,7 @@ booting_free(struct tk_machine **pm)
 	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_threads_fini(&m->threads);
+	tk_parallel_free(m);
 	TK_FREE_OBJ(m);
 }
 
@@ -173,6 +175,11 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	e = tk_vcpu_set_memory(m->vcpu, &m->mem, true, err);
 	if (e != 0)
 		return (e);
+	/* The machine may have run another program before. */
+	e = tk_vcpu_set_fpu(m->vcpu, tk_memory_at(&m->mem, TK_K_FPU));
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "KVM_SET_XSAVE: %s",
+		    strerror(e)));
 	m->vcpu->regs->rip = base != 0 ? interpreter.entry : elf->entry;
 	m->vcpu->regs->rsp = tk_initial_stack(m, elf, base, o->argv, o->envp);
 	if (m->vcpu->regs->rsp == 0)
@@ -181,22 +188,15 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	return (0);
 }
 
-/*
- * Where the program goes on: behind its last exit, for which hardware KVM
- * leaves RIP at the `out` until the next entry.
- */
+/* Where the program goes on: tk_resume(). */
 static void
 record_registers(struct tk_master *ma, struct tk_machine *m)
 {
 	struct tk_resume_regs *rec = tk_memory_at(&m->mem, TK_K_RESUME);
 	struct kvm_regs *r = &ma->resume;
-	uint8_t opcode = 0;
 
 	*r = *m->vcpu->regs;
-	/* OUT: E7 has its port behind it, EF in DX (Intel SDM vol. 2). */
-	if (!ma->host->facts.rip_after_out &&
-	    tk_read(m, &opcode, r->rip, 1))
-		r->rip += opcode == 0xe7 ? 2 : 1;
+	r->rip = tk_after_host_call(m);
 	r->rflags = (r->rflags & 0xcd5) | 2;
 	rec->rbx = r->rbx;
 	rec->rdx = r->rdx;
@@ -206,6 +206,13 @@ record_registers(struct tk_master *ma, struct tk_machine *m)
 	rec->r15 = r->r15;
 	rec->rip = r->rip;
 	ma->serves = m->serves;
+}
+
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+
+	return (a < b ? a : b);
 }
 
 /* Records what every call starts from. */
@@ -252,8 +259,14 @@ warm(struct tk_master *ma, struct tk_machine *m,
 static int
 freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 {
+	uint64_t free_bytes;
 	int e;
 
+	/* What it may need of each; never so much that none is left. */
+	free_bytes = tk_space_free(&m->space);
+	if (tk_space_reserve(&m->space, least(ma->request_memory / 4,
+	    free_bytes / 8), least(ma->request_memory, free_bytes / 2)))
+		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	/* No vCPU may look at the memory while its mapping is replaced. */
 	tk_vcpu_put(&m->vcpu);
 	ma->space.pt = m->space.pt;

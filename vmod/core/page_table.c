@@ -42,9 +42,9 @@ tk_pt_set(struct tk_page_table *pt, uint64_t *entry, uint64_t value)
 {
 	struct tk_journal *j = pt->journal;
 
-	if (*entry == value)
+	if (tk_pte(entry) == value)
 		return (0);
-	if (j != NULL) {
+	if (j != NULL && !(*entry & TK_PTE_NOTED)) {
 		if (!tk_reserve((void **)&j->change, j->n + 1, &j->room,
 		    sizeof *j->change))
 			return (ENOMEM);
@@ -52,7 +52,7 @@ tk_pt_set(struct tk_page_table *pt, uint64_t *entry, uint64_t value)
 		j->change[j->n].old = *entry;
 		j->n++;
 	}
-	*entry = value;
+	*entry = j != NULL ? value | TK_PTE_NOTED : value;
 	return (0);
 }
 
@@ -98,7 +98,7 @@ tk_pt_set_huge(struct tk_page_table *pt, tk_gva gva, tk_gpa gpa,
 	entry = descend(pt, gva, 1, true);
 	if (entry == NULL)
 		return (ENOMEM);
-	tk_assert(*entry == 0);
+	tk_assert(tk_pte(entry) == 0);
 	return (tk_pt_set(pt, entry, gpa | flags | TK_PTE_HUGE | TK_PTE_AD));
 }
 
@@ -111,7 +111,7 @@ tk_pt_walk(const struct tk_page_table *pt, tk_gva gva, uint64_t *left)
 
 	table = table_at(pt, pt->root);
 	for (l = 3;; l--) {
-		entry = table[index_of(gva, l)];
+		entry = tk_pte(&table[index_of(gva, l)]);
 		span = 1ULL << (TK_PAGE_SHIFT + 9 * l);
 		*left = span - (gva & (span - 1));
 		if (l == 0 || (entry & TK_PTE_HUGE))
@@ -138,7 +138,7 @@ tk_pt_undo(struct tk_page_table *pt)
 		return (0);
 	while (j->n > 0) {
 		c = &j->change[--j->n];
-		now = *c->entry;
+		now = tk_pte(c->entry);
 		*c->entry = c->old;
 		gone = now & ~c->old & (TK_PTE_P | TK_PTE_W);
 		if (!(now & TK_PTE_P) || (now & TK_PTE_ADDR) < pt->mem->rw_gpa ||

@@ -21,6 +21,8 @@
 #define TK_PTE_HUGE	0x080ULL
 /* Ignored by the CPU: a page belongs here although it is not present. */
 #define TK_PTE_BACKED	0x200ULL
+/* Ignored by the CPU: the journal knows what the entry was. */
+#define TK_PTE_NOTED	0x400ULL
 #define TK_PTE_NX	0x8000000000000000ULL
 #define TK_PTE_ADDR	0x000ffffffffff000ULL
 
@@ -42,6 +44,14 @@ struct tk_page_table {
 	struct tk_journal	*journal;	/* NULL while booting */
 };
 
+/* The value of an entry. */
+static inline uint64_t
+tk_pte(const uint64_t *entry)
+{
+
+	return (*entry & ~TK_PTE_NOTED);
+}
+
 /* Takes the first page of the arena as root. */
 void tk_pt_init(struct tk_page_table *, struct tk_memory *);
 
@@ -51,7 +61,10 @@ void tk_pt_init(struct tk_page_table *, struct tk_memory *);
  */
 uint64_t *tk_pt_entry(struct tk_page_table *, tk_gva, bool create);
 
-/* Writes an entry. Returns 0 or ENOMEM (journal). */
+/*
+ * Writes an entry. The journal notes what it was before the first change only,
+ * so that no guest can make it grow beyond the tables. Returns 0 or ENOMEM.
+ */
 int tk_pt_set(struct tk_page_table *, uint64_t *entry, uint64_t value);
 
 /* Maps 2 MiB at once; gva and gpa are multiples of it. 0 or ENOMEM. */

@@ -277,6 +277,33 @@ void tk_set_result2(struct tk_machine *, uint64_t rdx);
 enum tk_verdict tk_fail(struct tk_machine *, tk_gva address,
     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool tk_is_booting(const struct tk_machine *);
+/* Of the boot's or the call's time; 0 when it is over. */
+double tk_seconds_left(const struct tk_machine *);
+/*
+ * After a host call that took long: TK_RESUME, or the end of the call with
+ * TK_TIMEOUT when its time is over. The watchdog would end it, too, but not at
+ * once, and a guest that is quick would still answer.
+ */
+enum tk_verdict tk_resume_in_time(struct tk_machine *);
+
+/*
+ * Runs function(args) on `n` more vCPUs, 1 to 15, at the same time as the
+ * program goes on, for at most `seconds` or to the end of the call. They have a
+ * stack of 512 KiB each, %gs:0 tells their number, and they share the first
+ * one's thread-local storage. They compute: system calls and host calls answer
+ * -ENOSYS there. args[i] are of vCPU i + 1. 0, or -errno: -EBUSY while others
+ * run.
+ */
+int tk_parallel_start(struct tk_machine *, unsigned n, tk_gva function,
+    const uint64_t (*args)[3], double seconds);
+/*
+ * The same from this host call on, all registers as they are here but for RAX,
+ * which is the vCPU's number, and RSP, the end of its part of `stacks`.
+ */
+int tk_parallel_clone(struct tk_machine *, unsigned n, tk_gva stacks,
+    uint64_t stack_size, double seconds);
+/* Waits for all. 0, or -1 when one failed, which is told as refused. */
+int tk_parallel_wait(struct tk_machine *);
 
 /*--------------------------------------------------------------------
  * Guest memory: every access is checked against what the guest itself may do
@@ -298,6 +325,14 @@ const void *tk_view(const struct tk_machine *, tk_gva, size_t len,
 bool tk_readable(const struct tk_machine *, tk_gva, size_t len);
 /* True when the guest may execute at gva. */
 bool tk_executable(const struct tk_machine *, tk_gva);
+
+/*
+ * New memory for the guest, zeroed, to read and write; its own from then on, as
+ * if it had called mmap(). 0 when there is none left.
+ */
+tk_gva tk_alloc(struct tk_machine *, uint64_t len);
+/* Gives whole pages of it back: [gva + keep, gva + len), keep rounded up. */
+void tk_trim(struct tk_machine *, tk_gva, uint64_t len, uint64_t keep);
 
 /* Where the embedder writes what it gives to a call: its own mapping. */
 tk_gva tk_input_area(const struct tk_machine *, uint64_t *size);

@@ -65,8 +65,8 @@ tk_vmas_insert(struct tk_vma_list *l, struct tk_vma v)
 		l->vma[i].start = v.start;
 		return (0);
 	}
-	if (!tk_reserve((void **)&l->vma, l->n + 1, &l->room,
-	    sizeof *l->vma))
+	if (l->n >= TK_MAX_VMAS || !tk_reserve((void **)&l->vma, l->n + 1,
+	    &l->room, sizeof *l->vma))
 		return (ENOMEM);
 	memmove(&l->vma[i + 1], &l->vma[i],
 	    (l->n - i) * sizeof *l->vma);
@@ -83,8 +83,8 @@ split_at(struct tk_vma_list *l, tk_gva gva)
 
 	if (i == l->n || l->vma[i].start >= gva)
 		return (0);
-	if (!tk_reserve((void **)&l->vma, l->n + 1, &l->room,
-	    sizeof *l->vma))
+	if (l->n >= TK_MAX_VMAS || !tk_reserve((void **)&l->vma, l->n + 1,
+	    &l->room, sizeof *l->vma))
 		return (ENOMEM);
 	memmove(&l->vma[i + 1], &l->vma[i],
 	    (l->n - i) * sizeof *l->vma);
@@ -118,24 +118,23 @@ tk_vmas_is_free(const struct tk_vma_list *l, tk_gva start, uint64_t len)
 }
 
 tk_gva
-tk_vmas_gap(const struct tk_vma_list *l, uint64_t len)
+tk_vmas_gap(const struct tk_vma_list *l, tk_gva low, tk_gva top, uint64_t len)
 {
-	tk_gva top = TK_MMAP_TOP;
 	unsigned i = tk_vmas_index(l, top);
+	tk_gva below;
 
-	while (i > 0 && l->vma[i - 1].start >= top)
-		i--;
+	/* A range that contains top, or ends there. */
+	if (i < l->n && l->vma[i].start < top)
+		top = l->vma[i].start;
 	for (;;) {
-		tk_gva below = i > 0 ? l->vma[i - 1].end : TK_USER_MIN;
-
-		if (below < TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE)
-			below = TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE;
+		below = i > 0 ? l->vma[i - 1].end : low;
+		if (below < low)
+			below = low;
 		if (top >= below && top - below >= len)
 			return (top - len);
-		if (i == 0)
+		if (i == 0 || below == low)
 			return (0);
 		i--;
-		if (l->vma[i].start < top)
-			top = l->vma[i].start;
+		top = l->vma[i].start;
 	}
 }

@@ -32,6 +32,9 @@ struct tk_vma {
 	uint8_t			kind;
 };
 
+/* As vm.max_map_count: more ranges are ENOMEM. */
+#define TK_MAX_VMAS	65530
+
 struct tk_vma_list {
 	struct tk_vma		*vma;
 	unsigned		n, room;
@@ -55,7 +58,8 @@ void tk_vmas_remove(struct tk_vma_list *, unsigned from, unsigned to);
 
 bool tk_vmas_is_free(const struct tk_vma_list *, tk_gva start, uint64_t len);
 
-/* Room for len bytes in the mmap area, highest first; 0 when there is none. */
-tk_gva tk_vmas_gap(const struct tk_vma_list *, uint64_t len);
+/* Room for len bytes within [low, top), highest first; 0: there is none. */
+tk_gva tk_vmas_gap(const struct tk_vma_list *, tk_gva low, tk_gva top,
+    uint64_t len);
 
 #endif /* TK_VMA_LIST_H_INCLUDED */

@@ -4,20 +4,14 @@
  * The life of the VMOD in a VCL, and the functions that define and start.
  */
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "vmod_tinykvm.h"
 
 #include "VSC_tinykvm.h"
 #include "vcc_tinykvm_if.h"
-
-#define MAX_LIBRARY	(16 * 1024 * 1024)
 
 struct vmod_tinykvm *
 vmod_of(const struct vmod_priv *priv)
@@ -179,47 +173,10 @@ tk_find(VRT_CTX, struct vmod_tinykvm *vt, const char *name,
  * Definitions
  */
 
-static char *
-read_library(VRT_CTX, const char *path, size_t *len)
-{
-	struct stat st;
-	ssize_t n = -1;
-	char *text = NULL;
-	int fd;
-
-	/* A pipe or device must not make Varnish wait. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		VRT_fail(ctx, "tinykvm.library(): cannot open %s: %s", path,
-		    strerror(errno));
-		if (fd >= 0)
-			closefd(&fd);
-		return (NULL);
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size > MAX_LIBRARY)
-		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
-	else
-		text = malloc((size_t)st.st_size + 1);
-	if (text != NULL)
-		n = read(fd, text, (size_t)st.st_size);
-	if (n < 0) {
-		VRT_fail(ctx, "tinykvm.library(): cannot read %s: %s", path,
-		    strerror(errno));
-		free(text);
-		text = NULL;
-	}
-	closefd(&fd);
-	*len = (size_t)n;
-	return (text);
-}
-
 VCL_BOOL
 vmod_library(VRT_CTX, struct vmod_priv *priv, VCL_STRING uri)
 {
 	struct tkc_error err;
-	size_t len = 0;
-	char *text;
-	int e;
 
 	if (needs_init(ctx, "library"))
 		return (0);
@@ -227,20 +184,31 @@ vmod_library(VRT_CTX, struct vmod_priv *priv, VCL_STRING uri)
 		VRT_fail(ctx, "tinykvm.library(): no file is named");
 		return (0);
 	}
-	if (strncmp(uri, "http://", 7) == 0 ||
-	    strncmp(uri, "https://", 8) == 0) {
-		VRT_fail(ctx, "tinykvm.library(): %s: libraries are read from "
-		    "files in this version: use file://", uri);
+	return (done(ctx, tkc_library_uri(vmod_of(priv)->registry, uri, &err),
+	    &err));
+}
+
+VCL_BOOL
+vmod_init_self_requests(VRT_CTX, struct vmod_priv *priv,
+    VCL_STRING unix_socket, VCL_STRING http_prefix,
+    VCL_INT max_concurrent_requests)
+{
+	struct tkc_error err;
+
+	if (needs_init(ctx, "init_self_requests"))
+		return (0);
+	if (max_concurrent_requests < 1 || max_concurrent_requests > 100000) {
+		VRT_fail(ctx, "tinykvm.init_self_requests(): "
+		    "max_concurrent_requests is 1 to 100000");
 		return (0);
 	}
-	if (strncmp(uri, "file://", 7) == 0)
-		uri += 7;
-	text = read_library(ctx, uri, &len);
-	if (text == NULL)
-		return (0);
-	e = tkc_library(vmod_of(priv)->registry, text, len, uri, &err);
-	free(text);
-	return (done(ctx, e, &err));
+	if (tkc_self_requests(vmod_of(priv)->registry,
+	    unix_socket != NULL ? unix_socket : "",
+	    http_prefix != NULL ? http_prefix : "",
+	    (unsigned)max_concurrent_requests, &err) == 0)
+		return (1);
+	VRT_fail(ctx, "tinykvm.init_self_requests(): %s", err.text);
+	return (0);
 }
 
 VCL_BOOL

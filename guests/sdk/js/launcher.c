@@ -391,5 +391,6 @@ main(void)
 	JS_RunGC(rt);
 	JS_ComputeMemoryUsage(rt, &usage);
 	JS_SetGCThreshold(rt, (size_t)usage.malloc_size + GC_ROOM);
+	kvm_keep_heap(KVM_LAUNCHER_HEAP);
 	kvm_serve(on_request);
 }

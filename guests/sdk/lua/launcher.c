@@ -317,5 +317,6 @@ main(void)
 	(void)lua_newuserdata(lua, BALLAST);
 	(void)luaL_ref(lua, LUA_REGISTRYINDEX);
 	lua_gc(lua, LUA_GCCOLLECT, 0);
+	kvm_keep_heap(KVM_LAUNCHER_HEAP);
 	kvm_serve(on_request);
 }

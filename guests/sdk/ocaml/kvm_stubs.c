@@ -82,5 +82,6 @@ kvm_ml_wait(value unit)
 
 	(void)unit;
 	handler = caml_named_value("kvm_answer");
+	kvm_keep_heap(KVM_LAUNCHER_HEAP);
 	kvm_serve(on_request);
 }

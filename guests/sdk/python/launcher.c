@@ -244,5 +244,6 @@ main(void)
 		return (1);
 	}
 	dispatch = PyObject_GetAttrString(kvm, "_dispatch");
+	kvm_keep_heap(KVM_LAUNCHER_HEAP);
 	kvm_serve(on_request);
 }

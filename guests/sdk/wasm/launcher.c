@@ -227,5 +227,6 @@ main(void)
 	e = m3_FindFunction(&handle, runtime, "handle");
 	if (e != m3Err_none)
 		failed("the export handle()", e);
+	kvm_keep_heap(KVM_LAUNCHER_HEAP);
 	kvm_serve(on_request);
 }

@@ -82,13 +82,15 @@ def _kind(elf: ELFFile, interpreter: str | None) -> str:
 
 
 def _problems(elf: ELFFile, kind: str, interpreter: str | None,
-              wx: bool) -> list[str]:
+              wx: bool, has_files: bool) -> list[str]:
     problems = []
     if elf.header.e_machine != "EM_X86_64":
         problems.append(f"compiled for {elf.header.e_machine}, not x86-64")
     if kind == "dynamic":
-        problems.append(f"dynamically linked, wants {interpreter}: "
-                        "link with -static")
+        if not has_files:
+            problems.append(f"dynamically linked, wants {interpreter}: link "
+                            "with -static, or allow the interpreter and its "
+                            "libraries ([permissions] allowed_paths)")
     elif kind not in ("static", "static-pie"):
         problems.append(f"no executable: {kind}")
     if not wx:
@@ -96,21 +98,25 @@ def _problems(elf: ELFFile, kind: str, interpreter: str | None,
     return problems
 
 
-def inspect(path: Path) -> Inspection:
-    """Looks into a file. Raises GuestError when it is no ELF file."""
+def inspect(path: Path, has_files: bool = False) -> Inspection:
+    """Looks into a file. Raises GuestError when it is no ELF file.
+
+    has_files: its settings allow it some, so that it may be dynamic.
+    """
     try:
         data = path.read_bytes()
     except OSError as e:
         raise GuestError(f"cannot read {path}: {e.strerror}") from None
     try:
         # Of the bytes: to seek far beyond a file's end may be an OSError.
-        return _inspect(path, data, ELFFile(io.BytesIO(data)))
+        return _inspect(path, data, ELFFile(io.BytesIO(data)), has_files)
     except (ELFError, ValueError, KeyError, AttributeError, UnicodeDecodeError,
             OverflowError, TypeError) as e:
         raise GuestError(f"{path} is no ELF executable: {e}") from None
 
 
-def _inspect(path: Path, data: bytes, elf: ELFFile) -> Inspection:
+def _inspect(path: Path, data: bytes, elf: ELFFile,
+             has_files: bool) -> Inspection:
     segments = []
     interpreter = None
     calls: set[int] = set()
@@ -140,5 +146,5 @@ def _inspect(path: Path, data: bytes, elf: ELFFile) -> Inspection:
         symbols=(table.num_symbols()
                  if isinstance(table, SymbolTableSection) else 0),
         abi_calls=tuple(abi.CALLS[n] for n in sorted(calls)),
-        problems=tuple(_problems(elf, kind, interpreter, wx)),
+        problems=tuple(_problems(elf, kind, interpreter, wx, has_files)),
     )

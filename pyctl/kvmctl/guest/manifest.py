@@ -11,8 +11,10 @@ from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
 from kvmctl.guest.fetch import Package
 
-LANGUAGES = ("c", "c++", "rust", "go", "zig", "nim", "pascal", "ocaml", "lua",
-             "luajit", "javascript", "python", "wasm")
+#: Those that programs are written in for us; see guests/sdk.
+COMPILED = ("c", "c++", "rust", "go", "zig", "nim", "pascal", "ocaml", "lua",
+            "luajit", "javascript", "python", "wasm")
+LANGUAGES = (*COMPILED, "executable")
 LIBCS = ("glibc", "musl")
 
 _KEYS: dict[str, tuple[type, ...]] = {

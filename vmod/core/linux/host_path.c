@@ -39,87 +39,86 @@ beneath(int root, const char *rest, uint32_t flags, mode_t mode)
 }
 
 /*--------------------------------------------------------------------
- * A symbolic link that leads out of its tree may lead into another that is
- * allowed too: /lib64/ld-linux-x86-64.so.2 is one. It is followed as the guest
- * would: what it says is a name among the guest's own.
+ * Links that lead out
  */
 
-#define MAX_LINKS	8
+#define MAX_LINKS	40		/* MAXSYMLINKS of the kernel */
 
-/* Replaces the first link in the name by what it says. */
 static bool
-follow_one(struct tk_machine *m, const struct tk_name *name,
-    struct tk_name *to)
+leads_out(const struct tk_allowed *a, const char *rest)
 {
-	char rest[TK_PATH_MAX], target[TK_PATH_MAX], path[TK_PATH_MAX];
-	size_t prefix, end = 0, len = strlen(name->rest), n;
-	struct open_how how;
-	ssize_t got = -1;
-	long fd;
+	int fd = beneath(a->root, rest, O_PATH, 0);
 
-	prefix = strlen(name->path) - len;
-	memset(&how, 0, sizeof how);
-	how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-	how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
-	    RESOLVE_NO_SYMLINKS;
-	while (end < len && got < 0) {
-		for (end++; end < len && name->rest[end] != '/'; end++)
-			continue;
-		memcpy(rest, name->rest, end);
-		rest[end] = '\0';
-		fd = syscall(SYS_openat2, name->allowed->root, rest, &how,
-		    sizeof how);
-		if (fd < 0)
-			return (false);
-		got = readlinkat((int)fd, "", target, sizeof target - 1);
-		(void)close((int)fd);
-	}
-	if (got <= 0)
-		return (false);
-	target[got] = '\0';
-	/* The directory of the link, the target, what came behind it. */
-	for (n = prefix + end; n > 0 && name->path[n - 1] != '/'; n--)
-		continue;
-	if (target[0] == '/')
-		n = 0;
-	if (n + (size_t)got + len - end >= sizeof path)
-		return (false);
-	memcpy(path, name->path, n);
-	memcpy(path + n, target, (size_t)got);
-	memcpy(path + n + got, name->rest + end, len - end + 1);
-	return (tk_name_of(m, path, to) == 0);
+	if (fd >= 0)
+		(void)close(fd);
+	return (fd == -EXDEV);
 }
 
 /*
- * The name itself, or in *other where its links lead. One that leads nowhere
- * stays as it is: opening it will say so.
+ * Of a name that leads out: the first component that does so by itself is a
+ * link. Its target takes its place in the name. 0 or -errno.
  */
-static const struct tk_name *
-through_links(struct tk_machine *m, const struct tk_name *name,
-    struct tk_name *other)
+static int64_t
+redirect(const struct tk_machine *m, struct tk_name *name)
 {
-	struct tk_name next;
-	unsigned i;
+	char target[TK_PATH_MAX], part[TK_PATH_MAX];
+	size_t end = 0, start, n, skipped;
+	ssize_t len;
 	int fd;
 
-	for (i = 0; i < MAX_LINKS; i++) {
-		/* A single file was resolved when its root was opened. */
-		if (name->allowed->root < 0 || !name->allowed->prefix)
-			return (name);
-		fd = beneath(name->allowed->root, name->rest, O_PATH, 0);
+	do {
+		start = end + (name->rest[end] == '/');
+		end = start + strcspn(name->rest + start, "/");
+		memcpy(part, name->rest, end);
+		part[end] = '\0';
+	} while (!leads_out(name->allowed, part) && name->rest[end] != '\0');
+	fd = beneath(name->allowed->root, part, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return (fd);
+	len = readlinkat(fd, "", target, sizeof target - 1);
+	(void)close(fd);
+	if (len <= 0)
+		return (-ENOENT);
+	/* What follows in the name follows the target. */
+	n = strlen(name->rest + end);
+	if ((size_t)len + n >= sizeof target)
+		return (-ENAMETOOLONG);
+	memcpy(target + len, name->rest + end, n + 1);
+	/* The directory that the link is in, as the program names it. */
+	skipped = strlen(name->rest + start);
+	n = strlen(name->path);
+	n = name->allowed->prefix ? n - skipped - 1 :
+	    (size_t)(strrchr(name->path, '/') - name->path);
+	memcpy(part, name->path, n);
+	part[n] = '\0';
+	return (tk_name_of(m, n == 0 ? "/" : part, target, name));
+}
+
+int64_t
+tk_host_settle(const struct tk_machine *m, struct tk_name *name, bool follow)
+{
+	bool directory = name->directory;
+	unsigned i;
+	int64_t e;
+	int fd;
+
+	for (i = 0; name->kind == TK_NAME_HOST && name->allowed->root >= 0;
+	    i++) {
+		fd = beneath(name->allowed->root, name->rest, O_PATH |
+		    (follow || directory ? 0 : O_NOFOLLOW), 0);
 		if (fd >= 0)
 			(void)close(fd);
-		if (fd != -EXDEV || !follow_one(m, name, &next) ||
-		    next.kind != TK_NAME_HOST)
-			return (name);
-		*other = next;
-		/* Into its own path, or the leaf of what is allowed. */
-		if (next.allowed->prefix)
-			other->rest = other->path + (next.rest - next.path);
-		name = other;
+		if (fd != -EXDEV)
+			break;
+		e = i == MAX_LINKS ? -ELOOP : redirect(m, name);
+		if (e != 0)
+			return (e);
 	}
-	return (name);
+	name->directory = directory;
+	return (0);
 }
+
+/*--------------------------------------------------------------------*/
 
 /* The words and the errno for what the host did not give. */
 static int
@@ -141,9 +140,9 @@ denied(struct tk_machine *m, const char *verb, const char *path, int error)
 	}
 }
 
-static int
-find(struct tk_machine *m, const char *verb, const struct tk_name *name,
-    bool follow, struct stat *st)
+int
+tk_host_find(struct tk_machine *m, const char *verb,
+    const struct tk_name *name, bool follow, struct stat *st)
 {
 	struct statfs fs;
 	int fd, e;
@@ -170,29 +169,15 @@ find(struct tk_machine *m, const char *verb, const struct tk_name *name,
 }
 
 int
-tk_host_find(struct tk_machine *m, const char *verb,
-    const struct tk_name *name, bool follow, struct stat *st)
-{
-	struct tk_name other;
-
-	if (follow)
-		name = through_links(m, name, &other);
-	return (find(m, verb, name, follow, st));
-}
-
-int
 tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
     mode_t mode, struct stat *st)
 {
 	bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-	struct tk_name other;
 	int fd, e;
 
 	if (m->files.host_fds >= TK_MAX_HOST_FDS)
 		return (-ENFILE);
-	if (!(flags & O_NOFOLLOW))
-		name = through_links(m, name, &other);
-	fd = find(m, "open", name, !(flags & O_NOFOLLOW), st);
+	fd = tk_host_find(m, "open", name, !(flags & O_NOFOLLOW), st);
 	if (fd == -ENOENT && (flags & O_CREAT) && name->allowed->root >= 0) {
 		if (!name->allowed->writable) {
 			tk_refused_name(m, "create", name->path,
@@ -283,7 +268,9 @@ tk_host_read(struct tk_machine *m, const char *path, size_t max, void **image,
 	char *p;
 	int fd;
 
-	e = tk_name_of(m, path, &name);
+	e = tk_name_of(m, m->files.cwd, path, &name);
+	if (e == 0)
+		e = tk_host_settle(m, &name, true);
 	if (e == 0 && name.kind != TK_NAME_HOST)
 		e = -ENOENT;
 	if (e != 0)

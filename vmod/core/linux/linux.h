@@ -164,7 +164,8 @@ tk_linux_fn tk_sys_one, tk_sys_zero, tk_sys_arch_prctl, tk_sys_uname,
     tk_sys_sched_getaffinity, tk_sys_not_allowed, tk_sys_absent,
     tk_sys_getcpu, tk_sys_no_exec, tk_sys_times, tk_sys_getrusage,
     tk_sys_prctl, tk_sys_membarrier, tk_sys_sched_getparam,
-    tk_sys_get_priority, tk_sys_invalid;
+    tk_sys_get_priority, tk_sys_invalid,
+    tk_sys_unsupported;
 /* thread_calls.c */
 tk_linux_fn tk_sys_clone, tk_sys_clone3, tk_sys_no_process, tk_sys_exit,
     tk_sys_exit_group, tk_sys_futex, tk_sys_gettid, tk_sys_set_tid_address,
@@ -172,6 +173,7 @@ tk_linux_fn tk_sys_clone, tk_sys_clone3, tk_sys_no_process, tk_sys_exit,
 /* signal_calls.c */
 tk_linux_fn tk_sys_rt_sigaction, tk_sys_rt_sigprocmask, tk_sys_rt_sigreturn,
     tk_sys_rt_sigpending, tk_sys_rt_sigsuspend, tk_sys_rt_sigtimedwait,
-    tk_sys_sigaltstack, tk_sys_kill, tk_sys_tkill, tk_sys_tgkill;
+    tk_sys_pause, tk_sys_sigaltstack, tk_sys_kill, tk_sys_tkill,
+    tk_sys_tgkill;
 
 #endif /* TK_LINUX_H_INCLUDED */

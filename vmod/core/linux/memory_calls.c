@@ -78,7 +78,7 @@ tk_sys_mmap(struct tk_machine *m, const uint64_t a[6])
 
 	/* What can never be backed is refused, as Linux's heuristic does. */
 	if ((prot & TK_PROT_W) && !(flags & MAP_NORESERVE) &&
-	    a[1] > tk_pool_free(&m->space.pages))
+	    a[1] > tk_space_free(&m->space))
 		return (-ENOMEM);
 	/* A writable page can always be read on this CPU. */
 	if (prot & TK_PROT_W)

@@ -124,7 +124,7 @@ follow(struct tk_machine *m, struct tk_name *name, uint32_t flags)
 		return (0);
 	if (flags & O_NOFOLLOW)
 		return (-ELOOP);
-	return (tk_name_of(m, *name->synthetic->link != '\0' ?
+	return (tk_name_of(m, m->files.cwd, *name->synthetic->link != '\0' ?
 	    name->synthetic->link : m->files.cwd, name));
 }
 
@@ -143,7 +143,7 @@ open_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, uint64_t how,
 		return (-EINVAL);
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-	e = tk_name_read(m, dirfd, path, &name);
+	e = tk_name_read(m, dirfd, path, !(flags & O_NOFOLLOW), &name);
 	if (e == 0)
 		e = follow(m, &name, flags);
 	if (e != 0)
@@ -254,7 +254,7 @@ mkdir_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, uint64_t mode)
 	int64_t e;
 	int fd;
 
-	e = tk_name_read(m, dirfd, path, &name);
+	e = tk_name_read(m, dirfd, path, false, &name);
 	if (e != 0)
 		return (e);
 	if (name.kind == TK_NAME_HOST) {
@@ -295,7 +295,7 @@ unlink_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, uint64_t flags)
 
 	if (flags & ~(uint64_t)AT_REMOVEDIR)
 		return (-EINVAL);
-	e = tk_name_read(m, dirfd, path, &name);
+	e = tk_name_read(m, dirfd, path, false, &name);
 	if (e == 0)
 		e = parent_of(m, "unlink", &name, false, &leaf);
 	if (e < 0)
@@ -334,9 +334,9 @@ rename_at(struct tk_machine *m, uint64_t from_fd, tk_gva from, uint64_t to_fd,
 
 	if (flags & ~(uint64_t)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return (-EINVAL);
-	e = tk_name_read(m, from_fd, from, &old);
+	e = tk_name_read(m, from_fd, from, false, &old);
 	if (e == 0)
-		e = tk_name_read(m, to_fd, to, &new);
+		e = tk_name_read(m, to_fd, to, false, &new);
 	if (e != 0)
 		return (e);
 	old_dir = parent_of(m, "rename", &old, false, &old_leaf);
@@ -392,7 +392,7 @@ tk_sys_truncate(struct tk_machine *m, const uint64_t a[6])
 		return (-EINVAL);
 	if (a[1] > m->files.policy->max_file)
 		return (-EFBIG);
-	e = tk_name_read(m, (uint64_t)AT_FDCWD, a[0], &name);
+	e = tk_name_read(m, (uint64_t)AT_FDCWD, a[0], true, &name);
 	if (e != 0)
 		return (e);
 	if (name.kind == TK_NAME_NONE)
@@ -415,7 +415,7 @@ change_attributes(struct tk_machine *m, uint64_t dirfd, tk_gva path)
 	int64_t e;
 	int fd;
 
-	e = tk_name_read(m, dirfd, path, &name);
+	e = tk_name_read(m, dirfd, path, true, &name);
 	if (e != 0)
 		return (e);
 	if (name.kind == TK_NAME_NONE)

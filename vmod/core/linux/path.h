@@ -7,6 +7,10 @@
  * files in synthetic.c, and of the directories on the way to them. Nothing else
  * exists: looking up another name is ENOENT, and making one EACCES. Each
  * refusal is told to the embedder.
+ *
+ * Dots are taken from the text of a name, before any link is looked at. A
+ * symbolic link of the host means what it would in a chroot: its target is a
+ * name of the program's file system, where policy decides again.
  */
 
 #ifndef TK_PATH_H_INCLUDED
@@ -40,13 +44,15 @@ struct tk_name {
 int64_t tk_read_string(const struct tk_machine *, char *, size_t, tk_gva);
 
 /*
- * The name at gva, relative to dirfd (a descriptor, or AT_FDCWD). 0 or a
+ * The name at gva, relative to dirfd (a descriptor, or AT_FDCWD). follow: of
+ * links that lead out of what is allowed, the last component too. 0 or a
  * negated errno value; -ENOENT for an empty name.
  */
 int64_t tk_name_read(const struct tk_machine *, uint64_t dirfd, tk_gva,
+    bool follow, struct tk_name *);
+/* For a string of the host, relative to base; links are not looked at. */
+int64_t tk_name_of(const struct tk_machine *, const char *base, const char *,
     struct tk_name *);
-/* The same for a string of the host, absolute or relative to cwd. */
-int64_t tk_name_of(const struct tk_machine *, const char *, struct tk_name *);
 
 /* Tells the embedder "verb path: why"; unprintable characters are hidden. */
 void tk_refused_name(struct tk_machine *, const char *verb, const char *path,
@@ -60,6 +66,9 @@ int64_t tk_no_such_name(struct tk_machine *, const char *verb,
  * negated errno value; what was refused is told to the embedder with the verb.
  */
 
+/* Goes where links lead that leave what is allowed. 0 or -errno. */
+int64_t tk_host_settle(const struct tk_machine *, struct tk_name *,
+    bool follow);
 /* O_PATH; follow: the last component may be a symbolic link. */
 int tk_host_find(struct tk_machine *, const char *verb, const struct tk_name *,
     bool follow, struct stat *);

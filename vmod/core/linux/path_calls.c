@@ -72,7 +72,7 @@ stat_name(struct tk_machine *m, struct tk_name *name, bool follow,
 		return (0);
 	}
 	if (to != NULL && name->kind == TK_NAME_SYNTHETIC) {
-		e = tk_name_of(m, to, name);
+		e = tk_name_of(m, m->files.cwd, to, name);
 		if (e != 0)
 			return (e);
 		s = name->synthetic;
@@ -118,10 +118,10 @@ stat_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, uint64_t flags,
 	if (path == 0 && (flags & AT_EMPTY_PATH))
 		e = -ENOENT;
 	else
-		e = tk_name_read(m, dirfd, path, &name);
+		e = tk_name_read(m, dirfd, path, !(flags & NO_FOLLOW), &name);
 	if (e == -ENOENT && (flags & AT_EMPTY_PATH)) {
 		if ((int)dirfd == AT_FDCWD) {
-			e = tk_name_of(m, ".", &name);
+			e = tk_name_of(m, m->files.cwd, ".", &name);
 			return (e != 0 ? e : stat_name(m, &name, true, st));
 		}
 		f = tk_file_at(m, dirfd);
@@ -233,7 +233,7 @@ access_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, uint64_t mode,
 
 	if (mode & ~(uint64_t)(R_OK | W_OK | X_OK))
 		return (-EINVAL);
-	e = tk_name_read(m, dirfd, path, &name);
+	e = tk_name_read(m, dirfd, path, !(flags & NO_FOLLOW), &name);
 	if (e != 0)
 		return (e);
 	if (name.kind == TK_NAME_HOST) {
@@ -298,7 +298,7 @@ readlink_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, tk_gva to,
 
 	if ((int)size <= 0)
 		return (-EINVAL);
-	e = tk_name_read(m, dirfd, path, &name);
+	e = tk_name_read(m, dirfd, path, false, &name);
 	if (e != 0)
 		return (e);
 	target = link_target(m, &name);
@@ -382,7 +382,7 @@ tk_sys_chdir(struct tk_machine *m, const uint64_t a[6])
 	struct stat st;
 	int64_t e;
 
-	e = tk_name_read(m, (uint64_t)AT_FDCWD, a[0], &name);
+	e = tk_name_read(m, (uint64_t)AT_FDCWD, a[0], true, &name);
 	if (e == 0)
 		e = stat_name(m, &name, true, &st);
 	if (e != 0)

@@ -57,6 +57,15 @@ tk_sys_not_allowed(struct tk_machine *m, const uint64_t a[6])
 	return (-EACCES);
 }
 
+int64_t
+tk_sys_unsupported(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)m;
+	(void)a;
+	return (-EOPNOTSUPP);
+}
+
 /* The libc does it another way then. */
 int64_t
 tk_sys_invalid(struct tk_machine *m, const uint64_t a[6])
@@ -111,7 +120,7 @@ tk_sys_sysinfo(struct tk_machine *m, const uint64_t a[6])
 	memset(&si, 0, sizeof si);
 	si.uptime = 1;
 	si.totalram = mem->end - mem->rw_gpa;
-	si.freeram = tk_pool_free(&m->space.pages);
+	si.freeram = tk_space_free(&m->space);
 	si.procs = 1;
 	si.mem_unit = 1;
 	return (tk_write(m, a[0], &si, sizeof si) ? 0 : -EFAULT);

@@ -469,6 +469,15 @@ tk_sys_rt_sigsuspend(struct tk_machine *m, const uint64_t a[6])
 	return (tk_block(m, TK_FOREVER));
 }
 
+/* Until a handler ran: that is EINTR. */
+int64_t
+tk_sys_pause(struct tk_machine *m, const uint64_t a[6])
+{
+
+	(void)a;
+	return (tk_block(m, TK_FOREVER));
+}
+
 int64_t
 tk_sys_rt_sigtimedwait(struct tk_machine *m, const uint64_t a[6])
 {

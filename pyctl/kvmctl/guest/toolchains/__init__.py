@@ -19,6 +19,7 @@ from kvmctl.errors import BuildError
 from kvmctl.guest.inspect import inspect
 from kvmctl.guest.manifest import LIBCS, Manifest
 from kvmctl.guest.toolchains.c import C
+from kvmctl.guest.toolchains.executable import Executable
 from kvmctl.guest.toolchains.go import Go
 from kvmctl.guest.toolchains.javascript import JavaScript
 from kvmctl.guest.toolchains.lua import Lua
@@ -33,7 +34,7 @@ from kvmctl.guest.toolchains.zig import Zig
 
 TOOLCHAINS: tuple[Toolchain, ...] = (
     C(), Rust(), Go(), Zig(), Nim(), Pascal(), Ocaml(), Lua(), JavaScript(),
-    Python(), Wasm())
+    Python(), Wasm(), Executable())
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def build(manifest: Manifest, out: Path) -> Artefact:
         pass
     try:
         _make(manifest, plan, work)
-        seen = inspect(partial)
+        seen = inspect(partial, "allowed_paths" in manifest.settings)
         if seen.problems:
             raise BuildError(f"{manifest.name}: " + "; ".join(seen.problems))
         os.replace(partial, executable)

@@ -37,13 +37,15 @@ def plan(manifest: Manifest, work: Path, output: Path, launcher: str, *,
         files = [(embedded_name(manifest, s), s) for s in manifest.sources
                  if s.suffix != ".c"]
     sdk = paths.sdk()
+    # Apart, because with -g the object would name a temporary file.
+    embed_step = Step(line("gcc", "-c", "files.S", "-o", "files.o"), work)
     compile_step = Step(line(
         "gcc", STANDARD["c"], "-D_GNU_SOURCE", "-static", "-O2", "-g", "-Wall", "-Wextra",
         *reproducible(manifest.directory, sdk, work), f"-I{sdk}", *flags,
-        *manifest.cflags, sdk / launcher, *own, work / "files.S", "-o", output,
+        *manifest.cflags, sdk / launcher, *own, work / "files.o", "-o", output,
         *link, *(f"-l{lib}" for lib in manifest.libraries)), work)
     return Plan(
-        (*before, compile_step),
+        (*before, embed_step, compile_step),
         (*tree(sdk, "*.h"), sdk / launcher, *manifest.sources, *inputs),
         files={"files.S": embed.table(files)}, prepare=tuple(prepare),
         identity=tuple(identity))

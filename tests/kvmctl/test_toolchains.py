@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What toolchains need and fetch; no compiler is run."""
+
+import hashlib
+import importlib.util
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvmctl.errors import BuildError, ManifestError
+from kvmctl.guest import manifest, toolchains
+from kvmctl.guest.fetch import Package
+from kvmctl.guest.toolchains import embed
+
+_HASH = "0" * 64
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KVMCTL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("language", manifest.COMPILED)
+def test_what_is_missing_is_named(language: str, tmp_path: Path,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "main").touch()
+    (tmp_path / "guest.toml").write_text(
+        f'language = "{language}"\nsources = ["main"]\n')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BuildError) as e:
+        toolchains.build(manifest.load(tmp_path), tmp_path / "out")
+    assert " is missing: " in str(e.value)
+    assert "apt-get install" in str(e.value) or "pip install" in str(e.value)
+
+
+def test_every_language_has_one_toolchain() -> None:
+    found = [name for t in toolchains.TOOLCHAINS for name in t.languages]
+    assert sorted(found) == sorted(manifest.LANGUAGES)
+
+
+def test_no_way_to_a_libc(tmp_path: Path) -> None:
+    (tmp_path / "main.py").touch()
+    (tmp_path / "guest.toml").write_text(
+        'language = "python"\nlibc = "musl"\nsources = ["main.py"]\n')
+    with pytest.raises(BuildError, match="no python compiler for musl"):
+        toolchains.build(manifest.load(tmp_path), tmp_path / "out")
+
+
+@pytest.mark.parametrize("text, words", [
+    (f'npm = "x@1"\npypi = "x==1"\nsha256 = "{_HASH}"', ["npm", "pypi"]),
+    (f'sha256 = "{_HASH}"', ["npm", "pypi"]),
+    (f'npm = "x"\nsha256 = "{_HASH}"', ["version"]),
+    (f'npm = "--upload@1"\nsha256 = "{_HASH}"', ["version"]),
+    ('npm = "x@1"', ["sha256"]),
+    ('npm = "x@1"\nsha256 = "12"', ["sha256"]),
+    (f'npm = "x@1"\nsha256 = "{_HASH}"\nsources = ["/etc/x.c"]',
+     ["sources", "inside"]),
+    (f'npm = "x@1"\nsha256 = "{_HASH}"\ninclude = ["a/../../b"]',
+     ["include", "inside"]),
+    (f'nmp = "x@1"\nsha256 = "{_HASH}"', ['"npm"?']),
+])
+def test_bad_fetch(tmp_path: Path, text: str, words: list[str]) -> None:
+    (tmp_path / "it.c").touch()
+    (tmp_path / "guest.toml").write_text(
+        f'sources = ["it.c"]\n[fetch]\n{text}\n')
+    with pytest.raises(ManifestError) as e:
+        manifest.load(tmp_path)
+    for word in ["[fetch]", *words]:
+        assert word in str(e.value)
+
+
+def test_fetch_is_for_c(tmp_path: Path) -> None:
+    (tmp_path / "it.lua").touch()
+    (tmp_path / "guest.toml").write_text(
+        'language = "lua"\nsources = ["it.lua"]\n[fetch]\nnpm = "x@1"\n')
+    with pytest.raises(ManifestError, match="for C"):
+        manifest.load(tmp_path)
+
+
+def archive(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def registry(monkeypatch: pytest.MonkeyPatch, data: bytes) -> list[str]:
+    """Every package is this; the names that were asked for."""
+    asked: list[str] = []
+
+    def download(self: Package, there: Path) -> None:
+        asked.append(self.name)
+        (there / "it.tgz").write_bytes(data)
+    monkeypatch.setattr(Package, "_download", download)
+    return asked
+
+
+def package(data: bytes) -> Package:
+    return Package("npm", "it", "1.0", hashlib.sha256(data).hexdigest())
+
+
+def test_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = archive(("package/src/it.c", b"int it;"), ("package/x", b""))
+    asked = registry(monkeypatch, data)
+    for _ in range(2):
+        where = package(data).fetch()
+        assert (where / "src" / "it.c").read_bytes() == b"int it;"
+    assert asked == ["it"] and where.parent == cache
+    assert [p.name for p in cache.iterdir()] == [where.name]
+
+
+def test_another_file_is_refused(cache: Path,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    registry(monkeypatch, archive(("package/x", b"bad")))
+    with pytest.raises(BuildError, match="SHA-256"):
+        package(b"good").fetch()
+    assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out"])
+@pytest.mark.parametrize("new_python", [True, False])
+def test_nothing_is_unpacked_outside(
+        cache: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+        new_python: bool) -> None:
+    if not new_python:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    data = archive((name, b"bad"))
+    registry(monkeypatch, data)
+    try:
+        # New tarfile makes /etc/out a relative name, and refuses the others.
+        where = package(data).fetch()
+        assert name == "/etc/out" and new_python
+        assert (where / "out").exists() or where.is_file()
+    except (BuildError, tarfile.TarError):
+        assert not list(cache.iterdir())
+    assert not (cache / "out").exists() and not Path("/etc/out").exists()
+
+
+def test_embedded_names_are_quoted() -> None:
+    text = embed.table([('a"b\\c', Path("/x y"))])
+    assert '.asciz "a\\"b\\\\c"' in text and '.incbin "/x y"' in text
+
+
+def test_syntax_errors_are_found_at_build(kvmctl: Any,
+                                          tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("def broken(:\n")
+    (tmp_path / "guest.toml").write_text(
+        'name = "it"\nlanguage = "python"\nsources = ["main.py"]\n')
+    needs = toolchains.needs(manifest.load(tmp_path))
+    if not all(n.there() for n in needs):
+        pytest.skip("CPython's static library is not installed")
+    assert kvmctl("build", tmp_path, "-o", tmp_path / "out") == 4
+    assert "main.py" in kvmctl.err and "SyntaxError" in kvmctl.err

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""kvmctl init: a program in any language that builds and runs at once."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from kvmctl import cli, site
+from kvmctl.commands.init import TEMPLATES
+from kvmctl.environment import Environment
+from kvmctl.errors import ExitCode
+from kvmctl.guest.manifest import COMPILED
+
+pytestmark = pytest.mark.languages
+
+
+def kvmctl(*words: "str | Path") -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = cli.invoke([str(w) for w in words],
+                      Environment(out, err, io.BytesIO()))
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_every_language_has_a_template() -> None:
+    assert set(TEMPLATES) == set(COMPILED)
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize("language", COMPILED)
+def test_init_build_run(language: str, tmp_path: Path) -> None:
+    where = tmp_path / "my-guest"
+    code, out, err = kvmctl("init", where, "--lang", language)
+    assert code == 0, err
+    assert str(where / "guest.toml") in out
+    code, out, err = kvmctl("run", where, "/a?b", "-o", tmp_path / "out")
+    assert code == 0, err
+    assert out == "Hello from my-guest: GET /a?b\n"
+    assert site.load(where / "edge.toml").programs[0].name == "my-guest"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    where = tmp_path / "mine"
+    assert kvmctl("init", where, "--lang", "c")[0] == 0
+    (where / "guest.toml").unlink()
+    (where / "main.c").write_text("mine")
+    code, _, err = kvmctl("init", where, "--lang", "c")
+    assert code == ExitCode.USAGE and "main.c" in err
+    assert (where / "main.c").read_text() == "mine"
+    assert not (where / "guest.toml").exists()

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Servers that know nothing of us: as guests they answer what they answer as
+ordinary processes."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from kvmctl.guest import manifest
+from support.live import Live, running
+from support.paths import SOURCES, guest
+
+from .conftest import vcl_json
+
+pytestmark = [pytest.mark.kvm, pytest.mark.languages]
+
+SERVERS = ("c-server", "go-server", "python-server")
+servers = pytest.mark.parametrize("name", SERVERS)
+
+
+@dataclass(frozen=True)
+class Ask:
+    method: str
+    path: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+ASKS = (
+    Ask("GET", "/hello?name=world"),
+    Ask("GET", "/headers", headers=(("X-Test-A", "one"), ("X-Test-B", "two"))),
+    Ask("POST", "/digest", b"some words"),
+    Ask("POST", "/digest", bytes(range(256)) * 1000),
+    Ask("GET", "/long"),
+    Ask("GET", "/no/such/page"),
+)
+#: What Varnish, or the server's clock, adds of its own.
+_PASSING = {"date", "x-varnish", "age", "via", "connection", "accept-ranges",
+            "transfer-encoding", "content-length", "keep-alive"}
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+@contextmanager
+def natively(name: str) -> Iterator[str]:
+    """The same server as a process of this machine; its base URL."""
+    port = _free_port()
+    where = str(port) if name == "c-server" else f"127.0.0.1:{port}"
+    line = [str(guest(name)), where]
+    if name == "python-server":
+        line = ["/usr/bin/python3.11",
+                str(SOURCES / name / "app" / "server.py"), where]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    vcl = "sub vcl_init {\n"
+    for name in SERVERS:
+        settings = manifest.load(SOURCES / name).settings | {
+            "filename": str(guest(name)), "concurrency": 1}
+        vcl += (f'    tinykvm.configure("{name}", '
+                f'{{"{vcl_json(settings)} "}});\n')
+    vcl += """}
+        sub vcl_recv { return (pass); }
+        sub vcl_backend_fetch {
+            set bereq.http.X-Program = regsub(bereq.url, "^/([^/]*).*", "\\1");
+            set bereq.url = regsub(bereq.url, "^/[^/]*", "");
+            unset bereq.http.Accept-Encoding;
+            set bereq.backend = tinykvm.program(bereq.http.X-Program);
+        }"""
+    with running() as it:
+        it.use(vcl)
+        yield it
+
+
+def fields(answer: requests.Response) -> dict[str, str]:
+    return {k.lower(): v for k, v in answer.headers.items()
+            if k.lower() not in _PASSING}
+
+
+@servers
+def test_the_same_answers(name: str, live: Live) -> None:
+    with natively(name) as base, requests.Session() as session:
+        session.trust_env = False
+        for ask in ASKS:
+            headers = dict(ask.headers)
+            want = session.request(ask.method, base + ask.path,
+                                   data=ask.body, headers=headers, timeout=20)
+            for _ in range(2):
+                have = live.ask(f"/{name}{ask.path}", ask.method,
+                                data=ask.body, headers=headers)
+                assert (have.status_code, have.content) == \
+                    (want.status_code, want.content), ask.path
+                assert fields(have) == fields(want), ask.path
+
+
+def stats(live: Live, name: str) -> dict[str, Any]:
+    from kvmctl.varnish import stats as found
+    (programs,) = found.programs(str(live.varnish.node.name)).values()
+    return programs[name]
+
+
+@servers
+def test_a_thousand_connections(name: str, live: Live) -> None:
+    before = stats(live, name)
+    for n in range(1000):
+        answer = live.ask(f"/{name}/hello?name={n}")
+        assert answer.status_code == 200, n
+        assert answer.text.endswith(f", {n}!\n")
+        if n == 250:
+            early = stats(live, name)
+    late = stats(live, name)
+    assert late["invocations"] - before["invocations"] == 1000
+    assert late["program_exception"] == 0 == late["program_timeout"]
+    assert late["boots"] == 1 and late["forks"] == 1
+    assert late["working_set_bytes"] <= early["working_set_bytes"] + (1 << 20)
+
+
+def test_what_is_no_http(tmp_path: Any) -> None:
+    """A server that speaks something else, closes, or never answers."""
+    from kvmctl.engine import Engine
+    from kvmctl.errors import GuestError
+    source = tmp_path / "odd.c"
+    source.write_text(r"""
+        #include <arpa/inet.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/socket.h>
+        #include <unistd.h>
+        int main(int argc, char **argv) {
+            struct sockaddr_in sin = { .sin_family = AF_INET };
+            char buf[4096];
+            int s = socket(AF_INET, SOCK_STREAM, 0), c;
+            sin.sin_port = htons(80);
+            bind(s, (void *)&sin, sizeof sin);
+            listen(s, 1);
+            c = accept(s, NULL, NULL);
+            read(c, buf, sizeof buf);
+            if (strstr(buf, "/garbage"))
+                write(c, "220 smtp ready\r\n", 16);
+            if (strstr(buf, "/half"))
+                write(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 43);
+            if (strstr(buf, "/status"))
+                write(c, "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", 39);
+            if (strstr(buf, "/never"))
+                pause();
+            if (strstr(buf, "/until-close"))
+                write(c, "HTTP/1.0 200 OK\r\n\r\nall of it", 28);
+            if (strstr(buf, "/continue"))
+                write(c, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 None\r\n\r\n",
+                    46);
+            close(c);
+            return 0;
+        }""")
+    program = tmp_path / "odd"
+    subprocess.run(["gcc", "-static", "-O1", "-w", "-o", program, source],
+                   check=True)
+    with Engine() as engine:
+        odd = engine.define("odd", {"filename": str(program),
+                                    "max_request_time": 0.5})
+        for url, words in (("/garbage", "no HTTP/1"), ("/half", "complete"),
+                           ("/close", "complete"), ("/status", "999"),
+                           ("/never", "slept|ran longer|can change")):
+            for _ in range(3):
+                with pytest.raises(GuestError, match=words):
+                    odd.request("GET", url)
+        assert odd.request("GET", "/until-close").body == b"all of it"
+        assert odd.request("GET", "/continue").status == 204
+        with pytest.raises(GuestError, match="blanks"):
+            odd.request("GET", "/a b")
