@@ -395,7 +395,9 @@ run(struct call *c)
 		return (CURLE_OUT_OF_MEMORY);
 	c->f.url = c->url_text;
 	c->f.seconds = tk_seconds_left(c->m);
-	if (c->inv != NULL)
+	if (c->inv != NULL && c->inv->turn == TKC_TURN_PULL)
+		c->f.depth = c->inv->stream.depth;
+	else if (c->inv != NULL)
 		c->f.depth = tkc_fetch_depth(c->inv->request->headers,
 		    c->inv->request->num_headers);
 	c->f.send = on_send;

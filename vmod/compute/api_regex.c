@@ -87,6 +87,9 @@ table(struct tk_machine *m, struct tkc_instance *in,
 {
 	struct tkc_regexes **px;
 
+	/* What a warm-up request compiles is frozen with the program. */
+	if (in->warming != NULL)
+		inv = NULL;
 	px = inv != NULL ? &inv->regexes : &in->regexes;
 	if (*px == NULL)
 		*px = tkc_regexes_new(inv != NULL ? in->regexes : NULL);

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "fetch.h"
 #include "guest_abi.h"
 #include "object.h"
 
@@ -57,6 +58,9 @@ tkc_api_begin_streaming(struct tk_machine *m, struct tkc_invocation *inv)
 		if (used > s->stack_used)
 			s->stack_used = used;
 	}
+	/* The fields are not there any more when the callback fetches. */
+	s->depth = tkc_fetch_depth(inv->request->headers,
+	    inv->request->num_headers);
 	s->callback = callback;
 	s->arg = tk_arg(m, 5);
 	s->left = 0;
@@ -134,8 +138,7 @@ tkc_stream_pull(struct tkc_invocation *inv, struct tkc_error *err)
 	inv->turn = TKC_TURN_PULL;
 	e = tk_call(inv->vm, &c, &core);
 	inv->turn = TKC_TURN_REQUEST;
-	inv->count.request_ns += tkc_now() - start;
-	tkc_settle(inv);
+	tkc_settle(inv, start);
 	if (e == 0)
 		return (0);
 	e = tkc_from_core(err, inv->instance->program->name, &core);

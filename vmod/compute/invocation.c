@@ -30,9 +30,14 @@ tkc_program_of(const struct tkc_invocation *inv)
 }
 
 void
-tkc_settle(struct tkc_invocation *inv)
+tkc_settle(struct tkc_invocation *inv, uint64_t start)
 {
+	uint64_t took = tkc_now() - start;
 
+	inv->count.request_ns += took - (inv->fetch_ns < took ?
+	    inv->fetch_ns : took);
+	inv->count.fetch_ns += inv->fetch_ns;
+	inv->fetch_ns = 0;
 	inv->exits = inv->exits_before + tk_exits(inv->vm);
 	if (inv->line_len > 0)
 		tkc_log(inv->instance->program, TKC_LOG_GUEST, inv->line,
@@ -93,8 +98,7 @@ tell_piece(struct tkc_invocation *inv)
 		return (true);
 	e = tkc_request_piece(inv, inv->request, in->piece, len,
 	    in->total - len, &err);
-	inv->count.request_ns += tkc_now() - start;
-	tkc_settle(inv);
+	tkc_settle(inv, start);
 	if (e != 0)
 		tkc_failed(inv, &err);
 	if (in->window)
@@ -200,7 +204,6 @@ count_response(struct tkc_invocation *inv, const struct tkc_response *r)
 static int
 call(struct tkc_invocation *inv, struct tkc_error *err)
 {
-	uint64_t start;
 	int e;
 
 	if (inv->in.pieces && inv->failure.reason == 0 && !inv->answered)
@@ -211,10 +214,8 @@ call(struct tkc_invocation *inv, struct tkc_error *err)
 	}
 	if (inv->answered)
 		return (0);
-	start = tkc_now();
 	e = inv->instance->serves ? tkc_server_call(inv, inv->request, err) :
 	    tkc_request_call(inv, inv->request, err);
-	inv->count.request_ns += tkc_now() - start;
 	if (e != 0)
 		tkc_failed(inv, err);
 	return (e);
@@ -224,13 +225,16 @@ int
 tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
     struct tkc_response *r, struct tkc_error *err)
 {
-	uint64_t start = inv->count.request_ns;
+	uint64_t start, told;
 	int e;
 
 	begin(inv, q);
 	inv->invoked = true;
 	err->reason = TKC_OK;
 	err->text[0] = '\0';
+	/* A last piece counts its own time. */
+	told = inv->count.request_ns;
+	start = tkc_now();
 	e = call(inv, err);
 	if (e != 0) {
 		memset(inv->response, 0, sizeof *inv->response);
@@ -240,11 +244,12 @@ tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
 			e = 0;
 		}
 	}
-	tkc_settle(inv);
+	start += inv->count.request_ns - told;
+	tkc_settle(inv, start);
 	if (e == 0)
 		count_response(inv, inv->response);
 	*r = inv->answer;
-	r->seconds = (double)(inv->count.request_ns - start) / (double)TKC_NS;
+	r->seconds = (double)(tkc_now() - start) / (double)TKC_NS;
 	r->exits = inv->exits;
 	return (e);
 }

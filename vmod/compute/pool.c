@@ -331,6 +331,7 @@ forget(struct tkc_invocation *inv)
 	memset(&inv->in, 0, sizeof inv->in);
 	memset(&inv->stream, 0, sizeof inv->stream);
 	memset(&inv->answer, 0, sizeof inv->answer);
+	inv->fetched = 0;
 	if (inv->wire != NULL)
 		tkc_server_forget(inv);
 }

@@ -333,6 +333,8 @@ instance_init(struct tkc_instance *in)
 	in->waits = false;
 	in->paused = 0;
 	in->line_len = 0;
+	if (in->regexes != NULL)
+		tkc_regexes_free(&in->regexes);
 	in->ephemeral = s->ephemeral;
 }
 

@@ -65,15 +65,15 @@ struct tkc_instance {
 	struct tkc_invocation	*idle;		/* most recently used first */
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
-	unsigned		smp;
-	struct tkc_regexes	*regexes;	/* compiled while it booted */
-	struct tkc_allow	*allowed_fetch;
-	struct tkc_fetcher	*fetcher;	/* while it boots, if it does */
 	double			kept_memory;	/* MiB after a reset; 0: any */
 	/* Of a warm-up request, while it runs; and why they ended early. */
 	struct tkc_invocation	*warming;
 	bool			warmup_failed;
 	uint64_t		boot_deadline;	/* ns */
+	unsigned		smp;
+	struct tkc_regexes	*regexes;	/* compiled while it booted */
+	struct tkc_allow	*allowed_fetch;
+	struct tkc_fetcher	*fetcher;	/* while it boots, if it does */
 	/* A line of the program's output during boot, until it is full. */
 	char			line[TKC_LOG_LINE];
 	size_t			line_len;
@@ -136,6 +136,7 @@ struct tkc_stream {
 	uint64_t		arg;
 	uint64_t		stack_used;	/* kept for the callback */
 	uint64_t		left;		/* bytes at inv->body */
+	unsigned		depth;		/* tkc_fetch_depth() */
 };
 
 struct tkc_invocation {
@@ -235,8 +236,11 @@ bool tkc_request_error(struct tkc_invocation *, const struct tkc_request *,
     const char *what);
 
 /* invocation.c */
-/* What the request has cost so far, and its output's last line. */
-void tkc_settle(struct tkc_invocation *);
+/*
+ * After the guest's turn that began at `start`: what it cost, and the last
+ * line of its output.
+ */
+void tkc_settle(struct tkc_invocation *, uint64_t start);
 /* The request failed with *err: counted, and nothing of it is kept. */
 void tkc_failed(struct tkc_invocation *, const struct tkc_error *);
 

@@ -26,6 +26,7 @@ static int
 one(struct tkc_invocation *inv, const struct tkc_request *q,
     struct tkc_error *err)
 {
+	uint64_t start = tkc_now();
 	int e;
 
 	inv->request = q;
@@ -35,7 +36,7 @@ one(struct tkc_invocation *inv, const struct tkc_request *q,
 	inv->instance->warming = inv;
 	e = tkc_request_call(inv, q, err);
 	inv->instance->warming = NULL;
-	tkc_settle(inv);
+	tkc_settle(inv, start);
 	return (e);
 }
 

@@ -16,6 +16,7 @@
 #include "linux/path.h"
 #include "machine.h"
 #include "object.h"
+#include "parallel.h"
 
 static int
 parse(struct tk_elf *elf, const void *image, size_t len, bool has_files,
@@ -113,6 +114,7 @@ booting_free(struct tk_machine **pm)
 	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_threads_fini(&m->threads);
+	tk_parallel_free(m);
 	TK_FREE_OBJ(m);
 }
 
@@ -218,14 +220,8 @@ static int
 record(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 {
 	struct kvm_xsave fpu;
-	uint64_t free_bytes;
 	int e;
 
-	/* What it may need of each; never so much that none is left. */
-	free_bytes = tk_space_free(&m->space);
-	if (tk_space_reserve(&m->space, least(ma->request_memory / 4,
-	    free_bytes / 8), least(ma->request_memory, free_bytes / 2)))
-		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	record_registers(ma, m);
 	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
 	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
@@ -263,8 +259,14 @@ warm(struct tk_master *ma, struct tk_machine *m,
 static int
 freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 {
+	uint64_t free_bytes;
 	int e;
 
+	/* What it may need of each; never so much that none is left. */
+	free_bytes = tk_space_free(&m->space);
+	if (tk_space_reserve(&m->space, least(ma->request_memory / 4,
+	    free_bytes / 8), least(ma->request_memory, free_bytes / 2)))
+		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	/* No vCPU may look at the memory while its mapping is replaced. */
 	tk_vcpu_put(&m->vcpu);
 	ma->space.pt = m->space.pt;
