@@ -318,11 +318,6 @@ forget(struct tkc_invocation *inv)
 {
 
 	inv->count.exits += inv->exits;
-	/* What it waited for others was none of its own time. */
-	inv->count.request_ns -= inv->fetch_ns < inv->count.request_ns ?
-	    inv->fetch_ns : inv->count.request_ns;
-	inv->count.fetch_ns += inv->fetch_ns;
-	inv->fetched = inv->fetch_ns = 0;
 	inv->exits = inv->exits_before = 0;
 	inv->request = NULL;
 	inv->invoked = inv->answered = false;
