@@ -55,7 +55,12 @@ $(B)/lib/libtkcompute_pic.a: $(CORE_OBJ) $(COMPUTE_OBJ)
 -include $(CORE_OBJ:.o=.d) $(COMPUTE_OBJ:.o=.d)
 
 # For kvmctl: the whole engine with the two headers that it reads.
-COMPUTE_LIBS	= -ljansson -lpcre2-8 -lhttp_parser -lm -lpthread
+# libarchive and zlib are linked in, and not seen from outside: varnishd exports
+# a zlib of its own, which a shared libarchive would find first and not agree
+# with.
+ARCHIVE_LIBS	= -l:libarchive.a -l:libz.a -llzma -lbz2 -lzstd -lnettle
+COMPUTE_LIBS	= -ljansson -lpcre2-8 -lhttp_parser -lcurl $(ARCHIVE_LIBS) \
+	-lcrypto -lm -lpthread
 $(B)/lib/libtkcompute.so: $(CORE_OBJ) $(COMPUTE_OBJ) vmod/compute/compute.map \
     vmod/compute/compute.h vmod/compute/host.h
 	@mkdir -p $(@D)

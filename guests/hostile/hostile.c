@@ -24,7 +24,7 @@ static void
 on_get(const char *url, const char *arg)
 {
 	static const struct misdeed *const all[] = { memory_misdeeds,
-	    cpu_misdeeds, host_call_misdeeds, linux_misdeeds };
+	    cpu_misdeeds, host_call_misdeeds, linux_misdeeds, net_misdeeds };
 	const struct misdeed *m;
 	size_t i;
 

@@ -17,9 +17,12 @@ struct misdeed {
 	misdeed_fn	*run;
 };
 
-/* memory.c, cpu.c, host_calls.c, linux_calls.c; each ends with a NULL url. */
+/*
+ * memory.c, cpu.c, host_calls.c, linux_calls.c, net_calls.c; each ends with a
+ * NULL url.
+ */
 extern const struct misdeed memory_misdeeds[], cpu_misdeeds[],
-    host_call_misdeeds[], linux_misdeeds[];
+    host_call_misdeeds[], linux_misdeeds[], net_misdeeds[];
 
 long linux_call(long number, long a, long b, long c, long d, long e, long f);
 

@@ -181,6 +181,7 @@ enum kvm_host_call {
 	KVM_MEMINFO			= 0x10A00,
 	KVM_FETCH			= 0x20000,
 	KVM_REQUEST			= 0x20001,
+	KVM_FETCH_METHOD		= 0x30400,
 	KVM_LOG				= 0x7F000,
 	KVM_IS_DEBUG			= 0x7FDEB,
 	KVM_BREAKPOINT			= 0x7F7F7
@@ -237,7 +238,10 @@ wait_for_requests_paused(struct kvm_request *request)
 	    0);
 }
 
-/* Reset after every request (the default), or not. -1: not permitted. */
+/*
+ * Reset after every request (the default), or not: then a request finds what
+ * others have left. -1: not permitted, see the setting control_ephemeral.
+ */
 static inline int
 sys_make_ephemeral(int yes)
 {
@@ -266,7 +270,9 @@ sys_backend_response(int16_t status, const char *type, size_t type_len,
 
 /*
  * The answer is pulled: callback(arg, max, written, total) gives the next
- * piece, of at most max bytes; an empty one fails the delivery.
+ * piece, of at most max bytes; an empty one fails the delivery. Each call has
+ * the time limit of a request for itself. Nothing is reset in between, and the
+ * stack of this handler stays as it is: arg may point there.
  */
 static inline KVM_NORETURN void
 begin_streaming_response(int16_t status, const char *type, size_t type_len,
@@ -342,9 +348,15 @@ sys_http_method(char *out, size_t size)
 }
 
 /*--------------------------------------------------------------------
- * Regular expressions (PCRE2). A handle, at most 64.
+ * Regular expressions (PCRE2), with VCL's syntax and limits. kvm_regex.h has
+ * helpers that read better.
  */
 
+/*
+ * A handle, 0 to 63; the same pattern has the same one. Those compiled before
+ * waiting serve every request; others are gone at the end of theirs. A pattern
+ * that is none, of more than 16384 bytes or one too many ends the request.
+ */
 static inline int
 sys_regex_compile(const char *pattern, size_t len)
 {
@@ -369,11 +381,14 @@ sys_regex_match(int handle, const char *subject, size_t len)
 	    (long)len, 0, 0, 0));
 }
 
-/* flags 1: all. Bytes written with the NUL, or -1. */
+/*
+ * As regsub() of VCL, with flags 1 as regsuball(): \0 to \9 in the replacement
+ * are captures. The texts end with a NUL. Bytes written, with the NUL; -1 when
+ * there is no room for all, another negative number when the match failed.
+ */
 static inline int
-sys_regex_subst(int handle, const struct virtbuffer *subject,
-    const struct virtbuffer *replacement, char *out, size_t size,
-    unsigned flags)
+sys_regex_subst(int handle, const char *subject, const char *replacement,
+    char *out, size_t size, unsigned flags)
 {
 
 	return ((int)kvm_call(KVM_REGEX_SUBST, handle, (long)subject,
@@ -502,7 +517,31 @@ multiprocess_wait(void)
  * Network
  */
 
-/* Fetches; "/..." asks Varnish itself. 0, or an error of libcurl. */
+/*
+ * Fetches a URL of those that allowed_fetch has; "/..." asks Varnish itself. It
+ * lasts no longer than the request may. 0, or one of the errors below, the log
+ * has the reason. kvm_fetch.h has helpers that read better.
+ *
+ * In op: post_buffer and post_buflen make it a POST, ctype and ctlen name the
+ * type. content NULL: memory is found for it, with a NUL behind; else it is the
+ * room for it, and content_length its size. headers NULL and headers_length 0:
+ * so, too; else the room and its size, less than 64: none are wanted.
+ * Afterwards lengths are without the NUL behind headers, type and memory found.
+ *
+ * Without options redirects are followed; each is asked about as the first URL.
+ */
+enum kvm_fetch_error {
+	KVM_FETCH_BAD_URL	= -3,
+	KVM_FETCH_UNRESOLVED	= -6,
+	KVM_FETCH_UNREACHABLE	= -7,
+	KVM_FETCH_DENIED	= -9,	/* by allowed_fetch */
+	KVM_FETCH_TIMEOUT	= -28,
+	KVM_FETCH_LOOP		= -47,	/* of redirects or self-requests */
+	KVM_FETCH_BAD_TLS	= -60,
+	KVM_FETCH_TOO_LARGE	= -63,
+	KVM_FETCH_BUSY		= -81	/* too many self-requests */
+};
+
 static inline long
 sys_fetch(const char *url, size_t len, struct curl_op *op,
     const struct curl_fields *fields, const struct curl_options *options)
@@ -512,6 +551,18 @@ sys_fetch(const char *url, size_t len, struct curl_op *op,
 	    (long)fields, (long)options, 0));
 }
 
+/* With a method, "PUT" for one. The method ends with a NUL. */
+static inline long
+sys_fetch_method(const char *method, const char *url, size_t len,
+    struct curl_op *op, const struct curl_fields *fields,
+    const struct curl_options *options)
+{
+
+	return (kvm_call(KVM_FETCH_METHOD, (long)method, (long)url, (long)len,
+	    (long)op, (long)fields, (long)options));
+}
+
+/* As sys_fetch(); the URL is a path of Varnish itself. */
 static inline long
 sys_request(const char *url, size_t len, struct curl_op *op,
     const struct curl_fields *fields, const struct curl_options *options)
@@ -573,6 +624,8 @@ typedef void kvm_post_fn(const char *url, const char *arg, const char *type,
     const uint8_t *data, size_t len);
 typedef void kvm_method_fn(const struct kvm_request *);
 typedef void kvm_error_fn(const char *url, const char *arg, const char *what);
+typedef long kvm_stream_post_fn(const char *url, const char *arg,
+    const char *type, const uint8_t *data, size_t len, size_t offset);
 
 static inline void
 set_backend_get(kvm_get_fn *f)
@@ -586,6 +639,20 @@ set_backend_post(kvm_post_fn *f)
 {
 
 	register_func(KVM_ON_POST, (void *)f);
+}
+
+/*
+ * Called for the body of a request, piece by piece, as it comes: 1 MiB each
+ * but for the last. A negative result refuses the request; a response ends it
+ * at once. When all is there the handler for POST is called, with the length of
+ * the whole, and with its address if it fits into the request's memory: NULL
+ * otherwise.
+ */
+static inline void
+set_backend_stream_post(kvm_stream_post_fn *f)
+{
+
+	register_func(KVM_ON_STREAM_POST, (void *)f);
 }
 
 /* Any method; takes all requests when it is set. */

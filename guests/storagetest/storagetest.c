@@ -207,6 +207,21 @@ save_task(const void *data, size_t len)
 	(void)write_state(data, len);
 }
 
+/* Compiled once; the handle lasts as everything does. */
+static void
+match(size_t n, const struct virtbuffer *in, size_t size)
+{
+	static int handle = -1;
+	long r;
+
+	(void)n;
+	(void)size;
+	if (handle < 0)
+		handle = sys_regex_compile("^b+$", 4);
+	r = sys_regex_match(handle, in[0].data, in[0].len);
+	storage_answer(&r, sizeof r);
+}
+
 /*--------------------------------------------------------------------
  * Requests
  */
@@ -315,6 +330,19 @@ do_save(const struct kvm_request *r)
 	tell(bytes, value);
 }
 
+/* With another pattern of its own, under the same handle. */
+static void
+do_match(const struct kvm_request *r)
+{
+	const char *text = text_of(r);
+	int handle = sys_regex_compile("^a+$", 4);
+	long value = -2;
+
+	(void)storage_call(match, text, strlen(text), &value, sizeof value);
+	respondf(200, "%d %ld\n", sys_regex_match(handle, text,
+	    strlen(text)), value);
+}
+
 static void
 do_save_task(const struct kvm_request *r)
 {
@@ -415,7 +443,7 @@ static const struct op ops[] = {
 	{ "timer", do_timer }, { "stop", do_stop }, { "ticks", do_ticks },
 	{ "save", do_save }, { "save-task", do_save_task },
 	{ "load", do_load }, { "scribble", do_scribble },
-	{ "share", do_share }, { "share-storage", do_share_storage },
+	{ "match", do_match }, { "share", do_share }, { "share-storage", do_share_storage },
 	{ "version", do_version }, { "linger", do_linger },
 	{ "linger-add", do_linger_add },
 	{ NULL, NULL }

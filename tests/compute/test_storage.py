@@ -108,6 +108,17 @@ def test_a_storage_that_does_not_boot(engine: Engine, tmp_path: Path) -> None:
             bad.start()
 
 
+def test_regular_expressions_are_its_own(it: Storage) -> None:
+    for _ in range(3):
+        assert it.ask("match", "aaa") == "1 -1"
+        assert it.ask("match", "bbb") == "-1 1"
+
+
+def test_warming_up_reaches_it(engine: Engine, tmp_path: Path) -> None:
+    it = define(engine, tmp_path, warmup={"num_requests": 3, "url": "/slow"})
+    assert it.number("add", 0) == 3
+
+
 # Who may
 
 def test_the_allow_list(engine: Engine, tmp_path: Path) -> None:

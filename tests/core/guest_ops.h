@@ -15,7 +15,7 @@ enum guest_op {
 	OP_CLOCK, OP_HOG, OP_PRINT, OP_SLEEP, OP_OUT, OP_IN, OP_OUTS,
 	/* From here on: guest_threads.c */
 	OP_THREADS, OP_PING, OP_PREEMPT, OP_TGKILL, OP_TIMED_WAIT, OP_VECTORS,
-	OP_LAZY, OP_MUTEXES, OP_SIGWAIT
+	OP_LAZY, OP_MUTEXES, OP_SIGWAIT, OP_STORM
 };
 
 enum guest_address {

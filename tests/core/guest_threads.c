@@ -328,6 +328,75 @@ sigwait_for(void)
 	return (sig == SIGUSR2);
 }
 
+static uint64_t
+by_chance(uint64_t *seed)
+{
+
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return (*seed);
+}
+
+/*
+ * So many system calls with numbers and arguments by chance, mostly of the
+ * kind that means something: descriptors, sizes, flags, addresses.
+ */
+static long
+storm(uint64_t seed, unsigned long n)
+{
+	static char scratch[65536] __attribute__((aligned(4096)));
+	static const char *const names[] = { "/", "/proc/self/maps", "x",
+	    "/dev/null", "/dev/urandom", "/proc/self/fd/1", "..", "" };
+	uint64_t arg[6], r;
+	unsigned long i, k;
+
+	seed |= 1;
+	for (i = 0; i < n; i++) {
+		for (k = 0; k < 6; k++) {
+			r = by_chance(&seed);
+			switch (r >> 60) {
+			case 0: case 1: case 2: case 3:
+				arg[k] = r % 12;
+				break;
+			case 4: case 5: case 6: case 7:
+				arg[k] = (uint64_t)scratch + r % 65536;
+				break;
+			case 8:
+				arg[k] = (uint64_t)names[r % 8];
+				break;
+			case 9:
+				arg[k] = 1UL << (r % 64);
+				break;
+			case 10:
+				arg[k] = r % 65536;
+				break;
+			case 11:
+				arg[k] = (uint64_t)-(r % 200);
+				break;
+			case 12:
+				arg[k] = (uint64_t)mmap & ~4095UL;
+				break;
+			default:
+				arg[k] = r;
+			}
+		}
+		*(uint64_t *)(void *)(scratch + by_chance(&seed) % 65528 / 8 * 8) =
+		    arg[by_chance(&seed) % 6];
+		k = by_chance(&seed) % 470;
+		/* Those that end the program at once would end the storm. */
+		if (k == SYS_exit_group || k == SYS_exit || k == SYS_kill ||
+		    k == SYS_rt_sigreturn)
+			continue;
+		__asm__ volatile ("mov %4, %%r10\n mov %5, %%r8\n"
+		    "mov %6, %%r9\n syscall" : "=a" (r) : "a" (k),
+		    "D" (arg[0]), "m" (arg[3]), "m" (arg[3]), "m" (arg[4]),
+		    "m" (arg[5]), "S" (arg[1]), "d" (arg[2])
+		    : "rcx", "r8", "r9", "r10", "r11", "memory");
+	}
+	return (0);
+}
+
 long
 operate_threads(unsigned long op, unsigned long a, unsigned long b)
 {
@@ -349,6 +418,8 @@ operate_threads(unsigned long op, unsigned long a, unsigned long b)
 		return (mutexes((long)a));
 	case OP_LAZY:
 		return (lazy(a, b));
+	case OP_STORM:
+		return (storm(a, b));
 	case OP_SIGWAIT:
 		return (sigwait_for());
 	default:

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -247,6 +248,9 @@ any_call(uint64_t *seed)
 		arg[2] = 0;
 		arg[3] = file_vm_buffer(&vm);
 	}
+	/* Not over the test's own names. */
+	if (n == SYS_mmap)
+		arg[3] &= MAP_PRIVATE | MAP_SHARED;
 	if (n == SYS_pipe2)
 		arg[1] = O_NONBLOCK;
 	if (n == SYS_eventfd2 || n == SYS_timerfd_create)

@@ -6,6 +6,7 @@
  * master's.
  */
 
+#include <dirent.h>
 #include <sys/mman.h>
 
 #include "guest_layout.h"
@@ -249,6 +250,67 @@ working_set_shrinks(void)
 	guest_free(&g);
 }
 
+/* Descriptors of this process. */
+static unsigned
+open_files(void)
+{
+	struct dirent *e;
+	unsigned n = 0;
+	DIR *d;
+
+	d = opendir("/proc/self/fd");
+	CHECK(d != NULL);
+	while ((e = readdir(d)) != NULL)
+		n++;
+	closedir(d);
+	return (n);
+}
+
+/* System calls by the dozen, with arguments by chance. */
+static void
+storms(unsigned rounds, uint64_t seed)
+{
+	struct boot b = { .threads = true };
+	struct tk_machine *m;
+	struct tk_error err;
+	struct guest g;
+	unsigned i, files;
+
+	guest_boot(&g, &b);
+	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+	dump(&g, m, pristine);
+	files = open_files();
+	for (i = 0; i < rounds; i++) {
+		(void)guest_op(&g, m, &err, 0.3, OP_STORM,
+		    test_random(&seed), 60, 0);
+		(void)tk_reset(m);
+		replace_if_broken(&g, &m);
+		check_records(&g, m);
+		CHECK_MSG(open_files() == files, "%u descriptors, not %u",
+		    open_files(), files);
+		if (i % 16 == 0)
+			check_equal(&g, m);
+	}
+	check_equal(&g, m);
+	tk_fork_free(&m);
+	guest_free(&g);
+}
+
+static void
+storms_of_system_calls(void)
+{
+
+	storms(150, 0x2545f4914f6cdd1dULL);
+}
+
+static void
+storms_of_system_calls_long(void)
+{
+	const char *s = getenv("TK_TEST_SEED");
+
+	storms(20000, s != NULL ? strtoull(s, NULL, 0) | 1 : 77);
+}
+
 /* A guest that changes permissions for ever costs the host no memory. */
 static void
 journal_is_bounded(void)
@@ -333,6 +395,8 @@ machines_are_recycled(void)
 TESTS(
 	T_KVM(random_sequences),
 	T_LONG(random_sequences_long),
+	T_KVM(storms_of_system_calls),
+	T_LONG(storms_of_system_calls_long),
 	T_KVM(steady_state),
 	T_KVM(working_set_shrinks),
 	T_KVM(journal_is_bounded),

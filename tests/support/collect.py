@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kvmctl.varnish.private import system_vmods
 from support.paths import BUILD, GUESTS, ROOT
 
 _SECONDS = 280
@@ -75,7 +76,7 @@ class VtcFile(pytest.File):
     """tests/vtc/X.vtc, run by varnishtest."""
 
     def collect(self) -> Iterator[ProcessItem]:
-        vmods = BUILD / "vmods"
+        vmods = f"{BUILD / 'vmods'}:{system_vmods()}"
         item = ProcessItem.from_parent(self, name=self.path.stem, line=[
             "varnishtest", "-b", "20M", "-t", "120", "-p", f"vmod_path={vmods}",
             f"-Dguests={GUESTS}", str(self.path)])

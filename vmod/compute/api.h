@@ -12,9 +12,16 @@
 
 typedef enum tk_verdict tkc_api_fn(struct tk_machine *,
     struct tkc_invocation *);
+/* Those that a booting program may make, too: inv is then NULL. */
+typedef enum tk_verdict tkc_api_any_fn(struct tk_machine *,
+    struct tkc_instance *, struct tkc_invocation *inv);
 
 /* api_response.c */
 tkc_api_fn tkc_api_response;
+/* The status and type of arguments 0 to 2, into the response. */
+tkc_api_fn tkc_api_status_and_type;
+/* api_stream.c */
+tkc_api_fn tkc_api_begin_streaming, tkc_api_return;
 /* api_http.c */
 tkc_api_fn tkc_api_http_append, tkc_api_http_set, tkc_api_http_find,
     tkc_api_http_method;
@@ -27,6 +34,29 @@ enum tk_verdict tkc_api_shared_memory(struct tk_machine *);
 /* guest_api.c: register_func(), into this table. */
 enum tk_verdict tkc_api_register(struct tk_machine *,
     tk_gva handler[TKC_HANDLERS]);
+
+/* api_parallel.c */
+tkc_api_fn tkc_api_multiprocess, tkc_api_multiprocess_array,
+    tkc_api_multiprocess_clone, tkc_api_multiprocess_wait;
+
+/* api_regex.c */
+tkc_api_any_fn tkc_api_regex_compile, tkc_api_regex_free, tkc_api_regex_match,
+    tkc_api_regex_subst;
+tkc_api_fn tkc_api_regex_copyto;
+
+/* api_fetch.c: the call's number tells which of the three it is */
+enum tk_verdict tkc_api_fetch(struct tk_machine *, uint32_t number,
+    struct tkc_instance *, struct tkc_invocation *inv);
+
+/*
+ * A text of the guest that ends with a NUL, of at most `most` bytes without it.
+ * malloc()ed; NULL after tk_fail() with the words for `what`.
+ */
+char *tkc_api_string(struct tk_machine *, tk_gva, size_t most,
+    const char *what, size_t *len);
+/* len bytes, and a NUL behind them. */
+char *tkc_api_bytes(struct tk_machine *, tk_gva, uint64_t len, size_t most,
+    const char *what);
 
 /*
  * A header field: a token, a colon, no control characters (RFC 9110, 5.1 and

@@ -5,9 +5,11 @@
  * of; they live on the host's side of the table in host.h.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api.h"
+#include "fetch.h"
 #include "guest_abi.h"
 
 #define MAX_FIELD	65535
@@ -21,7 +23,18 @@ field(struct tk_machine *m, struct tkc_invocation *inv, const char *call,
     tk_gva gva, uint64_t len)
 {
 
-	if (len == 0 || len > MAX_FIELD || len > inv->scratch_room) {
+	if (len <= MAX_FIELD && len > inv->scratch_room) {
+		char *more = realloc(inv->scratch, MAX_FIELD);
+
+		if (more == NULL) {
+			(void)tk_fail(m, gva, "%s: the host has no memory",
+			    call);
+			return (NULL);
+		}
+		inv->scratch = more;
+		inv->scratch_room = MAX_FIELD;
+	}
+	if (len == 0 || len > MAX_FIELD) {
 		(void)tk_fail(m, gva, "%s: a header field of %llu bytes", call,
 		    (unsigned long long)len);
 		return (NULL);
@@ -111,6 +124,8 @@ tkc_api_http_find(struct tk_machine *m, struct tkc_invocation *inv)
 	if (i->http_find != NULL && tkc_field_ok(f, len, false))
 		n = i->http_find(inv->request->task, (int)tk_arg(m, 0), f, len,
 		    &found);
+	if (n > 0 && tkc_fetch_is_depth(found, n))
+		n = 0;
 	if (n > 0 && out != 0) {
 		if (n > room)
 			n = 0;

@@ -150,13 +150,16 @@ copy_extra(struct tk_machine *m, struct tkc_invocation *inv, tk_gva extra)
 }
 
 enum tk_verdict
-tkc_api_response(struct tk_machine *m, struct tkc_invocation *inv)
+tkc_api_status_and_type(struct tk_machine *m, struct tkc_invocation *inv)
 {
 	struct tkc_response *r = inv->response;
 	int status = (int16_t)tk_arg(m, 0);
-	tk_gva ctype = tk_arg(m, 1), body = tk_arg(m, 3), extra = tk_arg(m, 5);
-	uint64_t ctype_len = tk_arg(m, 2), len = tk_arg(m, 4);
+	tk_gva ctype = tk_arg(m, 1);
+	uint64_t ctype_len = tk_arg(m, 2);
 
+	if (inv->turn == TKC_TURN_PULL)
+		return (tk_fail(m, 0, "a response in the middle of a streamed "
+		    "one"));
 	if (status < 200 || status > 599)
 		return (tk_fail(m, 0, "response with status %d: 200 to 599",
 		    status));
@@ -172,6 +175,21 @@ tkc_api_response(struct tk_machine *m, struct tkc_invocation *inv)
 		return (tk_fail(m, ctype, "response: a content type with "
 		    "control characters"));
 	inv->content_type[ctype_len] = '\0';
+	r->status = (unsigned)status;
+	r->content_type = inv->content_type;
+	r->content_type_len = ctype_len;
+	return (TK_DONE);
+}
+
+enum tk_verdict
+tkc_api_response(struct tk_machine *m, struct tkc_invocation *inv)
+{
+	struct tkc_response *r = inv->response;
+	tk_gva body = tk_arg(m, 3), extra = tk_arg(m, 5);
+	uint64_t len = tk_arg(m, 4);
+
+	if (tkc_api_status_and_type(m, inv) != TK_DONE)
+		return (TK_FAIL);
 	if (!tk_readable(m, body, len))
 		return (tk_fail(m, body, "response: %llu bytes of body at "
 		    "0x%llx are not the program's memory",
@@ -180,9 +198,6 @@ tkc_api_response(struct tk_machine *m, struct tkc_invocation *inv)
 	r->num_headers = 0;
 	if (extra != 0 && copy_extra(m, inv, extra) != TK_DONE)
 		return (TK_FAIL);
-	r->status = (unsigned)status;
-	r->content_type = inv->content_type;
-	r->content_type_len = ctype_len;
 	r->body_len = inv->out_len = len;
 	inv->body = body;
 	inv->answered = true;

@@ -399,6 +399,8 @@ tkc_api_in_storage(struct tk_machine *m, uint32_t number,
 		return (tk_fail(m, 0, "storage_callv in storage itself: it "
 		    "would wait for itself; sys_storage_task does it later"));
 	case HC_BACKEND_RESPONSE:
+	case HC_BEGIN_STREAMING:
+	case HC_REGEX_COPYTO:
 	case HC_HTTP_APPEND:
 	case HC_HTTP_SET:
 	case HC_HTTP_FIND:

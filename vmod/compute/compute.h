@@ -60,9 +60,11 @@ struct tkc_span {
 };
 
 /*
- * One request. Strings are NUL-terminated, not NULL, owned by the caller, and
- * only read during tkc_invoke(). method, url, arg and content_type are at most
- * 65535 bytes each.
+ * One request. Strings are NUL-terminated, not NULL, and owned by the caller.
+ * The structure, method and task stay valid until the response's body has been
+ * read (a streamed one is still made then) or tkc_release(); the rest is only
+ * read until tkc_invoke() returns. method, url, arg and content_type are at
+ * most 65535 bytes each.
  */
 struct tkc_request {
 	const char		*method;
@@ -71,6 +73,7 @@ struct tkc_request {
 	const char		*content_type;
 	const struct tkc_span	*headers;	/* each "Name: value" */
 	unsigned		num_headers;	/* <= 256 */
+	uint64_t		body_expected;	/* bytes to come; 0: unknown */
 	int			is_backend;	/* set_cacheable() is allowed */
 	int			is_warmup;
 	void			*task;		/* given to the HTTP callbacks */
@@ -79,13 +82,14 @@ struct tkc_request {
 /*
  * One answer. Pointers stay valid until tkc_release(): they point into the
  * invocation or straight into the fork's memory. The body is read by
- * tkc_body_span().
+ * tkc_body_next().
  */
 struct tkc_response {
 	unsigned		status;		/* 200..599 */
 	const char		*content_type;	/* NUL-terminated */
 	size_t			content_type_len;
 	uint64_t		body_len;	/* bytes */
+	int			streamed;	/* the body is yet to be made */
 	const struct tkc_span	*headers;	/* each "Name: value" */
 	unsigned		num_headers;	/* <= 64 */
 	int			cache_set;	/* the guest set its caching: */
@@ -119,7 +123,7 @@ struct tkc_counters {
 	uint64_t	reservations;
 	uint64_t	reservation_timeouts;
 	uint64_t	reservation_ns;		/* time in the queue */
-	uint64_t	request_ns;		/* time in the guest */
+	uint64_t	request_ns;		/* in the guest, not fetching */
 	uint64_t	reset_ns;
 	uint64_t	exits;			/* KVM exits */
 	uint64_t	pages_written;		/* pages restored by resets */
@@ -133,6 +137,11 @@ struct tkc_counters {
 	uint64_t	boot_failures;
 	uint64_t	boot_ns;		/* of the last boot, gauge */
 	uint64_t	unknown_calls;		/* host calls answered ENOSYS */
+	uint64_t	fetches;		/* by the program, of others */
+	uint64_t	fetches_failed;		/* refused ones too */
+	uint64_t	self_requests;		/* of Varnish itself */
+	uint64_t	self_requests_failed;
+	uint64_t	fetch_ns;		/* in both */
 	uint64_t	storage_calls;		/* by requests */
 	uint64_t	storage_errors;		/* of these */
 	uint64_t	storage_wait_ns;	/* in its queue, with tasks */
@@ -170,14 +179,27 @@ void tkc_registry_free(struct tkc_registry **);
  * Adds or overrides programs and groups. `json` is one object of objects,
  * comments allowed; `origin` names it in errors (a file name, "configure").
  * Program files named in it are checked at once (readable, an executable for
- * this machine); nothing boots. All or nothing: on error nothing changed.
+ * this machine), those at http(s) URIs when they boot. All or nothing: on error
+ * nothing changed.
  */
 int tkc_library(struct tkc_registry *, const char *json, size_t len,
     const char *origin, struct tkc_error *);
 
+/* The same of a file:// or http(s):// URI, or a path. */
+int tkc_library_uri(struct tkc_registry *, const char *uri,
+    struct tkc_error *);
+
 /* As tkc_library() for one program: `json` is its settings object. */
 int tkc_configure(struct tkc_registry *, const char *program,
     const char *json, struct tkc_error *);
+
+/*
+ * Where fetches of programs go whose URL begins with "/": to Varnish itself, at
+ * the Unix socket, or with "" at the host and port of http_prefix, which also
+ * is the Host that they ask for. At most `most` at the same time. Once.
+ */
+int tkc_self_requests(struct tkc_registry *, const char *unix_socket,
+    const char *http_prefix, unsigned most, struct tkc_error *);
 
 /* Replaces the extra arguments of main(); applies at the next boot. */
 int tkc_main_arguments(struct tkc_registry *, const char *program,
@@ -245,30 +267,66 @@ int tkc_reserve(struct tkc_program *, struct tkc_invocation **,
     struct tkc_error *);
 
 /*
- * Appends to the request's body, straight into the fork's memory; any number
- * of calls before tkc_invoke(). TKC_TOOBIG beyond the program's limit (see
- * tkc_body_limit()); then only tkc_release() may follow.
+ * The same for somebody who holds other forks, and would wait for ever when
+ * those who hold what he wants wait for him: TKC_QUEUE instead of waiting for
+ * a fork. Still waits for a boot.
  */
-int tkc_body_append(struct tkc_invocation *, const void *, size_t,
+int tkc_reserve_idle(struct tkc_program *, struct tkc_invocation **,
     struct tkc_error *);
+
+/*
+ * Appends to the body of the request that tkc_invoke() will be called with,
+ * straight into the fork's memory; any number of calls before tkc_invoke(). A
+ * program that takes bodies in pieces is called meanwhile, and its body has no
+ * limit. 0: no more is wanted: too large (see tkc_body_limit()), the program
+ * failed, or it has answered already. tkc_invoke() tells which.
+ */
+int tkc_body_append(struct tkc_invocation *, const struct tkc_request *,
+    const void *, size_t);
 uint64_t tkc_body_limit(const struct tkc_program *);
 
 /*
- * Runs the request. Once per reservation. On an error the program's error
- * handler has been tried: when it answered, the result is 0,
+ * Runs the request. Once per reservation, or tkc_keep(). On an error the
+ * program's error handler has been tried: when it answered, the result is 0,
  * response.from_error_handler is set and *error says what had happened.
  */
 int tkc_invoke(struct tkc_invocation *, const struct tkc_request *,
     struct tkc_response *, struct tkc_error *);
 
 /*
- * A contiguous piece of the response body at `offset` bytes, straight in the
- * fork's memory. {NULL, 0} at the end.
+ * The next contiguous piece of the response body, at most max bytes, straight
+ * in the fork's memory and valid until the next call; {NULL, 0} at the end. Of
+ * a streamed body the program makes more when what it made is used up: that
+ * takes time, and may fail. After an error only tkc_release() may follow.
  */
-struct tkc_span tkc_body_span(const struct tkc_invocation *, uint64_t offset);
+int tkc_body_next(struct tkc_invocation *, size_t max, struct tkc_span *,
+    struct tkc_error *);
+/* Bytes of the body that can be read without the program making more. */
+uint64_t tkc_body_at_hand(const struct tkc_invocation *);
+
+/*
+ * Makes the rest of *from's response body the request body of a fork of the
+ * program: of *to, or of one that is reserved and put there. *from is released
+ * early: always before waiting for a fork, unless wait is 0; then no fork is
+ * waited for (TKC_QUEUE). On an error both may still have to be released. q is
+ * the request that tkc_invoke() will be called with.
+ */
+int tkc_pass_on(struct tkc_invocation **from, struct tkc_program *,
+    struct tkc_invocation **to, const struct tkc_request *q, int wait,
+    struct tkc_error *);
 
 /* Resets the fork and gives it back. *cost may be NULL. */
 void tkc_release(struct tkc_invocation **, struct tkc_release_cost *cost);
+
+/*
+ * Instead of a release: ends the request, and the fork stays reserved, its
+ * memory as the request left it; another tkc_invoke() may follow. After a
+ * failure, and for a program that listens on a socket, there is no state to
+ * go on from: then it is released, and *inv is NULL.
+ */
+void tkc_keep(struct tkc_invocation **);
+/* Whose fork it is. */
+struct tkc_program *tkc_program_of(const struct tkc_invocation *);
 
 /* What this host's KVM offers, for doctor: a JSON object; free as above. */
 char *tkc_host_report(struct tkc_error *);

@@ -45,6 +45,7 @@ storage_of(void *priv)
 	return (*(unsigned *)priv == TKC_STORAGE_MAGIC ? priv : NULL);
 }
 
+/* *inv NULL: storage, or the program does not wait for requests yet. */
 static struct tkc_instance *
 instance_of(void *priv, struct tkc_invocation **inv)
 {
@@ -53,8 +54,10 @@ instance_of(void *priv, struct tkc_invocation **inv)
 	*inv = NULL;
 	if (magic == TKC_STORAGE_MAGIC)
 		return (storage_of(priv)->instance);
-	if (magic == TKC_INSTANCE_MAGIC)
+	if (magic == TKC_INSTANCE_MAGIC) {
+		*inv = ((struct tkc_instance *)priv)->warming;
 		return (priv);
+	}
 	*inv = priv;
 	TK_CHECK_OBJ(*inv, TKC_INVOCATION_MAGIC);
 	return ((*inv)->instance);
@@ -157,8 +160,12 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 		in->waits = true;
 		return (TK_DONE);
 	case HC_MAKE_EPHEMERAL:
-		/* Not without the permission in the settings. */
-		tk_set_result(m, (uint64_t)-1);
+		if (!in->program->settings.control_ephemeral) {
+			tk_set_result(m, (uint64_t)-1);
+			return (TK_RESUME);
+		}
+		in->ephemeral = (uint32_t)tk_arg(m, 0) != 0;
+		tk_set_result(m, 0);
 		return (TK_RESUME);
 	case HC_SET_CACHEABLE:
 	case HC_STORAGE_TASK:
@@ -170,10 +177,12 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 		return (TK_RESUME);
 	case HC_STORAGE_CALLV:
 	case HC_BACKEND_RESPONSE:
+	case HC_BEGIN_STREAMING:
 	case HC_HTTP_APPEND:
 	case HC_HTTP_SET:
 	case HC_HTTP_FIND:
 	case HC_HTTP_METHOD:
+	case HC_REGEX_COPYTO:
 		return (tk_fail(m, 0, "host call 0x%x before the program "
 		    "waits for requests: there is no request", number));
 	default:
@@ -213,9 +222,10 @@ call_in_request(struct tk_machine *m, uint32_t number,
 	switch (number) {
 	case HC_BACKEND_RESPONSE:
 		return (tkc_api_response(m, inv));
+	case HC_BEGIN_STREAMING:
+		return (tkc_api_begin_streaming(m, inv));
 	case HC_RETURN:
-		return (tk_fail(m, 0, "the handler returned without a "
-		    "response"));
+		return (tkc_api_return(m, inv));
 	case HC_SET_CACHEABLE:
 		return (set_cacheable(m, inv));
 	case HC_HTTP_APPEND:
@@ -226,6 +236,16 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_http_find(m, inv));
 	case HC_HTTP_METHOD:
 		return (tkc_api_http_method(m, inv));
+	case HC_MULTIPROCESS:
+		return (tkc_api_multiprocess(m, inv));
+	case HC_MULTIPROCESS_ARRAY:
+		return (tkc_api_multiprocess_array(m, inv));
+	case HC_MULTIPROCESS_CLONE:
+		return (tkc_api_multiprocess_clone(m, inv));
+	case HC_MULTIPROCESS_WAIT:
+		return (tkc_api_multiprocess_wait(m, inv));
+	case HC_REGEX_COPYTO:
+		return (tkc_api_regex_copyto(m, inv));
 	case HC_STORAGE_CALLV:
 		return (tkc_api_storage_call(m, inv));
 	case HC_STORAGE_TASK:
@@ -300,6 +320,8 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	struct tkc_invocation *inv;
 	struct tkc_instance *in = instance_of(priv, &inv);
 	struct tkc_storage *st = storage_of(priv);
+	/* Who keeps what the calls leave behind. */
+	struct tkc_instance *kept = st != NULL ? &st->own : in;
 	enum tk_verdict v;
 	char name[24];
 
@@ -321,6 +343,18 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 		return (TK_RESUME);
 	case HC_SHARED_MEMORY:
 		return (tkc_api_shared_memory(m));
+	case HC_REGEX_COMPILE:
+		return (tkc_api_regex_compile(m, kept, inv));
+	case HC_REGEX_FREE:
+		return (tkc_api_regex_free(m, kept, inv));
+	case HC_REGEX_MATCH:
+		return (tkc_api_regex_match(m, kept, inv));
+	case HC_REGEX_SUBST:
+		return (tkc_api_regex_subst(m, kept, inv));
+	case HC_FETCH:
+	case HC_REQUEST:
+	case HC_FETCH_METHOD:
+		return (tkc_api_fetch(m, number, kept, inv));
 	default:
 		break;
 	}

@@ -32,7 +32,7 @@ struct tkc_counters;
 
 /*
  * `host` is the pointer given to tkc_registry_new(), `task` the one in struct
- * tkc_request. Any callback may be NULL: logging is then silent, the HTTP
+ * tkc_request; NULL in a warm-up request. Any callback may be NULL: logging is then silent, the HTTP
  * calls answer "not found". The callbacks run on the thread that invokes,
  * except log, which may come from any thread. Texts are not NUL-terminated
  * where a length is given, and are only valid during the callback.
@@ -50,6 +50,12 @@ struct tkc_host_interface {
 	/* *field: the whole first match, valid until the next callback. */
 	size_t	(*http_find)(void *task, int where, const char *name,
 		    size_t len, const char **field);
+	/*
+	 * *field: the index-th field from 0, valid until the next callback.
+	 * 0 when there are not so many.
+	 */
+	size_t	(*http_field)(void *task, int where, unsigned index,
+		    const char **field);
 
 	/*
 	 * New totals of a program, after each release and change of state.

@@ -10,6 +10,9 @@
 #include "program.h"
 #include "server.h"
 
+/* A program that takes pieces gets them of this size, but for the last. */
+#define PIECE	(1024 * 1024)
+
 uint64_t
 tkc_body_limit(const struct tkc_program *p)
 {
@@ -18,42 +21,43 @@ tkc_body_limit(const struct tkc_program *p)
 	return ((uint64_t)(p->settings.max_request_memory * 1024 * 1024));
 }
 
-int
-tkc_body_append(struct tkc_invocation *inv, const void *data, size_t len,
-    struct tkc_error *err)
+struct tkc_program *
+tkc_program_of(const struct tkc_invocation *inv)
 {
-	uint64_t room;
-	tk_gva to;
 
 	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
-	tk_assert(!inv->invoked);
-	to = tk_input_area(inv->vm, &room);
-	if (len > room - inv->body_len)
-		return (tkc_fail(err, TKC_TOOBIG, "%s: a request body of more "
-		    "than max_request_memory (%g MiB)",
-		    inv->instance->program->name,
-		    inv->instance->request_memory));
-	if (inv->instance->serves) {
-		int e = tkc_server_body(inv, data, len, err);
-
-		if (e != 0)
-			return (e);
-	} else
-		tk_assert(tk_write(inv->vm, to + inv->body_len, data, len));
-	inv->body_len += len;
-	return (0);
+	return (inv->instance->program);
 }
 
-static void
-count_failure(struct tkc_invocation *inv, int reason)
+void
+tkc_settle(struct tkc_invocation *inv, uint64_t start)
+{
+	uint64_t took = tkc_now() - start;
+
+	inv->count.request_ns += took - (inv->fetch_ns < took ?
+	    inv->fetch_ns : took);
+	inv->count.fetch_ns += inv->fetch_ns;
+	inv->fetch_ns = 0;
+	inv->exits = inv->exits_before + tk_exits(inv->vm);
+	if (inv->line_len > 0)
+		tkc_log(inv->instance->program, TKC_LOG_GUEST, inv->line,
+		    inv->line_len);
+	inv->line_len = 0;
+}
+
+void
+tkc_failed(struct tkc_invocation *inv, const struct tkc_error *err)
 {
 
-	switch (reason) {
+	inv->failure = *err;
+	switch (err->reason) {
 	case TKC_TIMEOUT:
 		inv->count.timeouts++;
 		break;
 	case TKC_MEMORY:
 		inv->count.memory_exceeded++;
+		break;
+	case TKC_TOOBIG:
 		break;
 	default:
 		inv->count.exceptions++;
@@ -61,10 +65,131 @@ count_failure(struct tkc_invocation *inv, int reason)
 }
 
 static void
+begin(struct tkc_invocation *inv, const struct tkc_request *q)
+{
+
+	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
+	tk_assert(!inv->invoked);
+	tk_assert(inv->request == NULL || inv->request == q);
+	if (inv->request != NULL)
+		return;
+	inv->request = q;
+	inv->in.pieces = !inv->instance->serves &&
+	    inv->instance->paused == 0 &&
+	    inv->instance->handler[TKC_ON_STREAM_POST] != 0;
+	inv->count.invocations++;
+}
+
+/*--------------------------------------------------------------------
+ * The request's body. The program that takes pieces finds the whole body in
+ * one place at the end if it fits into the input area. If it does not, each
+ * piece takes the place of the one before.
+ */
+
+static bool
+tell_piece(struct tkc_invocation *inv)
+{
+	struct tkc_body_in *in = &inv->in;
+	uint64_t start = tkc_now(), len = in->fill - in->piece;
+	struct tkc_error err;
+	int e;
+
+	if (len == 0)
+		return (true);
+	e = tkc_request_piece(inv, inv->request, in->piece, len,
+	    in->total - len, &err);
+	tkc_settle(inv, start);
+	if (e != 0)
+		tkc_failed(inv, &err);
+	if (in->window)
+		in->fill = 0;
+	in->piece = in->fill;
+	return (e == 0 && !inv->answered);
+}
+
+static bool
+append_pieces(struct tkc_invocation *inv, const uint8_t *data, uint64_t len)
+{
+	struct tkc_body_in *in = &inv->in;
+	uint64_t room, n;
+	tk_gva to = tk_input_area(inv->vm, &room);
+
+	if (in->total == 0 && inv->request->body_expected > room)
+		in->window = true;
+	while (len > 0) {
+		n = PIECE - (in->fill - in->piece);
+		if (n > room - in->fill)
+			n = room - in->fill;
+		if (n > len)
+			n = len;
+		tk_assert(tk_write(inv->vm, to + in->fill, data, n));
+		in->fill += n;
+		in->total += n;
+		data += n;
+		len -= n;
+		if (in->fill - in->piece == PIECE || in->fill == room) {
+			/* The body goes on: it will not fit. */
+			if (in->fill == room && len > 0)
+				in->window = true;
+			if (!tell_piece(inv))
+				return (false);
+		}
+		if (in->fill == room)
+			in->piece = in->fill = 0;
+	}
+	return (true);
+}
+
+static void
+too_big(struct tkc_invocation *inv)
+{
+	struct tkc_error err;
+
+	(void)tkc_fail(&err, TKC_TOOBIG, "%s: a request body of more than "
+	    "max_request_memory (%g MiB)", inv->instance->program->name,
+	    inv->instance->request_memory);
+	tkc_failed(inv, &err);
+}
+
+int
+tkc_body_append(struct tkc_invocation *inv, const struct tkc_request *q,
+    const void *data, size_t len)
+{
+	struct tkc_error err;
+	uint64_t room;
+	tk_gva to;
+
+	begin(inv, q);
+	if (inv->failure.reason != 0 || inv->answered)
+		return (0);
+	inv->count.input_bytes += len;
+	if (inv->in.pieces)
+		return (append_pieces(inv, data, len));
+	to = tk_input_area(inv->vm, &room);
+	if (len > room - inv->in.fill || q->body_expected > room) {
+		too_big(inv);
+		return (0);
+	}
+	if (inv->instance->serves) {
+		if (tkc_server_body(inv, data, len, &err)) {
+			tkc_failed(inv, &err);
+			return (0);
+		}
+	} else
+		tk_assert(tk_write(inv->vm, to + inv->in.fill, data, len));
+	inv->in.fill += len;
+	inv->in.total += len;
+	return (1);
+}
+
+/*--------------------------------------------------------------------*/
+
+static void
 count_response(struct tkc_invocation *inv, const struct tkc_response *r)
 {
 
-	inv->count.output_bytes += r->body_len;
+	if (!r->streamed)
+		inv->count.output_bytes += r->body_len;
 	if (r->status < 300)
 		inv->count.status_2xx++;
 	else if (r->status < 400)
@@ -75,65 +200,109 @@ count_response(struct tkc_invocation *inv, const struct tkc_response *r)
 		inv->count.status_5xx++;
 }
 
+/* The handler's turn. 0, or a reason: the same as inv->failure. */
+static int
+call(struct tkc_invocation *inv, struct tkc_error *err)
+{
+	int e;
+
+	if (inv->in.pieces && inv->failure.reason == 0 && !inv->answered)
+		(void)tell_piece(inv);
+	if (inv->failure.reason != 0) {
+		*err = inv->failure;
+		return (err->reason);
+	}
+	if (inv->answered)
+		return (0);
+	e = inv->instance->serves ? tkc_server_call(inv, inv->request, err) :
+	    tkc_request_call(inv, inv->request, err);
+	if (e != 0)
+		tkc_failed(inv, err);
+	return (e);
+}
+
 int
 tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
     struct tkc_response *r, struct tkc_error *err)
 {
-	uint64_t start;
+	uint64_t start, told;
 	int e;
 
-	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
-	tk_assert(!inv->invoked);
+	begin(inv, q);
 	inv->invoked = true;
-	inv->request = q;
-	inv->response = r;
-	inv->exits = 0;
-	inv->line_len = 0;
-	memset(r, 0, sizeof *r);
 	err->reason = TKC_OK;
 	err->text[0] = '\0';
-
+	/* A last piece counts its own time. */
+	told = inv->count.request_ns;
 	start = tkc_now();
-	inv->count.invocations++;
-	inv->count.input_bytes += inv->body_len;
-	e = inv->instance->serves ? tkc_server_call(inv, q, err) :
-	    tkc_request_call(inv, q, err);
+	e = call(inv, err);
 	if (e != 0) {
-		count_failure(inv, e);
-		memset(r, 0, sizeof *r);
+		memset(inv->response, 0, sizeof *inv->response);
 		if (e != TKC_TOOBIG && tkc_request_error(inv, q, err->text)) {
 			inv->count.error_handled++;
-			r->from_error_handler = 1;
+			inv->response->from_error_handler = 1;
 			e = 0;
 		}
 	}
-	if (inv->line_len > 0)
-		tkc_log(inv->instance->program, TKC_LOG_GUEST, inv->line,
-		    inv->line_len);
-	start = tkc_now() - start;
-	inv->count.request_ns += start;
-	inv->count.exits += inv->exits;
-	r->seconds = (double)start / (double)TKC_NS;
-	r->exits = inv->exits;
+	start += inv->count.request_ns - told;
+	tkc_settle(inv, start);
 	if (e == 0)
-		count_response(inv, r);
-	inv->request = NULL;
-	inv->response = NULL;
+		count_response(inv, inv->response);
+	*r = inv->answer;
+	r->seconds = (double)(tkc_now() - start) / (double)TKC_NS;
+	r->exits = inv->exits;
 	return (e);
 }
 
-struct tkc_span
-tkc_body_span(const struct tkc_invocation *inv, uint64_t offset)
+/*--------------------------------------------------------------------
+ * The response's body
+ */
+
+uint64_t
+tkc_body_at_hand(const struct tkc_invocation *inv)
 {
-	struct tkc_span s = { NULL, 0 };
 
 	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
-	if (!inv->answered || offset >= inv->out_len)
-		return (s);
-	if (inv->instance->serves)
-		s = tkc_server_span(inv, offset);
-	else
-		s.ptr = tk_view(inv->vm, inv->body + offset,
-		    inv->out_len - offset, &s.len);
-	return (s);
+	if (!inv->answered)
+		return (0);
+	return (inv->stream.callback != 0 ? inv->stream.left :
+	    inv->out_len - inv->out_at);
+}
+
+int
+tkc_body_next(struct tkc_invocation *inv, size_t max, struct tkc_span *s,
+    struct tkc_error *err)
+{
+	uint64_t n;
+	int e;
+
+	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
+	s->ptr = NULL;
+	s->len = 0;
+	if (!inv->answered || inv->out_at == inv->out_len || max == 0)
+		return (0);
+	if (inv->stream.callback != 0 && inv->stream.left == 0) {
+		e = tkc_stream_pull(inv, err);
+		if (e != 0)
+			return (e);
+	}
+	n = tkc_body_at_hand(inv);
+	if (n > max)
+		n = max;
+	if (inv->instance->serves) {
+		*s = tkc_server_span(inv, inv->out_at);
+		if (s->len > n)
+			s->len = n;
+	} else {
+		s->ptr = tk_view(inv->vm, inv->body, n, &s->len);
+		/* It was readable when the guest named it, and did not run. */
+		tk_assert(s->ptr != NULL);
+		inv->body += s->len;
+	}
+	inv->out_at += s->len;
+	if (inv->stream.callback != 0) {
+		inv->stream.left -= s->len;
+		inv->count.output_bytes += s->len;
+	}
+	return (0);
 }

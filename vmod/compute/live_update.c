@@ -16,10 +16,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "object.h"
+#include "source.h"
 #include "state.h"
 #include "storage.h"
 
@@ -352,22 +352,18 @@ static int
 with_image(struct tkc_program *p, void *image, size_t len,
     struct tkc_error *err)
 {
-	void *old = NULL;
-	size_t old_len = 0;
 	int e;
 
 	(void)pthread_mutex_lock(&p->lock);
 	e = begin(p, image, len, err);
 	if (e == 0) {
-		old = p->image;
-		old_len = p->image_len;
+		free(p->image);
 		p->image = image;
 		p->image_len = len;
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	if (e != 0)
-		tkc_file_free(image, len);
-	tkc_file_free(old, old_len);
+		free(image);
 	return (e);
 }
 
@@ -381,9 +377,8 @@ tkc_live_update(struct tkc_program *p, const void *elf, size_t len,
 	if (len == 0)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: live update without "
 		    "an executable", p->name));
-	image = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-	    MAP_ANONYMOUS, -1, 0);
-	if (image == MAP_FAILED)
+	image = malloc(len);
+	if (image == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: no memory for an "
 		    "executable of %zu bytes", p->name, len));
 	memcpy(image, elf, len);
@@ -394,13 +389,12 @@ int
 tkc_live_update_file(struct tkc_program *p, const char *filename,
     struct tkc_error *err)
 {
-	void *image;
-	size_t len;
+	struct tkc_blob image;
 	int e;
 
 	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
-	e = tkc_file_read(p, filename, &image, &len, err);
-	return (e != 0 ? e : with_image(p, image, len, err));
+	e = tkc_file_read(p->name, filename, TKC_MAX_PROGRAM, &image, err);
+	return (e != 0 ? e : with_image(p, image.data, image.len, err));
 }
 
 /*--------------------------------------------------------------------
@@ -422,7 +416,7 @@ tkc_reload(struct tkc_program *p, struct tkc_error *err)
 
 	e = begin(p, NULL, 0, err);
 	if (e == 0) {
-		tkc_file_free(p->image, p->image_len);
+		free(p->image);
 		p->image = NULL;
 	}
 	return (e);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "fetch.h"
+#include "guest_regex.h"
 #include "object.h"
 #include "program.h"
 #include "server.h"
@@ -16,6 +18,44 @@
 
 #define SCRATCH_ROOM	16384
 
+struct tkc_invocation *
+tkc_invocation_new(struct tkc_instance *in)
+{
+	struct tkc_invocation *inv;
+
+	TK_ALLOC_OBJ(inv, TKC_INVOCATION_MAGIC);
+	if (inv == NULL)
+		return (NULL);
+	inv->scratch = malloc(SCRATCH_ROOM);
+	if (inv->scratch == NULL) {
+		TK_FREE_OBJ(inv);
+		return (NULL);
+	}
+	inv->scratch_room = SCRATCH_ROOM;
+	inv->instance = in;
+	inv->seconds = in->request_time;
+	inv->response = &inv->answer;
+	return (inv);
+}
+
+void
+tkc_invocation_free(struct tkc_invocation **pinv)
+{
+	struct tkc_invocation *inv;
+
+	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
+	if (inv->vm != NULL)
+		tk_fork_free(&inv->vm);
+	tkc_server_fini(inv);
+	if (inv->regexes != NULL)
+		tkc_regexes_free(&inv->regexes);
+	if (inv->fetcher != NULL)
+		tkc_fetcher_free(&inv->fetcher);
+	free(inv->scratch);
+	free(inv->header_text);
+	TK_FREE_OBJ(inv);
+}
+
 int
 tkc_fork_new(struct tkc_instance *in, struct tkc_invocation **pinv,
     struct tkc_error *err)
@@ -24,35 +64,15 @@ tkc_fork_new(struct tkc_instance *in, struct tkc_invocation **pinv,
 	struct tk_error core;
 
 	*pinv = NULL;
-	TK_ALLOC_OBJ(inv, TKC_INVOCATION_MAGIC);
-	if (inv != NULL)
-		inv->scratch = malloc(SCRATCH_ROOM);
-	if (inv == NULL || inv->scratch == NULL) {
-		free(inv);
+	inv = tkc_invocation_new(in);
+	if (inv == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
-	}
-	inv->scratch_room = SCRATCH_ROOM;
-	inv->instance = in;
 	if (tk_fork(in->master, &inv->vm, inv, &core)) {
-		free(inv->scratch);
-		TK_FREE_OBJ(inv);
+		tkc_invocation_free(&inv);
 		return (tkc_from_core(err, in->program->name, &core));
 	}
 	*pinv = inv;
 	return (0);
-}
-
-void
-tkc_fork_free(struct tkc_invocation **pinv)
-{
-	struct tkc_invocation *inv;
-
-	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
-	tk_fork_free(&inv->vm);
-	tkc_server_fini(inv);
-	free(inv->scratch);
-	free(inv->header_text);
-	TK_FREE_OBJ(inv);
 }
 
 /*--------------------------------------------------------------------*/
@@ -66,11 +86,21 @@ deadline_after(double seconds, struct timespec *ts)
 	ts->tv_nsec = (long)(t % TKC_NS);
 }
 
-/* Takes the lock's holder through a boot. Lock held before and after. */
+/*
+ * Takes the lock's holder through a boot. Lock held before and after. One that
+ * may have to be fetched first boots on a thread of its own: it is waited for
+ * no longer than max_queue_time.
+ */
 static void
 boot_here(struct tkc_program *p)
 {
 
+	if (p->settings.uri != NULL) {
+		(void)pthread_mutex_unlock(&p->lock);
+		(void)tkc_start(p, 1, 0, NULL);
+		(void)pthread_mutex_lock(&p->lock);
+		return;
+	}
 	p->state = TKC_BOOTING;
 	(void)pthread_mutex_unlock(&p->lock);
 	tkc_program_boot(p, 0);
@@ -114,7 +144,7 @@ wait_until_up(struct tkc_program *p, const struct timespec *until,
 }
 
 static int
-reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 	struct tkc_instance *in;
@@ -137,6 +167,11 @@ reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 		in = p->live;
 		if (in->idle != NULL)
 			break;
+		if (!queue)
+			return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, "
+			    "and who keeps forks of other programs does not "
+			    "wait: raise concurrency (%g)", p->name,
+			    p->settings.concurrency));
 		p->total.queue_length++;
 		tkc_program_publish(p);
 		e = pthread_cond_timedwait(&p->changed, &p->lock, &until);
@@ -157,8 +192,8 @@ reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 	return (0);
 }
 
-int
-tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+static int
+timed_reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 	uint64_t start = 0;
@@ -171,13 +206,29 @@ tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
 	slow = p->live == NULL || p->live->idle == NULL;
 	if (slow)
 		start = tkc_now();
-	e = reserve(p, pinv, err);
+	e = reserve(p, queue, pinv, err);
 	if (slow)
 		p->total.reservation_ns += tkc_now() - start;
 	/* Now, not at the release: whoever looks sees what is stuck. */
 	tkc_program_publish(p);
 	(void)pthread_mutex_unlock(&p->lock);
 	return (e);
+}
+
+int
+tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+
+	return (timed_reserve(p, true, pinv, err));
+}
+
+int
+tkc_reserve_idle(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+
+	return (timed_reserve(p, false, pinv, err));
 }
 
 /*--------------------------------------------------------------------*/
@@ -202,6 +253,11 @@ add_counters(struct tkc_counters *to, const struct tkc_counters *c)
 	to->status_3xx += c->status_3xx;
 	to->status_4xx += c->status_4xx;
 	to->status_5xx += c->status_5xx;
+	to->fetches += c->fetches;
+	to->fetches_failed += c->fetches_failed;
+	to->self_requests += c->self_requests;
+	to->self_requests_failed += c->self_requests_failed;
+	to->fetch_ns += c->fetch_ns;
 	to->storage_calls += c->storage_calls;
 	to->storage_errors += c->storage_errors;
 	to->storage_wait_ns += c->storage_wait_ns;
@@ -216,13 +272,81 @@ replace_fork(struct tkc_invocation *inv)
 	struct tkc_invocation *fresh;
 	struct tkc_error err;
 
-	tkc_fork_free(&inv);
+	tkc_invocation_free(&inv);
 	if (tkc_fork_new(in, &fresh, &err)) {
 		tkc_logf(in->program, TKC_LOG_ERROR, "one fork fewer: %s",
 		    err.text);
 		return (NULL);
 	}
 	return (fresh);
+}
+
+/* The fork as the master again, or as far as its program wants it. */
+static void
+reset(struct tkc_invocation *inv, struct tkc_release_cost *cost)
+{
+	const struct tkc_instance *in = inv->instance;
+	uint64_t start = tkc_now(), took;
+	double left;
+	unsigned pages;
+
+	pages = tk_reset(inv->vm);
+	if (inv->regexes != NULL)
+		tkc_regexes_forget(inv->regexes);
+	left = (double)tk_working_set(inv->vm) / 256.0;
+	if (!in->keeps_memory || (in->kept_memory > 0 &&
+	    left > in->kept_memory))
+		tk_shrink(inv->vm);
+	took = tkc_now() - start;
+	inv->count.resets++;
+	inv->count.reset_ns += took;
+	inv->count.pages_written += pages;
+	if (cost != NULL) {
+		cost->pages_written = pages;
+		cost->reset_seconds = (double)took / (double)TKC_NS;
+	}
+}
+
+/* There is something to go on from. */
+static bool
+can_keep(const struct tkc_invocation *inv)
+{
+
+	return (inv->failure.reason == 0 && !inv->instance->serves &&
+	    !tk_broken(inv->vm));
+}
+
+/* Nothing of the request is left in the invocation. */
+static void
+forget(struct tkc_invocation *inv)
+{
+
+	inv->count.exits += inv->exits;
+	inv->exits = inv->exits_before = 0;
+	inv->request = NULL;
+	inv->invoked = inv->answered = false;
+	inv->failure.reason = 0;
+	inv->out_len = inv->out_at = 0;
+	memset(&inv->in, 0, sizeof inv->in);
+	memset(&inv->stream, 0, sizeof inv->stream);
+	memset(&inv->answer, 0, sizeof inv->answer);
+	inv->fetched = 0;
+	if (inv->wire != NULL)
+		tkc_server_forget(inv);
+}
+
+void
+tkc_keep(struct tkc_invocation **pinv)
+{
+	struct tkc_invocation *inv = *pinv;
+
+	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
+	if (!can_keep(inv)) {
+		tkc_release(pinv, NULL);
+		return;
+	}
+	tk_keep(inv->vm);
+	forget(inv);
 }
 
 void
@@ -232,7 +356,6 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	struct tkc_instance *in;
 	struct tkc_program *p;
 	struct tkc_counters count;
-	uint64_t start, took;
 	unsigned pages, before;
 
 	TK_TAKE_OBJ(inv, pinv, TKC_INVOCATION_MAGIC);
@@ -241,22 +364,15 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	TK_CHECK_OBJ(in, TKC_INSTANCE_MAGIC);
 	p = in->program;
 
-	start = tkc_now();
-	pages = tk_reset(inv->vm);
-	took = tkc_now() - start;
-	inv->count.resets++;
-	inv->count.reset_ns += took;
-	inv->count.pages_written += pages;
-	if (cost != NULL) {
-		cost->pages_written = pages;
-		cost->reset_seconds = (double)took / (double)TKC_NS;
-	}
-	if (inv->wire != NULL)
-		tkc_server_forget(inv);
+	if (__builtin_expect(!in->ephemeral, 0) && can_keep(inv)) {
+		tk_keep(inv->vm);
+		if (cost != NULL)
+			memset(cost, 0, sizeof *cost);
+	} else
+		reset(inv, cost);
+	forget(inv);
 	count = inv->count;
 	memset(&inv->count, 0, sizeof inv->count);
-	inv->invoked = inv->answered = false;
-	inv->body_len = 0;
 	if (__builtin_expect(tk_broken(inv->vm), 0))
 		inv = replace_fork(inv);
 

@@ -4,22 +4,15 @@
  * The life of a program: boot, failure, unloading.
  */
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "fetch.h"
+#include "guest_regex.h"
 #include "object.h"
 #include "program.h"
-#include "state.h"
 #include "storage.h"
-
-#define MIB		(1024.0 * 1024.0)
-#define MAX_PROGRAM	(1ULL << 30)	/* bytes of an executable */
 
 uint64_t
 tkc_now(void)
@@ -117,7 +110,7 @@ tkc_program_free(struct tkc_program **pp)
 	TK_TAKE_OBJ(p, pp, TKC_PROGRAM_MAGIC);
 	tk_assert(p->live == NULL && p->state != TKC_BOOTING);
 	tk_assert(p->abandoned == NULL);
-	tkc_file_free(p->image, p->image_len);
+	free(p->image);
 	r = p->registry;
 	if (p->slot != NULL && r->iface.counters != NULL)
 		r->iface.counters(r->host, p->name, &p->slot, NULL);
@@ -206,8 +199,15 @@ instance_free(struct tkc_instance *in)
 	tk_assert(in->forks == 0 && in->idle == NULL);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
+	/* Its tasks may be fetching. */
 	if (in->storage != NULL)
 		tkc_storage_free(&in->storage);
+	if (in->regexes != NULL)
+		tkc_regexes_free(&in->regexes);
+	if (in->fetcher != NULL)
+		tkc_fetcher_free(&in->fetcher);
+	if (in->allowed_fetch != NULL)
+		tkc_allow_free(&in->allowed_fetch);
 	TK_FREE_OBJ(in);
 }
 
@@ -221,7 +221,7 @@ tkc_instance_free(struct tkc_instance **pin)
 	while ((inv = in->idle) != NULL) {
 		in->idle = inv->next;
 		in->forks--;
-		tkc_fork_free(&inv);
+		tkc_invocation_free(&inv);
 	}
 	instance_free(in);
 }
@@ -237,7 +237,7 @@ tkc_instance_settle(struct tkc_instance *in)
 	while (in->retired && (inv = in->idle) != NULL) {
 		in->idle = inv->next;
 		(void)pthread_mutex_unlock(&p->lock);
-		tkc_fork_free(&inv);
+		tkc_invocation_free(&inv);
 		(void)pthread_mutex_lock(&p->lock);
 		in->forks--;
 	}
@@ -326,346 +326,6 @@ tkc_program_wait(struct tkc_program *p)
 
 	while (p->state == TKC_BOOTING || p->updating)
 		(void)pthread_cond_wait(&p->changed, &p->lock);
-}
-
-void
-tkc_file_free(void *image, size_t len)
-{
-
-	if (image != NULL)
-		(void)munmap(image, len);
-}
-
-int
-tkc_file_read(const struct tkc_program *p, const char *path, void **image,
-    size_t *len, struct tkc_error *err)
-{
-	struct stat st;
-	void *map;
-	int fd;
-
-	*image = NULL;
-	if (path == NULL)
-		return (tkc_fail(err, TKC_SETTINGS, "%s: no \"filename\" is "
-		    "set", p->name));
-	/* A pipe or device must not make Varnish wait. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return (tkc_fail(err, TKC_SETTINGS, "%s: cannot open %s: %s",
-		    p->name, path, strerror(errno)));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
-		(void)close(fd);
-		return (tkc_fail(err, TKC_SETTINGS, "%s: %s is %s", p->name,
-		    path, S_ISDIR(st.st_mode) ? "a directory" :
-		    S_ISREG(st.st_mode) ? "empty" : "not a file"));
-	}
-	if ((uint64_t)st.st_size > MAX_PROGRAM) {
-		(void)close(fd);
-		return (tkc_fail(err, TKC_SETTINGS, "%s: %s is larger than "
-		    "1 GiB", p->name, path));
-	}
-	/*
-	 * Read, not mapped: a file that shrinks while it is parsed must not
-	 * become a SIGBUS.
-	 */
-	map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	*len = 0;
-	while (map != MAP_FAILED && *len < (size_t)st.st_size) {
-		ssize_t n = read(fd, (char *)map + *len,
-		    (size_t)st.st_size - *len);
-
-		if (n <= 0)
-			break;
-		*len += (size_t)n;
-	}
-	(void)close(fd);
-	if (map == MAP_FAILED)
-		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: no memory to read "
-		    "%s", p->name, path));
-	*image = map;
-	if (*len == (size_t)st.st_size)
-		return (0);
-	(void)munmap(map, (size_t)st.st_size);
-	return (tkc_fail(err, TKC_SETTINGS, "%s: cannot read all of %s",
-	    p->name, path));
-}
-
-int
-tkc_program_check(const struct tkc_program *p, struct tkc_error *err)
-{
-	struct tk_error core;
-	void *image;
-	size_t len;
-	int e;
-
-	e = tkc_file_read(p, p->settings.filename, &image, &len, err);
-	if (e != 0)
-		return (e);
-	e = tk_check_program(image, len, p->settings.allowed_paths.n > 0,
-	    &core);
-	tkc_file_free(image, len);
-	if (e != 0)
-		return (tkc_fail(err, TKC_SETTINGS, "%s: %s: %s", p->name,
-		    p->settings.filename, core.text));
-	return (0);
-}
-
-/* What main() finds in its environment: the guest ABI. */
-static tkc_strings
-environment(const struct tkc_program *p, const char *type, int debug)
-{
-	const struct tkc_settings *s = &p->settings;
-	char *extra[3] = { NULL };
-	const char **all;
-	tkc_strings env = NULL;
-	unsigned i, n = 0, own = 0;
-
-	while (s->environment[own] != NULL)
-		own++;
-	all = calloc(own + 8, sizeof *all);
-	if (all == NULL ||
-	    asprintf(&extra[0], "KVM_NAME=%s", p->name) < 0 ||
-	    asprintf(&extra[1], "KVM_GROUP=%s", s->group) < 0 ||
-	    asprintf(&extra[2], "KVM_TYPE=%s", type) < 0)
-		goto out;
-	all[n++] = "LC_TYPE=C";
-	all[n++] = "LC_ALL=C";
-	all[n++] = "USER=root";
-	for (i = 0; i < own; i++)
-		all[n++] = s->environment[i];
-	all[n++] = extra[0];
-	all[n++] = extra[1];
-	all[n++] = extra[2];
-	all[n++] = "KVM_STATE=state";
-	all[n++] = debug ? "KVM_DEBUG=1" : "KVM_DEBUG=0";
-	env = tkc_strings_copy(all, n);
-out:
-	free(extra[0]);
-	free(extra[1]);
-	free(extra[2]);
-	free(all);
-	return (env);
-}
-
-static tkc_strings
-arguments(const struct tkc_program *p)
-{
-	const struct tkc_settings *s = &p->settings;
-	const char **all;
-	tkc_strings args;
-	unsigned n = 0;
-
-	while (s->main_arguments[n] != NULL)
-		n++;
-	all = calloc(n + 2, sizeof *all);
-	if (all == NULL)
-		return (NULL);
-	all[0] = p->name;
-	memcpy(all + 1, s->main_arguments, n * sizeof *all);
-	args = tkc_strings_copy(all, n + 1);
-	free(all);
-	return (args);
-}
-
-/* The words for a program that did not get as far as it should. */
-static int
-boot_error(const struct tkc_program *p, const char *type,
-    const struct tk_error *core, struct tkc_error *err)
-{
-	const char *which = strcmp(type, "storage") == 0 ? "storage: " : "";
-
-	switch (core->kind) {
-	case TK_HOST:
-		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: %s%s", p->name,
-		    which, core->text));
-	case TK_BAD_PROGRAM:
-		return (tkc_fail(err, TKC_BOOT, "%s: %s%s: %s", p->name, which,
-		    p->settings.filename, core->text));
-	case TK_TIMEOUT:
-		return (tkc_fail(err, TKC_BOOT, "%s: %sdid not wait for "
-		    "requests within max_boot_time: %s", p->name, which,
-		    core->text));
-	default:
-		return (tkc_fail(err, TKC_BOOT, "%s: %sended before it waited "
-		    "for requests: %s", p->name, which, core->text));
-	}
-}
-
-static bool
-has_request_handler(const struct tkc_instance *in)
-{
-
-	return (in->paused != 0 || in->serves ||
-	    in->handler[TKC_ON_GET] != 0 || in->handler[TKC_ON_POST] != 0 ||
-	    in->handler[TKC_ON_METHOD] != 0);
-}
-
-/* What a boot is given that has to be freed after it. */
-struct boot_lists {
-	tkc_strings	argv, envp;
-	struct tk_path	*paths;
-	char		*state, *seen;
-};
-
-static void
-lists_fini(struct boot_lists *l)
-{
-
-	tkc_strings_free(&l->argv);
-	tkc_strings_free(&l->envp);
-	free(l->paths);
-	free(l->state);
-	free(l->seen);
-}
-
-/* The allowed paths, behind the file "state" when there is storage. */
-static bool
-list_paths(struct tkc_program *p, struct tk_given_file *state,
-    struct boot_lists *l, struct tk_boot_options *o)
-{
-	struct tkc_paths *allowed = &p->settings.allowed_paths;
-	const char *cwd = p->settings.cwd;
-
-	tkc_paths_look(allowed);
-	l->paths = calloc(allowed->n + 1, sizeof *l->paths);
-	if (l->paths == NULL)
-		return (false);
-	o->paths = l->paths;
-	if (p->settings.storage) {
-		l->state = tkc_state_path(p);
-		if (l->state == NULL || asprintf(&l->seen, "%s/state",
-		    strcmp(cwd, "/") == 0 ? "" : cwd) < 0)
-			return (false);
-		l->paths->virtual_path = l->seen;
-		l->paths->real_path = l->state;
-		l->paths->writable = state != NULL;
-		l->paths->given = state;
-		o->n_paths = 1;
-	}
-	if (allowed->n > 0)
-		memcpy(l->paths + o->n_paths, allowed->path,
-		    allowed->n * sizeof *l->paths);
-	o->n_paths += allowed->n;
-	return (true);
-}
-
-int
-tkc_boot_master(struct tkc_instance *in, const char *type, const void *image,
-    size_t len, struct tk_boot_options *o, struct tk_given_file *state,
-    struct tk_master **pma, struct tkc_error *err)
-{
-	struct tkc_program *p = in->program;
-	struct boot_lists l;
-	struct tk_error core;
-	int e;
-
-	memset(&l, 0, sizeof l);
-	l.argv = arguments(p);
-	l.envp = environment(p, type, in->debug);
-	if (l.argv == NULL || l.envp == NULL || !list_paths(p, state, &l, o)) {
-		lists_fini(&l);
-		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
-	}
-	o->name = p->name;
-	o->elf = image;
-	o->elf_len = len;
-	o->argv = (const char *const *)l.argv;
-	o->envp = (const char *const *)l.envp;
-	o->memory = (uint64_t)(in->memory * MIB);
-	o->executable_heap = p->settings.executable_heap;
-	o->cwd = p->settings.cwd;
-	o->seconds = p->settings.max_boot_time;
-	o->ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
-	    &tkc_guest_ops;
-	e = tk_boot(pma, o, &core);
-	lists_fini(&l);
-	return (e != 0 ? boot_error(p, type, &core, err) : 0);
-}
-
-static int
-boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
-    size_t len, struct tkc_error *err)
-{
-	struct tk_boot_options o;
-	int e;
-
-	memset(&o, 0, sizeof o);
-	o.priv = in;
-	o.request_memory = (uint64_t)(in->request_memory * MIB);
-	o.input_size = o.request_memory;
-	o.may_serve = true;
-	if (in->storage != NULL)
-		o.shared_of = in->storage->master;
-	else
-		o.shared_memory = (uint64_t)(p->settings.shared_memory * MIB);
-	e = tkc_boot_master(in, "request", image, len, &o, NULL, &in->master,
-	    err);
-	if (e != 0)
-		return (e);
-	in->serves = tk_serves(in->master);
-	if (!has_request_handler(in))
-		return (tkc_fail(err, TKC_BOOT, "%s: waits for requests but "
-		    "registered no handler for GET, POST or any method",
-		    p->name));
-	return (0);
-}
-
-static int
-boot(struct tkc_program *p, struct tkc_instance *in, const void *image,
-    size_t len, struct tkc_error *err)
-{
-	struct tkc_invocation *inv;
-	unsigned i, n = (unsigned)p->settings.concurrency;
-	int e = 0;
-
-	/* Storage first: its state is what requests may read. */
-	if (p->settings.storage)
-		e = tkc_storage_boot(in, image, len, err);
-	if (e == 0)
-		e = boot_master(p, in, image, len, err);
-	for (i = 0; i < n && e == 0; i++) {
-		e = tkc_fork_new(in, &inv, err);
-		if (e == 0) {
-			inv->next = in->idle;
-			in->idle = inv;
-			in->forks++;
-		} else if (i > 0) {
-			/* Fewer than wanted, but it can serve. */
-			tkc_logf(p, TKC_LOG_ERROR, "only %u of %u forks: %s",
-			    i, n, err->text);
-			return (0);
-		}
-	}
-	return (e);
-}
-
-int
-tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
-    const void *elf, size_t len, int debug, struct tkc_error *err)
-{
-	struct tkc_instance *in;
-	void *file = NULL;
-	int e = 0;
-
-	*pin = NULL;
-	TK_ALLOC_OBJ(in, TKC_INSTANCE_MAGIC);
-	if (in == NULL)
-		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
-	in->program = p;
-	in->debug = debug != 0;
-	in->request_time = p->settings.max_request_time;
-	in->memory = p->settings.max_memory;
-	in->request_memory = p->settings.max_request_memory;
-	if (elf == NULL)
-		e = tkc_file_read(p, p->settings.filename, &file, &len, err);
-	if (e == 0)
-		e = boot(p, in, elf != NULL ? elf : file, len, err);
-	tkc_file_free(file, len);
-	if (e != 0)
-		tkc_instance_free(&in);
-	*pin = in;
-	return (e);
 }
 
 void

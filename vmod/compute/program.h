@@ -60,6 +60,8 @@ struct tkc_instance {
 						/* its wait, written to here */
 	bool			debug;
 	bool			retired;
+	bool			ephemeral;	/* reset after each request */
+	bool			keeps_memory;	/* what it wrote stays mapped */
 	unsigned		forks;		/* in existence */
 	unsigned		busy;		/* of these, serving */
 	struct tkc_invocation	*idle;		/* most recently used first */
@@ -67,6 +69,15 @@ struct tkc_instance {
 	struct tkc_instance	*next_abandoned;
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
+	double			kept_memory;	/* MiB after a reset; 0: any */
+	/* Of a warm-up request, while it runs; and why they ended early. */
+	struct tkc_invocation	*warming;
+	bool			warmup_failed;
+	uint64_t		boot_deadline;	/* ns */
+	unsigned		smp;
+	struct tkc_regexes	*regexes;	/* compiled while it booted */
+	struct tkc_allow	*allowed_fetch;
+	struct tkc_fetcher	*fetcher;	/* while it boots, if it does */
 	/* A line of the program's output during boot, until it is full. */
 	char			line[TKC_LOG_LINE];
 	size_t			line_len;
@@ -89,7 +100,7 @@ struct tkc_program {
 	unsigned		loud_storages;	/* retired, not at rest yet */
 	/* A live update: under way, what it brought, how often it may be. */
 	bool			updating;
-	void			*image;		/* NULL: the file's */
+	void			*image;		/* malloc()ed, or NULL */
 	size_t			image_len;
 	double			update_tokens;
 	uint64_t		update_at;	/* ns, of the tokens */
@@ -112,7 +123,33 @@ struct tkc_registry {
 	_Atomic bool		warm;
 	unsigned		boot_threads;
 	json_t			*groups;	/* name -> settings object */
+	_Atomic(struct tkc_self *) self;	/* NULL: not known */
 	struct tkc_program	*programs;
+};
+
+/* What the guest is asked to do: what it may answer with. */
+enum tkc_turn {
+	TKC_TURN_REQUEST,	/* a response */
+	TKC_TURN_PIECE,		/* it got a piece of the body: a number */
+	TKC_TURN_PULL		/* content, for the stream that it began */
+};
+
+/* The request's body on its way in; offsets into the input area. */
+struct tkc_body_in {
+	uint64_t		total;		/* bytes so far */
+	uint64_t		fill;		/* the next byte goes here */
+	uint64_t		piece;		/* what begins here is untold */
+	bool			pieces;		/* the program takes pieces */
+	bool			window;		/* the whole will not fit */
+};
+
+/* A response's body that the program makes bit by bit. */
+struct tkc_stream {
+	tk_gva			callback;	/* 0: it is there already */
+	uint64_t		arg;
+	uint64_t		stack_used;	/* kept for the callback */
+	uint64_t		left;		/* bytes at inv->body */
+	unsigned		depth;		/* tkc_fetch_depth() */
 };
 
 struct tkc_invocation {
@@ -122,24 +159,35 @@ struct tkc_invocation {
 	struct tk_machine	*vm;
 	struct tkc_invocation	*next;
 
-	/* The request. */
-	const struct tkc_request *request;	/* during tkc_invoke() */
-	uint64_t		body_len;
+	double			seconds;	/* limit of one call */
+	enum tkc_turn		turn;
+
+	/* The request. NULL until it begins, and after its end. */
+	const struct tkc_request *request;
 	bool			invoked;
 	unsigned		exits;
+	unsigned		exits_before;	/* a reset in its middle */
+	struct tkc_error	failure;	/* reason 0: none */
 	struct tkc_counters	count;		/* added to total at release */
+	struct tkc_body_in	in;
 
 	/* The response. */
-	struct tkc_response	*response;	/* during tkc_invoke() */
-	tk_gva			body;
-	uint64_t		out_len;
+	struct tkc_response	*response;	/* &answer */
+	struct tkc_response	answer;
+	tk_gva			body;		/* all, or the piece at hand */
+	uint64_t		out_len, out_at;
 	bool			answered;
+	struct tkc_stream	stream;
 	char			content_type[TKC_MAX_CTYPE];
 	struct tkc_span		header[TKC_MAX_HEADERS];
 	char			*header_text;	/* their copies */
 	size_t			header_room;
 
 	struct tkc_wire		*wire;		/* of one that serves */
+	struct tkc_regexes	*regexes;	/* NULL until one is used */
+	struct tkc_fetcher	*fetcher;	/* so, too */
+	uint64_t		fetched;	/* bytes given to the guest */
+	uint64_t		fetch_ns;	/* of the request */
 
 	/* Fresh for every request, filled in bulk. */
 	uint8_t			random[1024];
@@ -191,16 +239,10 @@ void tkc_instance_free(struct tkc_instance **);
 int tkc_boot_master(struct tkc_instance *, const char *type, const void *elf,
     size_t len, struct tk_boot_options *, struct tk_given_file *state,
     struct tk_master **, struct tkc_error *);
-/* A file, read whole, to be freed by tkc_file_free(). 0 or TKC_SETTINGS. */
-int tkc_file_read(const struct tkc_program *, const char *path, void **,
-    size_t *len, struct tkc_error *);
-void tkc_file_free(void *, size_t len);
 /* Frees a retired instance that has no more forks. Lock held, is given up. */
 void tkc_instance_settle(struct tkc_instance *);
 /* Tells the host the totals. Lock held. */
 void tkc_program_publish(struct tkc_program *);
-/* The program's file is there and an executable for this machine. */
-int tkc_program_check(const struct tkc_program *, struct tkc_error *);
 void tkc_program_unknown(struct tkc_program *, const char *call);
 /* Policy denied the program something: logged once, counted. */
 void tkc_program_refused(struct tkc_program *, const char *what);
@@ -208,7 +250,10 @@ void tkc_program_refused(struct tkc_program *, const char *what);
 /* pool.c */
 int tkc_fork_new(struct tkc_instance *, struct tkc_invocation **,
     struct tkc_error *);
-void tkc_fork_free(struct tkc_invocation **);
+/* Without a machine; NULL: out of memory. */
+struct tkc_invocation *tkc_invocation_new(struct tkc_instance *);
+/* With its machine, if it has one. */
+void tkc_invocation_free(struct tkc_invocation **);
 
 /* guest_api.c */
 extern const struct tk_guest_ops tkc_guest_ops, tkc_traced_ops;
@@ -217,9 +262,28 @@ extern const struct tk_guest_ops tkc_guest_ops, tkc_traced_ops;
 /* request.c: writes the request into the fork, and calls its handler. */
 int tkc_request_call(struct tkc_invocation *, const struct tkc_request *,
     struct tkc_error *);
+/* One piece of the body to the program's stream handler. 0, or a reason. */
+int tkc_request_piece(struct tkc_invocation *, const struct tkc_request *,
+    uint64_t at, uint64_t len, uint64_t offset, struct tkc_error *);
 /* Calls the error handler, if there is one. True: it answered. */
 bool tkc_request_error(struct tkc_invocation *, const struct tkc_request *,
     const char *what);
+
+/* invocation.c */
+/*
+ * After the guest's turn that began at `start`: what it cost, and the last
+ * line of its output.
+ */
+void tkc_settle(struct tkc_invocation *, uint64_t start);
+/* The request failed with *err: counted, and nothing of it is kept. */
+void tkc_failed(struct tkc_invocation *, const struct tkc_error *);
+
+/* api_stream.c: has the program make more of its body. 0, or a reason. */
+int tkc_stream_pull(struct tkc_invocation *, struct tkc_error *);
+
+/* warmup.c: tk_boot_options.warm. */
+int tkc_warm(struct tk_machine *, void *priv, struct tk_error *);
+bool tkc_has_request_handler(const struct tkc_instance *);
 
 /* live_update.c: by the program's file. Lock held. 0, or a reason. */
 bool tkc_can_reload(const struct tkc_program *);

@@ -4,13 +4,18 @@
  * The programs of one VCL: definition, lookup, start, temperature.
  */
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
+#include "fetch.h"
 #include "object.h"
 #include "program.h"
 #include "regex.h"
+#include "source.h"
+
+#define MAX_NAME	127
 
 struct tkc_registry *
 tkc_registry_new(const struct tkc_host_interface *iface, void *host)
@@ -39,6 +44,7 @@ tkc_registry_free(struct tkc_registry **pr)
 {
 	struct tkc_registry *r;
 	struct tkc_program *p;
+	struct tkc_self *self;
 
 	TK_TAKE_OBJ(r, pr, TKC_REGISTRY_MAGIC);
 	tkc_registry_cold(r);
@@ -47,9 +53,32 @@ tkc_registry_free(struct tkc_registry **pr)
 		tkc_program_free(&p);
 	}
 	json_decref(r->groups);
+	self = r->self;
+	if (self != NULL)
+		tkc_self_free(&self);
 	(void)pthread_cond_destroy(&r->idle);
 	(void)pthread_mutex_destroy(&r->lock);
 	TK_FREE_OBJ(r);
+}
+
+int
+tkc_self_requests(struct tkc_registry *r, const char *unix_socket,
+    const char *http_prefix, unsigned most, struct tkc_error *err)
+{
+	struct tkc_self *s, *none = NULL;
+	const char *wrong;
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	s = tkc_self_new(unix_socket, http_prefix, most, &wrong);
+	if (s == NULL)
+		return (tkc_fail(err, TKC_SETTINGS, "%s", wrong));
+	/* Programs that boot already may be using it. */
+	if (!atomic_compare_exchange_strong(&r->self, &none, s)) {
+		tkc_self_free(&s);
+		return (tkc_fail(err, TKC_SETTINGS, "it was called before in "
+		    "this VCL"));
+	}
+	return (0);
 }
 
 /*--------------------------------------------------------------------
@@ -109,6 +138,24 @@ tell_inert(void *arg, const char *key)
 	    "version", key);
 }
 
+/* It becomes part of JSON, of the log, and of counters' names. */
+static bool
+is_name(const char *name)
+{
+	json_t *text;
+	size_t i;
+
+	if (name[0] == '\0' || strlen(name) > MAX_NAME)
+		return (false);
+	for (i = 0; name[i] != '\0'; i++)
+		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+			return (false);
+	/* Only UTF-8 can be a string of JSON. */
+	text = json_string(name);
+	json_decref(text);
+	return (text != NULL);
+}
+
 /*
  * Makes a program of a definition, not yet in the registry: its group is
  * looked up in `groups`, and its file is looked at.
@@ -121,9 +168,10 @@ new_program(struct tkc_registry *r, json_t *groups, const char *name,
 	struct tkc_program *p;
 	int e;
 
-	if (name[0] == '\0')
-		return (tkc_fail(err, TKC_SETTINGS,
-		    "a program without a name"));
+	if (!is_name(name))
+		return (tkc_fail(err, TKC_SETTINGS, "a program's name is of 1 "
+		    "to %d bytes of UTF-8 without control characters: this "
+		    "one has %zu", MAX_NAME, strlen(name)));
 	p = tkc_program_new(r, name);
 	if (p == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
@@ -134,11 +182,8 @@ new_program(struct tkc_registry *r, json_t *groups, const char *name,
 	else
 		group = json_object_get(groups, "test");
 	e = tkc_settings_read(&p->settings, name, group, definition, err);
-	if (e == 0 && p->settings.filename == NULL && p->settings.uri != NULL)
-		e = tkc_fail(err, TKC_SETTINGS, "%s: programs from a \"uri\" "
-		    "are not fetched in this version: use \"filename\"", name);
-	if (e == 0 && p->settings.filename != NULL)
-		e = tkc_program_check(p, err);
+	if (e == 0)
+		e = tkc_source_check(p, err);
 	if (e != 0) {
 		tkc_program_free(&p);
 		return (e);
@@ -179,7 +224,7 @@ adopt(struct tkc_registry *r, struct tkc_program *fresh)
 		(void)pthread_mutex_lock(&p->lock);
 		tkc_program_wait(p);
 		swap_definition(p, fresh);
-		tkc_file_free(p->image, p->image_len);
+		free(p->image);
 		p->image = NULL;
 		tkc_program_unload(p);
 		if (p->state == TKC_FAILED)
@@ -440,7 +485,7 @@ tkc_invalidate(struct tkc_registry *r, const char *pattern,
 		} else if (p->state == TKC_FAILED)
 			p->state = TKC_DOWN;
 		if (p->state != TKC_BOOTING && p->live == NULL) {
-			tkc_file_free(p->image, p->image_len);
+			free(p->image);
 			p->image = NULL;
 		}
 		(void)pthread_mutex_unlock(&p->lock);

@@ -4,6 +4,9 @@
  * A request on its way into the fork: the structure, its strings and headers
  * are put together in one piece, written to the top of the stack in one go,
  * and the handler is called.
+ *
+ * A program that takes the request's body in pieces is called for each of
+ * them, every time with the strings written anew, and once more at the end.
  */
 
 #include <stdio.h>
@@ -11,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "fetch.h"
 #include "guest_abi.h"
 #include "object.h"
 #include "program.h"
@@ -148,18 +152,27 @@ write_request(struct tkc_invocation *inv, const struct tkc_request *q,
 	g->url_len = (uint16_t)len[1];
 	g->arg_len = (uint16_t)len[2];
 	g->content_type_len = (uint16_t)len[3];
-	g->content = tk_input_area(inv->vm, &input_size);
-	g->content_len = inv->body_len;
+	/* What went by in pieces and is no longer all there has no address. */
+	g->content = inv->in.window ? 0 : tk_input_area(inv->vm, &input_size);
+	g->content_len = inv->in.total;
 	g->headers = *at + sizeof *g;
 	g->num_headers = (uint16_t)q->num_headers;
 	g->info_flags = q->is_warmup ? GUEST_REQUEST_WARMUP : 0;
 	fresh_random(inv, g->prng);
 	h = (struct guest_header *)(void *)(inv->scratch + sizeof *g);
-	for (i = 0; i < q->num_headers; i++, h++) {
+	for (i = 0; i < q->num_headers; i++) {
+		if (__builtin_expect(tkc_fetch_is_depth(q->headers[i].ptr,
+		    q->headers[i].len), 0)) {
+			g->num_headers--;
+			continue;
+		}
 		h->field = put(&b, q->headers[i].ptr, q->headers[i].len);
 		h->colon = colon(&q->headers[i]);
 		h->len = (uint32_t)q->headers[i].len;
+		h++;
 	}
+	/* Nothing of another request in the gap of a field left out. */
+	memset(h, 0, (q->num_headers - g->num_headers) * sizeof *h);
 	memcpy(inv->scratch, g, sizeof *g);
 	tk_assert(b.used <= total);
 	tk_assert(tk_write(inv->vm, *at, inv->scratch, b.used));
@@ -173,7 +186,7 @@ choose(const struct tkc_instance *in, const struct tkc_invocation *inv)
 
 	if (in->handler[TKC_ON_METHOD] != 0)
 		return (TKC_ON_METHOD);
-	if (inv->body_len > 0 && in->handler[TKC_ON_POST] != 0)
+	if (inv->in.total > 0 && in->handler[TKC_ON_POST] != 0)
 		return (TKC_ON_POST);
 	if (in->handler[TKC_ON_GET] != 0)
 		return (TKC_ON_GET);
@@ -195,7 +208,8 @@ tkc_request_call(struct tkc_invocation *inv, const struct tkc_request *q,
 	e = write_request(inv, q, &g, &at, &c.stack_used, err);
 	if (e != 0)
 		return (e);
-	c.seconds = in->request_time;
+	inv->stream.stack_used = c.stack_used;
+	c.seconds = inv->seconds;
 	if (in->paused != 0) {
 		/* Its own stack goes on; what the strings take is elsewhere. */
 		tk_assert(tk_write(inv->vm, in->paused, &g, sizeof g));
@@ -222,7 +236,39 @@ tkc_request_call(struct tkc_invocation *inv, const struct tkc_request *q,
 	}
 	e = tk_call(inv->vm, &c, &core);
 done:
-	inv->exits += tk_exits(inv->vm);
+	if (e != 0)
+		return (tkc_from_core(err, in->program->name, &core));
+	return (0);
+}
+
+int
+tkc_request_piece(struct tkc_invocation *inv, const struct tkc_request *q,
+    uint64_t piece, uint64_t len, uint64_t offset, struct tkc_error *err)
+{
+	const struct tkc_instance *in = inv->instance;
+	struct guest_request g;
+	struct tk_error core;
+	struct tk_call c;
+	uint64_t size;
+	tk_gva at = 0;
+	int e;
+
+	memset(&c, 0, sizeof c);
+	e = write_request(inv, q, &g, &at, &c.stack_used, err);
+	if (e != 0)
+		return (e);
+	inv->stream.stack_used = c.stack_used;
+	c.seconds = inv->seconds;
+	c.function = in->handler[TKC_ON_STREAM_POST];
+	c.args[0] = g.url;
+	c.args[1] = g.arg;
+	c.args[2] = g.content_type;
+	c.args[3] = tk_input_area(inv->vm, &size) + piece;
+	c.args[4] = len;
+	c.args[5] = offset;
+	inv->turn = TKC_TURN_PIECE;
+	e = tk_call(inv->vm, &c, &core);
+	inv->turn = TKC_TURN_REQUEST;
 	if (e != 0)
 		return (tkc_from_core(err, in->program->name, &core));
 	return (0);
@@ -248,6 +294,7 @@ tkc_request_error(struct tkc_invocation *inv, const struct tkc_request *q,
 	if (total > MAX_STRUCTURES || !scratch(inv, total))
 		return (false);
 	/* The handler starts from the frozen state, not from the wreck. */
+	inv->exits_before += tk_exits(inv->vm);
 	(void)tk_reset(inv->vm);
 	if (tk_broken(inv->vm))
 		return (false);
@@ -264,7 +311,8 @@ tkc_request_error(struct tkc_invocation *inv, const struct tkc_request *q,
 	c.seconds = ERROR_SECONDS;
 	tk_assert(tk_write(inv->vm, at, inv->scratch, b.used));
 	inv->answered = false;
+	memset(&inv->stream, 0, sizeof inv->stream);
+	inv->stream.stack_used = c.stack_used;
 	e = tk_call(inv->vm, &c, NULL);
-	inv->exits += tk_exits(inv->vm);
 	return (e == 0 && inv->answered);
 }

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "api.h"
+#include "fetch.h"
 #include "object.h"
 #include "server.h"
 
@@ -187,7 +188,8 @@ write_head(struct tkc_wire *w, const struct tkc_request *q)
 	puts_to(&t, q->url);
 	puts_to(&t, " HTTP/1.1\r\n");
 	for (i = 0; i < q->num_headers; i++) {
-		if (is_ours(&q->headers[i]) || !tkc_field_ok(
+		if (is_ours(&q->headers[i]) || tkc_fetch_is_depth(
+		    q->headers[i].ptr, q->headers[i].len) || !tkc_field_ok(
 		    q->headers[i].ptr, q->headers[i].len, true))
 			continue;
 		if (q->headers[i].len > 5 &&
@@ -435,7 +437,6 @@ tkc_server_call(struct tkc_invocation *inv, const struct tkc_request *q,
 	c.output = on_output;
 	c.priv = w;
 	e = tk_serve(inv->vm, &c, in->request_time, &core);
-	inv->exits += tk_exits(inv->vm);
 	if (e != 0)
 		return (tkc_from_core(err, in->program->name, &core));
 	if (!w->complete)

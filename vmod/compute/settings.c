@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "settings.h"
+#include "allow.h"
 
-enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, ANY };
+enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, WARMUP,
+    ANY };
 
 /* effective: the setting does something in this version. */
 struct key {
@@ -28,8 +29,8 @@ struct key {
 static const struct key keys[] = {
 	{ "group", STRING, AT(group), 0, 0, true },
 	{ "filename", PATH, AT(filename), 0, 0, true },
-	{ "uri", STRING, AT(uri), 0, 0, false },
-	{ "sha256", STRING, AT(sha256), 0, 0, false },
+	{ "uri", STRING, AT(uri), 0, 0, true },
+	{ "sha256", STRING, AT(sha256), 0, 0, true },
 	{ "key", STRING, AT(key), 0, 0, true },
 	{ "start", FLAG, AT(start), 0, 0, true },
 	{ "max_boot_time", NUMBER, AT(max_boot_time), 0.001, MAX_SECONDS,
@@ -44,7 +45,7 @@ static const struct key keys[] = {
 	{ "max_request_memory", NUMBER, AT(max_request_memory), 1, MAX_MIB,
 	    true },
 	{ "req_mem_limit_after_reset", NUMBER, AT(req_mem_limit_after_reset),
-	    0, MAX_MIB, false },
+	    0, MAX_MIB, true },
 	{ "shared_memory", NUMBER, AT(shared_memory), 0, MAX_MIB, true },
 	{ "concurrency", COUNT, AT(concurrency), 1, 255, true },
 	{ "storage", FLAG, AT(storage), 0, 0, true },
@@ -58,24 +59,25 @@ static const struct key keys[] = {
 	{ "request_hugepage_arena_size", NUMBER,
 	    AT(request_hugepage_arena_size), 0, MAX_MIB, false },
 	{ "split_hugepages", FLAG, AT(split_hugepages), 0, 0, false },
-	{ "ephemeral", FLAG, AT(ephemeral), 0, 0, false },
+	{ "ephemeral", FLAG, AT(ephemeral), 0, 0, true },
 	{ "ephemeral_keep_working_memory", FLAG,
-	    AT(ephemeral_keep_working_memory), 0, 0, false },
-	{ "control_ephemeral", FLAG, AT(control_ephemeral), 0, 0, false },
+	    AT(ephemeral_keep_working_memory), 0, 0, true },
+	{ "control_ephemeral", FLAG, AT(control_ephemeral), 0, 0, true },
 	{ "main_arguments", STRINGS, AT(main_arguments), 0, 0, true },
 	{ "environment", STRINGS, AT(environment), 0, 0, true },
+	{ "allowed_fetch", STRINGS, AT(allowed_fetch), 0, 0, true },
 	{ "allowed_paths", PATHS, AT(allowed_paths), 0, 0, true },
 	{ "current_working_directory", DIRECTORY, AT(cwd), 0, 0, true },
 	{ "executable_heap", FLAG, AT(executable_heap), 0, 0, true },
 	{ "remapping", ANY, 0, 0, 0, false },
 	{ "blackout_area", ANY, 0, 0, 0, false },
-	{ "smp", COUNT, AT(smp), 0, 16, false },
+	{ "smp", COUNT, AT(smp), 0, 16, true },
 	{ "stdout", FLAG, AT(to_stdout), 0, 0, true },
 	{ "verbose_syscalls", FLAG, AT(verbose_syscalls), 0, 0, true },
 	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, false },
 	{ "remote_debug_on_exception", FLAG, AT(remote_debug_on_exception), 0,
 	    0, false },
-	{ "warmup", ANY, 0, 0, 0, false },
+	{ "warmup", WARMUP, AT(warmup), 0, 0, true },
 	{ "cold_start_file", STRING, 0, 0, 0, false },
 	{ "server", ANY, 0, 0, 0, false },
 	{ "websocket_server", ANY, 0, 0, 0, false },
@@ -128,8 +130,8 @@ tkc_strings_free(tkc_strings *ps)
 	*ps = NULL;
 }
 
-static tkc_strings
-strings_from_json(const json_t *list)
+tkc_strings
+tkc_strings_from_json(const json_t *list)
 {
 	size_t i, n = json_array_size(list);
 	tkc_strings s = calloc(n + 1, sizeof *s);
@@ -277,6 +279,8 @@ check_value(const char *what, const struct key *k, const json_t *v,
 	switch (k->type) {
 	case PATHS:
 		return (tkc_paths_check(what, v, err));
+	case WARMUP:
+		return (tkc_warmup_check(what, v, err));
 	case STRING:
 	case PATH:
 	case DIRECTORY:
@@ -318,6 +322,8 @@ check_value(const char *what, const struct key *k, const json_t *v,
 				return (tkc_fail(err, TKC_SETTINGS, "%s: "
 				    "\"%s\" is a list of strings", what,
 				    k->name));
+		if (k->offset == AT(allowed_fetch))
+			return (tkc_allow_check(what, v, err));
 		break;
 	case ANY:
 		break;
@@ -376,7 +382,7 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 		*(double *)field = json_number_value(v);
 		break;
 	case STRINGS:
-		list = strings_from_json(v);
+		list = tkc_strings_from_json(v);
 		if (list == NULL)
 			return (false);
 		tkc_strings_free((tkc_strings *)field);
@@ -388,6 +394,9 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 		tkc_paths_fini((struct tkc_paths *)(void *)field);
 		*(struct tkc_paths *)(void *)field = paths;
 		break;
+	case WARMUP:
+		return (tkc_warmup_read((struct tkc_warmup *)(void *)field,
+		    v));
 	case ANY:
 		break;
 	}
@@ -430,8 +439,9 @@ tkc_settings_read(struct tkc_settings *s, const char *what,
 	s->cwd = strdup("/");
 	s->main_arguments = tkc_strings_copy(NULL, 0);
 	s->environment = tkc_strings_copy(NULL, 0);
+	s->allowed_fetch = tkc_strings_copy(NULL, 0);
 	if (s->group == NULL || s->cwd == NULL || s->main_arguments == NULL ||
-	    s->environment == NULL || (group != NULL &&
+	    s->environment == NULL || s->allowed_fetch == NULL || (group != NULL &&
 	    !assign_all(s, group)) || !assign_all(s, own)) {
 		tkc_settings_fini(s);
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
@@ -451,8 +461,10 @@ tkc_settings_fini(struct tkc_settings *s)
 	free(s->cwd);
 	free(s->state_directory);
 	tkc_paths_fini(&s->allowed_paths);
+	tkc_warmup_fini(&s->warmup);
 	tkc_strings_free(&s->main_arguments);
 	tkc_strings_free(&s->environment);
+	tkc_strings_free(&s->allowed_fetch);
 	memset(s, 0, sizeof *s);
 }
 

@@ -12,9 +12,7 @@
 
 #include "compute.h"
 #include "paths.h"
-
-/* NULL-terminated; never NULL itself once settings are read. */
-typedef char **tkc_strings;
+#include "warmup.h"
 
 struct tkc_settings {
 	char			*group, *filename, *uri, *sha256, *key, *cwd;
@@ -39,8 +37,9 @@ struct tkc_settings {
 	bool			control_ephemeral, executable_heap;
 	bool			to_stdout, verbose_syscalls;
 	bool			allow_debug, remote_debug_on_exception;
-	tkc_strings		main_arguments, environment;
+	tkc_strings		main_arguments, environment, allowed_fetch;
 	struct tkc_paths	allowed_paths;
+	struct tkc_warmup	warmup;
 };
 
 /*
@@ -67,6 +66,8 @@ json_t *tkc_json_parse(const char *text, size_t len, const char *origin,
 
 tkc_strings tkc_strings_copy(const char *const *, unsigned n);
 void tkc_strings_free(tkc_strings *);
+/* Of a list of strings; NULL is an empty one. NULL: out of memory. */
+tkc_strings tkc_strings_from_json(const json_t *);
 
 /* Fills *err (may be NULL) and returns reason. */
 int tkc_fail(struct tkc_error *, enum tkc_reason, const char *fmt, ...)

@@ -54,7 +54,10 @@ directory_of(const struct tkc_settings *s)
 
 	if (s->state_directory != NULL)
 		return (strdup(s->state_directory));
-	slash = s->filename != NULL ? strrchr(s->filename, '/') : NULL;
+	/* Of a program from a URI: there is no such directory. */
+	if (s->filename == NULL)
+		return (strdup("/(no state_directory)"));
+	slash = strrchr(s->filename, '/');
 	if (slash == NULL)
 		return (strdup("."));
 	return (strndup(s->filename, slash == s->filename ? 1 :

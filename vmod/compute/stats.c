@@ -20,7 +20,8 @@ static const struct {
 	F(memory_exceeded), F(error_handled), F(reservations),
 	F(reservation_timeouts), F(exits), F(pages_written), F(input_bytes),
 	F(output_bytes), F(status_2xx), F(status_3xx), F(status_4xx),
-	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls),
+	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls), F(fetches),
+	F(fetches_failed), F(self_requests), F(self_requests_failed),
 	F(storage_calls), F(storage_errors), F(storage_tasks),
 	F(storage_task_errors), F(storage_queue), F(storage_timers),
 	F(state_saves), F(state_errors), F(live_updates),
@@ -37,6 +38,7 @@ static const struct {
 	F("reservation_time", reservation_ns),
 	F("request_time", request_ns),
 	F("reset_time", reset_ns),
+	F("fetch_time", fetch_ns),
 	F("storage_wait_time", storage_wait_ns),
 	F("storage_time", storage_ns),
 	F("boot_time", boot_ns),
@@ -79,6 +81,9 @@ one(struct tkc_program *p)
 	if (p->settings.filename != NULL)
 		(void)json_object_set_new(j, "filename",
 		    json_string(p->settings.filename));
+	if (p->settings.uri != NULL)
+		(void)json_object_set_new(j, "uri",
+		    json_string(p->settings.uri));
 	if (p->state == TKC_FAILED)
 		(void)json_object_set_new(j, "error",
 		    json_string(p->last_error.text));

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "fetch.h"
+#include "guest_regex.h"
 #include "object.h"
 #include "state.h"
 #include "storage.h"
@@ -304,6 +306,9 @@ tkc_storage_boot(struct tkc_instance *in, const void *image, size_t len,
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
 	in->storage = st;
 	st->instance = in;
+	st->own.magic = TKC_INSTANCE_MAGIC;
+	st->own.program = in->program;
+	st->own.allowed_fetch = in->allowed_fetch;
 	st->seconds = in->program->settings.max_storage_time;
 	st->last = &st->first;
 	st->next_id = 1;
@@ -327,6 +332,10 @@ tkc_storage_free(struct tkc_storage **pst)
 		tk_master_free(&st->master);
 	if (st->state != NULL)
 		tkc_state_close(&st->state);
+	if (st->own.regexes != NULL)
+		tkc_regexes_free(&st->own.regexes);
+	if (st->own.fetcher != NULL)
+		tkc_fetcher_free(&st->own.fetcher);
 	free(st->allowed);
 	(void)pthread_cond_destroy(&st->work);
 	(void)pthread_mutex_destroy(&st->lock);

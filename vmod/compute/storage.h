@@ -62,6 +62,11 @@ struct tkc_storage {
 	unsigned		magic;
 #define TKC_STORAGE_MAGIC	0x6e1d0c35
 	struct tkc_instance	*instance;
+	/*
+	 * Its regular expressions and connections, where a booting program has
+	 * them: apart from those that requests use.
+	 */
+	struct tkc_instance	own;
 	struct tk_master	*master;
 	struct tk_machine	*vm;		/* NULL while it boots */
 	tk_gva			handler[TKC_HANDLERS];

@@ -4,18 +4,10 @@
 
 #include <errno.h>
 
-#include "address_space.h"
-#include "guest_layout.h"
 #include "object.h"
+#include "space.h"
 
 #define ALIGNED(x)	(((x) & (TK_PAGE - 1)) == 0)
-
-static uint64_t
-round_page(uint64_t len)
-{
-
-	return ((len + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1));
-}
 
 const struct tk_vma *
 tk_space_find(const struct tk_space *sp, tk_gva gva)
@@ -42,296 +34,6 @@ check_range(const struct tk_space *sp, tk_gva start, uint64_t len)
 			return (EPERM);
 	return (0);
 }
-
-/*--------------------------------------------------------------------
- * Page-table entries
- */
-
-static uint64_t
-entry_flags(unsigned prot)
-{
-	uint64_t f;
-
-	if (prot == 0)
-		return (TK_PTE_BACKED);
-	f = TK_PTE_BACKED | TK_PTE_P | TK_PTE_U | TK_PTE_AD;
-	if (prot & TK_PROT_W)
-		f |= TK_PTE_W;
-	if (!(prot & TK_PROT_X))
-		f |= TK_PTE_NX;
-	return (f);
-}
-
-/* A run of physical pages whose old mapping the CPU may still know. */
-struct run {
-	tk_gpa from, to;
-};
-
-static void
-run_end(struct tk_space *sp, struct run *r)
-{
-
-	if (r->to != r->from &&
-	    tk_memory_flush(sp->pt.mem, r->from, r->to - r->from) != 0)
-		sp->stale = true;
-	r->from = r->to = 0;
-}
-
-static void
-run_add(struct tk_space *sp, struct run *r, uint64_t entry)
-{
-	tk_gpa gpa = entry & TK_PTE_ADDR;
-
-	if (!(entry & TK_PTE_P) || gpa < sp->pt.mem->rw_gpa)
-		return;
-	if (gpa != r->to) {
-		run_end(sp, r);
-		r->from = gpa;
-	}
-	r->to = gpa + TK_PAGE;
-}
-
-/*
- * Where there is no table: how far to the last page of what it would map.
- * Reservations of terabytes are looked through in few steps.
- */
-static uint64_t
-skip(const struct tk_space *sp, tk_gva a)
-{
-	uint64_t left;
-
-	(void)tk_pt_walk(&sp->pt, a, &left);
-	return ((left - 1) & ~(uint64_t)(TK_PAGE - 1));
-}
-
-/*
- * Gives every page of the range its permission, and memory when it has none
- * and back says so.
- */
-static int
-entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
-    bool back)
-{
-	uint64_t *e, old, new;
-	struct run r = { 0, 0 };
-	tk_gpa gpa;
-	tk_gva a;
-
-	for (a = start; a < end; a += TK_PAGE) {
-		e = tk_pt_entry(&sp->pt, a, back);
-		if (e == NULL) {
-			if (!back) {
-				a += skip(sp, a);
-				continue;
-			}
-			run_end(sp, &r);
-			return (ENOMEM);
-		}
-		old = tk_pte(e);
-		if (old == 0) {
-			if (!back)
-				continue;
-			if (!tk_pool_take(&sp->pages, &gpa)) {
-				run_end(sp, &r);
-				return (ENOMEM);
-			}
-			new = gpa | entry_flags(prot);
-		} else
-			new = (old & TK_PTE_ADDR) | entry_flags(prot);
-		if (tk_pt_set(&sp->pt, e, new)) {
-			run_end(sp, &r);
-			return (ENOMEM);
-		}
-		if ((old & ~new & (TK_PTE_P | TK_PTE_W)) ||
-		    (new & ~old & TK_PTE_NX))
-			run_add(sp, &r, old);
-	}
-	run_end(sp, &r);
-	return (0);
-}
-
-static void
-entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
-{
-	struct run r = { 0, 0 };
-	uint64_t *e, old;
-	tk_gva a;
-
-	for (a = start; a < end; a += TK_PAGE) {
-		e = tk_pt_entry(&sp->pt, a, false);
-		if (e == NULL) {
-			a += skip(sp, a);
-			continue;
-		}
-		old = tk_pte(e);
-		if (old == 0)
-			continue;
-		if (tk_pt_set(&sp->pt, e, 0)) {
-			sp->stale = true;
-			continue;
-		}
-		run_add(sp, &r, old);
-		tk_pool_give(&sp->pages, old & TK_PTE_ADDR);
-	}
-	run_end(sp, &r);
-}
-
-/*--------------------------------------------------------------------
- * Reserved ranges, whose entries stay
- */
-
-#define PROT_RW		(TK_PROT_R | TK_PROT_W)
-
-/* The reserved range around or behind gva. */
-static void
-reserved(const struct tk_space *sp, tk_gva gva, tk_gva *from, tk_gva *to)
-{
-	tk_gva heap = round_page(sp->brk_start);
-
-	if (gva < sp->heap_end) {
-		*from = heap;
-		*to = sp->heap_end;
-	} else {
-		*from = sp->arena;
-		*to = sp->arena_end;
-	}
-}
-
-static bool
-is_zero(const uint8_t *page)
-{
-
-	return (page[0] == 0 && memcmp(page, page + 1, TK_PAGE - 1) == 0);
-}
-
-/* What was unmapped there is as it was when it was reserved: zero. */
-static void
-entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
-{
-	struct run r = { 0, 0 };
-	uint64_t *e, old, new;
-	uint8_t *page;
-	tk_gpa gpa;
-	tk_gva a;
-
-	for (a = start; a < end; a += TK_PAGE) {
-		e = tk_pt_entry(&sp->pt, a, false);
-		old = e != NULL ? tk_pte(e) : 0;
-		gpa = old & TK_PTE_ADDR;
-		if (gpa < sp->pt.mem->rw_gpa)
-			continue;
-		page = tk_memory_at(sp->pt.mem, gpa);
-		if (!is_zero(page)) {
-			if (sp->pages.ws != NULL)
-				tk_ws_add(sp->pages.ws, (unsigned)((gpa -
-				    sp->pt.mem->rw_gpa) >> TK_PAGE_SHIFT));
-			memset(page, 0, TK_PAGE);
-		}
-		new = gpa | entry_flags(PROT_RW);
-		if (tk_pt_set(&sp->pt, e, new))
-			sp->stale = true;
-		if ((old & ~new & TK_PTE_P) || (new & ~old & TK_PTE_NX))
-			run_add(sp, &r, old);
-	}
-	run_end(sp, &r);
-}
-
-/* A range is unmapped: its pages are free, or stay where they are reserved. */
-static void
-entries_drop(struct tk_space *sp, tk_gva start, tk_gva end)
-{
-	tk_gva from, to;
-
-	reserved(sp, start, &from, &to);
-	if (end <= from || start >= to) {
-		entries_clear(sp, start, end);
-		return;
-	}
-	if (start < from) {
-		entries_clear(sp, start, from);
-		start = from;
-	}
-	entries_renew(sp, start, end < to ? end : to);
-	if (end > to)
-		entries_drop(sp, to, end);
-}
-
-/* Backs what is mapped but was not touched yet, from the lowest address on. */
-static int
-back_lazy(struct tk_space *sp, uint64_t budget)
-{
-	const struct tk_vma *v;
-	uint64_t before, want;
-	unsigned i;
-
-	for (i = 0; i < sp->vmas.n && budget > 0; i++) {
-		v = &sp->vmas.vma[i];
-		if (v->kind != TK_VMA_LAZY || v->prot != PROT_RW)
-			continue;
-		want = v->end - v->start < budget ? v->end - v->start : budget;
-		before = tk_pool_free(&sp->pages);
-		if (entries_protect(sp, v->start, v->start + want, v->prot,
-		    true))
-			return (ENOMEM);
-		before -= tk_pool_free(&sp->pages);
-		budget = before < budget ? budget - before : 0;
-	}
-	return (0);
-}
-
-int
-tk_space_reserve(struct tk_space *sp, uint64_t heap, uint64_t arena)
-{
-	tk_gva from = round_page(sp->brk), at;
-
-	if (back_lazy(sp, round_page(arena / 2)))
-		return (ENOMEM);
-
-	heap = round_page(heap);
-	arena = round_page(arena);
-	if (heap > 0 && tk_vmas_is_free(&sp->vmas, from, heap)) {
-		if (entries_protect(sp, from, from + heap, PROT_RW, true))
-			return (ENOMEM);
-		sp->heap_end = from + heap;
-	}
-	at = arena > 0 ? tk_vmas_gap(&sp->vmas, TK_STUB_ALIAS +
-	    TK_STUB_ALIAS_SIZE, TK_MMAP_TOP, arena) : 0;
-	if (at > sp->heap_end) {
-		if (entries_protect(sp, at, at + arena, PROT_RW, true))
-			return (ENOMEM);
-		sp->arena = at;
-		sp->arena_end = at + arena;
-	}
-	return (0);
-}
-
-uint64_t
-tk_space_free(const struct tk_space *sp)
-{
-
-	return (tk_pool_free(&sp->pages) + (sp->arena_end - sp->arena));
-}
-
-/* Where a new mapping goes that may go anywhere; 0: there is no room. */
-static tk_gva
-find_room(const struct tk_space *sp, uint64_t len, unsigned prot,
-    enum tk_vma_kind kind)
-{
-	tk_gva low = TK_STUB_ALIAS + TK_STUB_ALIAS_SIZE, at = 0;
-
-	if (sp->arena != 0 && prot == PROT_RW && kind == TK_VMA_MMAP)
-		at = tk_vmas_gap(&sp->vmas, sp->arena, sp->arena_end, len);
-	/* Others keep out of the arena, whose entries they would change. */
-	if (at == 0 && sp->arena != 0)
-		at = tk_vmas_gap(&sp->vmas, low, sp->arena, len);
-	if (at == 0)
-		at = tk_vmas_gap(&sp->vmas, low, TK_MMAP_TOP, len);
-	return (at);
-}
-
-/*--------------------------------------------------------------------
- * The verbs
- */
 
 void
 tk_space_init(struct tk_space *sp, struct tk_memory *mem)
@@ -393,7 +95,7 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 
 	if (len == 0 || len > TK_USER_END)
 		return (len == 0 ? -EINVAL : -ENOMEM);
-	len = round_page(len);
+	len = tk_round_page(len);
 	if (forbidden(sp, prot, kind))
 		return (-EACCES);
 	if (fixed) {
@@ -418,7 +120,7 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 		    TK_STUB_ALIAS_SIZE && hint + len > TK_STUB_ALIAS) ||
 		    hint > TK_MMAP_TOP || len > TK_MMAP_TOP - hint ||
 		    !tk_vmas_is_free(&sp->vmas, hint, len))
-			hint = find_room(sp, len, prot, kind);
+			hint = tk_find_room(sp, len, prot, kind);
 		if (hint == 0)
 			return (-ENOMEM);
 	}
@@ -431,7 +133,7 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 	if (tk_vmas_insert(&sp->vmas, v))
 		return (-ENOMEM);
 	if (prot != 0 && kind != TK_VMA_LAZY &&
-	    entries_protect(sp, v.start, v.end, prot, true)) {
+	    tk_entries_protect(sp, v.start, v.end, prot, true)) {
 		(void)tk_vmas_split(&sp->vmas, v.start, v.end);
 		(void)tk_space_unmap(sp, v.start, len);
 		return (-ENOMEM);
@@ -452,13 +154,13 @@ tk_space_map_at(struct tk_space *sp, tk_gva gva, uint64_t len, unsigned prot,
 	while (gva < v.end) {
 		if (gva % TK_HUGE == 0 && gpa % TK_HUGE == 0 &&
 		    v.end - gva >= TK_HUGE &&
-		    tk_pt_set_huge(&sp->pt, gva, gpa, entry_flags(prot)) == 0) {
+		    tk_pt_set_huge(&sp->pt, gva, gpa, tk_entry_flags(prot)) == 0) {
 			gva += TK_HUGE;
 			gpa += TK_HUGE;
 			continue;
 		}
 		e = tk_pt_entry(&sp->pt, gva, true);
-		if (e == NULL || tk_pt_set(&sp->pt, e, gpa | entry_flags(prot)))
+		if (e == NULL || tk_pt_set(&sp->pt, e, gpa | tk_entry_flags(prot)))
 			return (ENOMEM);
 		gva += TK_PAGE;
 		gpa += TK_PAGE;
@@ -474,7 +176,7 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 
 	if (len > TK_USER_END)
 		return (EINVAL);
-	len = round_page(len);
+	len = tk_round_page(len);
 	e = check_range(sp, start, len);
 	if (e != 0)
 		return (e);
@@ -483,7 +185,7 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 		return (e);
 	i = j = tk_vmas_index(&sp->vmas, start);
 	while (j < sp->vmas.n && sp->vmas.vma[j].end <= start + len) {
-		entries_drop(sp, sp->vmas.vma[j].start, sp->vmas.vma[j].end);
+		tk_entries_drop(sp, sp->vmas.vma[j].start, sp->vmas.vma[j].end);
 		j++;
 	}
 	tk_vmas_remove(&sp->vmas, i, j);
@@ -502,7 +204,7 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 		return (ALIGNED(start) ? 0 : EINVAL);
 	if (len > TK_USER_END)
 		return (ENOMEM);
-	len = round_page(len);
+	len = tk_round_page(len);
 	end = start + len;
 	e = check_range(sp, start, len);
 	if (e != 0)
@@ -535,7 +237,7 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	    sp->vmas.vma[i].start < end; i++) {
 		if (sp->vmas.vma[i].prot == prot)
 			continue;
-		e = entries_protect(sp, sp->vmas.vma[i].start,
+		e = tk_entries_protect(sp, sp->vmas.vma[i].start,
 		    sp->vmas.vma[i].end, prot, prot != 0 &&
 		    sp->vmas.vma[i].kind != TK_VMA_LAZY);
 		if (e != 0)
@@ -555,7 +257,7 @@ tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
 
 	if (len > TK_USER_END)
 		return (EINVAL);
-	len = round_page(len);
+	len = tk_round_page(len);
 	e = check_range(sp, start, len);
 	if (e != 0)
 		return (e);
@@ -587,7 +289,7 @@ tk_space_fill(struct tk_space *sp, tk_gva gva, const void *from, size_t len)
 		if (v == NULL || e == NULL)
 			return (ENOMEM);
 		if (tk_pte(e) == 0 && (!tk_pool_take(&sp->pages, &gpa) ||
-		    tk_pt_set(&sp->pt, e, gpa | entry_flags(v->prot))))
+		    tk_pt_set(&sp->pt, e, gpa | tk_entry_flags(v->prot))))
 			return (ENOMEM);
 		gpa = tk_pte(e) & TK_PTE_ADDR;
 		tk_assert(gpa >= sp->pt.mem->rw_gpa);
@@ -603,30 +305,6 @@ tk_space_fill(struct tk_space *sp, tk_gva gva, const void *from, size_t len)
 	return (0);
 }
 
-/* Moves the entries of a range; the pages stay where they are. */
-static int
-entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
-{
-	struct run r = { 0, 0 };
-	uint64_t *e, *f, off, old;
-
-	for (off = 0; off < len; off += TK_PAGE) {
-		e = tk_pt_entry(&sp->pt, from + off, false);
-		if (e == NULL || tk_pte(e) == 0)
-			continue;
-		old = tk_pte(e);
-		f = tk_pt_entry(&sp->pt, to + off, true);
-		if (f == NULL || tk_pt_set(&sp->pt, f, old) ||
-		    tk_pt_set(&sp->pt, e, 0)) {
-			run_end(sp, &r);
-			return (ENOMEM);
-		}
-		run_add(sp, &r, old);
-	}
-	run_end(sp, &r);
-	return (0);
-}
-
 /* Within reserved memory a copy is cheaper than a change of page tables. */
 static int64_t
 remap_by_copy(struct tk_space *sp, tk_gva start, uint64_t old_len,
@@ -638,12 +316,12 @@ remap_by_copy(struct tk_space *sp, tk_gva start, uint64_t old_len,
 	int64_t to;
 	int e;
 
-	to = tk_space_map(sp, 0, new_len, PROT_RW, TK_VMA_MMAP, false, false);
+	to = tk_space_map(sp, 0, new_len, TK_PROT_RW, TK_VMA_MMAP, false, false);
 	if (to < 0)
 		return (to);
 	for (off = 0; off < old_len; off += TK_PAGE) {
 		from = tk_space_read_at(sp, start + off, &left);
-		if (from == NULL || is_zero(from))
+		if (from == NULL || tk_page_is_zero(from))
 			continue;
 		page = tk_space_write_at(sp, (tk_gva)to + off, &left);
 		if (page == NULL) {
@@ -667,8 +345,8 @@ tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
 
 	if (new_len == 0 || new_len > TK_USER_END || old_len > TK_USER_END)
 		return (-EINVAL);
-	old_len = round_page(old_len);
-	new_len = round_page(new_len);
+	old_len = tk_round_page(old_len);
+	new_len = tk_round_page(new_len);
 	e = check_range(sp, start, old_len);
 	if (e != 0)
 		return (e == EPERM ? -EFAULT : -e);
@@ -688,13 +366,13 @@ tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
 		return ((int64_t)start);
 	if (!may_move)
 		return (-ENOMEM);
-	if (sp->arena != 0 && moved.prot == PROT_RW)
+	if (sp->arena != 0 && moved.prot == TK_PROT_RW)
 		return (remap_by_copy(sp, start, old_len, new_len));
 	/* Reserve, move the old pages, then back the rest. */
 	to = tk_space_map(sp, 0, new_len, 0, moved.kind, false, false);
 	if (to < 0)
 		return (to);
-	e = entries_move(sp, start, (tk_gva)to, old_len);
+	e = tk_entries_move(sp, start, (tk_gva)to, old_len);
 	if (e == 0)
 		e = tk_space_protect(sp, (tk_gva)to, new_len, moved.prot);
 	if (e == 0)
@@ -707,10 +385,10 @@ tk_space_brk(struct tk_space *sp, tk_gva want)
 {
 	tk_gva old, new;
 
-	old = round_page(sp->brk);
+	old = tk_round_page(sp->brk);
 	if (want < sp->brk_start || want > TK_USER_END)
 		return (sp->brk);
-	new = round_page(want);
+	new = tk_round_page(want);
 	if (new > old) {
 		if (tk_space_map(sp, old, new - old, TK_PROT_R | TK_PROT_W,
 		    TK_VMA_HEAP, true, false) < 0)
@@ -719,134 +397,4 @@ tk_space_brk(struct tk_space *sp, tk_gva want)
 		return (sp->brk);
 	sp->brk = want;
 	return (want);
-}
-
-/*--------------------------------------------------------------------
- * Access
- */
-
-/* Pages that one fault backs: 256 KiB. */
-#define CLUSTER		64
-
-static bool
-allows(const struct tk_vma *v, unsigned prot)
-{
-
-	return (v != NULL && (v->prot & prot) == prot);
-}
-
-bool
-tk_space_fault(struct tk_space *sp, tk_gva gva, unsigned prot)
-{
-	const struct tk_vma *v;
-	uint64_t left;
-	tk_gva from, to;
-
-	if (gva >= TK_USER_END)
-		return (false);
-	v = tk_space_find(sp, gva);
-	if (!allows(v, prot))
-		return (false);
-	/*
-	 * Present and allowed: on hardware a fault that was raised by an entry
-	 * from before the host raised its permission is spurious.
-	 */
-	if (tk_pt_walk(&sp->pt, gva, &left) != 0)
-		return (true);
-	from = gva & ~(tk_gva)(CLUSTER * TK_PAGE - 1);
-	to = from + CLUSTER * TK_PAGE;
-	if (from < v->start)
-		from = v->start;
-	if (to > v->end)
-		to = v->end;
-	(void)entries_protect(sp, from, to, v->prot, true);
-	/* Short of memory, at least this one. */
-	return (tk_pt_walk(&sp->pt, gva, &left) != 0 ||
-	    entries_protect(sp, gva & ~(tk_gva)(TK_PAGE - 1),
-	    (gva & ~(tk_gva)(TK_PAGE - 1)) + TK_PAGE, v->prot, true) == 0);
-}
-
-/* The entry of a page that the guest may use so; 0 when it may not. */
-static uint64_t
-user_entry(const struct tk_space *sp, tk_gva gva, uint64_t *left)
-{
-	const struct tk_memory *mem = sp->pt.mem;
-	uint64_t pte;
-	tk_gpa gpa;
-
-	if (gva >= TK_USER_END)
-		return (0);
-	pte = tk_pt_walk(&sp->pt, gva, left);
-	if ((pte & (TK_PTE_P | TK_PTE_U)) != (TK_PTE_P | TK_PTE_U))
-		return (0);
-	gpa = pte & TK_PTE_ADDR;
-	/* The kernel's own pages are not data that a guest may hand to us. */
-	if (gpa < TK_RO_GPA || (gpa >= mem->pt_gpa && gpa < mem->rw_gpa) ||
-	    gpa >= mem->end + mem->shared_size)
-		return (0);
-	return (pte);
-}
-
-static uint8_t *
-host_address(const struct tk_space *sp, uint64_t pte, tk_gva gva)
-{
-
-	return ((uint8_t *)tk_memory_at(sp->pt.mem, pte & TK_PTE_ADDR) +
-	    (gva & (TK_PAGE - 1)));
-}
-
-const void *
-tk_space_read_at(const struct tk_space *sp, tk_gva gva, uint64_t *left)
-{
-	static const uint8_t zeros[TK_PAGE] __attribute__((aligned(TK_PAGE)));
-	uint64_t pte = user_entry(sp, gva, left);
-
-	if (pte != 0)
-		return (host_address(sp, pte, gva));
-	if (gva >= TK_USER_END || tk_pt_walk(&sp->pt, gva, left) != 0 ||
-	    !allows(tk_space_find(sp, gva), TK_PROT_R))
-		return (NULL);
-	*left = TK_PAGE - (gva & (TK_PAGE - 1));
-	return (zeros + (gva & (TK_PAGE - 1)));
-}
-
-void *
-tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
-{
-	const struct tk_memory *mem = sp->pt.mem;
-	uint64_t pte = user_entry(sp, gva, left);
-	tk_gpa gpa;
-
-	if (pte == 0 && tk_space_fault(sp, gva, TK_PROT_W))
-		pte = user_entry(sp, gva, left);
-	if (!(pte & TK_PTE_W))
-		return (NULL);
-	gpa = pte & TK_PTE_ADDR;
-	tk_assert(gpa >= mem->rw_gpa);
-	if (sp->pages.ws != NULL && gpa < mem->end)
-		tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
-		    TK_PAGE_SHIFT));
-	*left = TK_PAGE - (gva & (TK_PAGE - 1));
-	return (host_address(sp, pte, gva));
-}
-
-bool
-tk_space_writable(const struct tk_space *sp, tk_gva gva, uint64_t *left)
-{
-	uint64_t pte = user_entry(sp, gva, left);
-
-	if (pte != 0)
-		return ((pte & TK_PTE_W) != 0);
-	if (gva >= TK_USER_END || tk_pt_walk(&sp->pt, gva, left) != 0)
-		return (false);
-	*left = TK_PAGE - (gva & (TK_PAGE - 1));
-	return (allows(tk_space_find(sp, gva), TK_PROT_W));
-}
-
-bool
-tk_space_executable(const struct tk_space *sp, tk_gva gva)
-{
-	uint64_t left, pte = user_entry(sp, gva, &left);
-
-	return (pte != 0 && !(pte & TK_PTE_NX));
 }

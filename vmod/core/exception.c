@@ -72,25 +72,31 @@ tk_user_resume(struct tk_machine *m, const struct kvm_regs *r)
 	return (true);
 }
 
-/* What the CPU pushed; false when it is not where it must be. */
-static bool
-read_frame(const struct tk_machine *m, unsigned vector, struct iret_frame *f,
-    uint64_t *code)
+bool
+tk_exception_frame(const struct tk_machine *m, const struct tk_vcpu *v,
+    unsigned vector, struct kvm_regs *r, uint64_t *code)
 {
-	uint64_t rsp = m->vcpu->regs->rsp;
-	size_t need = sizeof *f + (has_error_code(vector) ? 8 : 0);
+	tk_gva low = TK_EXC_STACK + v->number * TK_EXC_STACK_STEP;
+	tk_gva rsp = v->regs->rsp;
+	struct iret_frame f;
+	size_t need = sizeof f + (has_error_code(vector) ? 8 : 0);
 	const uint8_t *p;
 
 	*code = 0;
-	if (rsp < TK_EXC_STACK || rsp > TK_EXC_STACK_TOP - need)
+	if (rsp < low || rsp > low + TK_PAGE - need)
 		return (false);
-	p = exception_stack(m) + (rsp - TK_EXC_STACK);
+	p = exception_stack(m) + v->number * TK_PAGE + (rsp - low);
 	if (has_error_code(vector)) {
 		memcpy(code, p, 8);
 		p += 8;
 	}
-	memcpy(f, p, sizeof *f);
-	return (true);
+	memcpy(&f, p, sizeof f);
+	*r = *v->regs;
+	r->rip = f.rip;
+	r->rflags = f.rflags;
+	r->rsp = f.rsp;
+	/* From our own code: not what a program can go on from. */
+	return ((f.cs & 3) == 3 || f.rip >= TK_KERNEL);
 }
 
 static const char *
@@ -197,41 +203,46 @@ segv_code(const struct tk_machine *m, tk_gva address)
 	    SEGV_MAPERR);
 }
 
+void
+tk_exception_words(const struct tk_machine *m, unsigned vector,
+    tk_gva address, uint64_t code, tk_gva rsp, char *buf, size_t size)
+{
+
+	if (vector == PF)
+		describe_page_fault(m, address, code, rsp, buf, size);
+	else
+		(void)snprintf(buf, size, "%s", vector_name(vector));
+}
+
 enum tk_verdict
 tk_exception(struct tk_machine *m, unsigned vector)
 {
 	struct kvm_regs r;
-	struct iret_frame f;
 	uint64_t code;
 	tk_gva address = 0;
 	char what[160], where[160];
 	int sig = vector_signal(vector);
+	bool user;
 
-	if (!read_frame(m, vector, &f, &code)) {
+	if (!tk_exception_frame(m, m->vcpu, vector, &r, &code)) {
 		m->broken = true;
 		return (tk_end(m, TK_FAULT, 0, "%s with a broken stack",
 		    vector_name(vector)));
 	}
-	r = *m->vcpu->regs;
-	r.rip = f.rip;
-	r.rflags = f.rflags;
-	r.rsp = f.rsp;
+	user = r.rip < TK_USER_END;
 	if (vector == PF) {
 		address = tk_vcpu_fault_address(m->vcpu);
-		if ((f.cs & 3) == 3 && page_fault_resolved(m, address, code) &&
+		if (user && page_fault_resolved(m, address, code) &&
 		    tk_user_resume(m, &r))
 			return (TK_RESUME);
 		if (m->space.pages.exhausted)
 			return (tk_end(m, TK_OUT_OF_MEMORY, address,
 			    "the program's memory (max_memory) is used up"));
-		describe_page_fault(m, address, code, f.rsp, what,
-		    sizeof what);
-	} else
-		(void)snprintf(what, sizeof what, "%s", vector_name(vector));
-	if ((f.cs & 3) == 3 && f.rip < TK_USER_END &&
-	    tk_signal_fault(m, &r, sig, sig == SIGSEGV ?
+	}
+	if (user && tk_signal_fault(m, &r, sig, sig == SIGSEGV ?
 	    segv_code(m, address) : 1, address))
 		return (TK_RESUME);
-	return (tk_end(m, TK_FAULT, address ? address : f.rip, "%s in %s",
-	    what, tk_symbols_name(m->symbols, f.rip, where, sizeof where)));
+	tk_exception_words(m, vector, address, code, r.rsp, what, sizeof what);
+	return (tk_end(m, TK_FAULT, address ? address : r.rip, "%s in %s",
+	    what, tk_symbols_name(m->symbols, r.rip, where, sizeof where)));
 }

@@ -19,4 +19,15 @@ void tk_user_at_syscall(const struct tk_machine *, struct kvm_regs *);
  */
 bool tk_user_resume(struct tk_machine *, const struct kvm_regs *);
 
+/*
+ * What the CPU pushed at an exception of this vCPU: RIP, RSP and flags of *r,
+ * the rest as they are. False when it is not where it must be.
+ */
+bool tk_exception_frame(const struct tk_machine *, const struct tk_vcpu *,
+    unsigned vector, struct kvm_regs *r, uint64_t *code);
+
+/* The exception in words. */
+void tk_exception_words(const struct tk_machine *, unsigned vector,
+    tk_gva address, uint64_t code, tk_gva rsp, char *, size_t);
+
 #endif /* TK_EXCEPTION_H_INCLUDED */

@@ -15,8 +15,7 @@
 #include "linux/socket.h"
 #include "machine.h"
 #include "object.h"
-
-#define MAX_STACK_USED	(256 * 1024)
+#include "parallel.h"
 
 /*--------------------------------------------------------------------
  * Which pages did a call make private? KVM's dirty log knows, at a price that
@@ -110,6 +109,7 @@ fork_destroy(struct tk_machine *m)
 	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_threads_fini(&m->threads);
+	tk_parallel_free(m);
 	tk_ws_fini(&m->ws);
 	free(m->journal.change);
 	if (m->mem.is_private)
@@ -211,6 +211,13 @@ tk_stack_top(const struct tk_machine *m)
 	return (TK_CALL_STACK_TOP);
 }
 
+tk_gva
+tk_stack_pointer(const struct tk_machine *m)
+{
+
+	return (m->vcpu->regs->rsp);
+}
+
 /* The registers that both entry stubs take. */
 static void
 entry_registers(const struct tk_machine *m, struct kvm_regs *r)
@@ -229,7 +236,7 @@ tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	tk_assert(m->master != NULL && !m->broken);
-	tk_assert(c->stack_used <= MAX_STACK_USED);
+	tk_assert(c->stack_used <= TK_MAX_STACK_USED);
 	note_thread(m);
 	m->pages_at_entry = m->ws.n;
 	memset(r, 0, sizeof *r);
@@ -383,6 +390,15 @@ tk_keep(struct tk_machine *m)
 	/* Some later reset must find what was written meanwhile. */
 	m->scan = true;
 	return (tk_threads_settle(&m->threads, &m->master->threads));
+}
+
+void
+tk_shrink(struct tk_machine *m)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	if (m->ws.n > 0)
+		start_over(m);
 }
 
 bool

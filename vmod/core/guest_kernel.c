@@ -42,6 +42,9 @@ struct tss {
 } __attribute__((packed));
 _Static_assert(offsetof(struct tss, ports) == 104, "TSS");
 _Static_assert(sizeof(struct tss) == TK_TSS_LIMIT + 1, "TSS limit");
+_Static_assert(sizeof(struct tss) <= TK_TSS_STEP, "TSS step");
+_Static_assert(TK_MAX_CPUS * TK_TSS_STEP <= TK_PAGE, "TSS page");
+_Static_assert(TK_MAX_CPUS * TK_GS_STEP <= TK_K_RESUME - TK_K_VCPU, "%gs");
 
 #define GATE_INTERRUPT	0x8e		/* present, DPL 0 */
 #define GATE_INT3	0xee		/* DPL 3: a program may say int3 */
@@ -177,11 +180,11 @@ write_idt(struct gate *idt)
 }
 
 static void
-write_tss(struct tss *tss)
+write_tss(struct tss *tss, unsigned cpu)
 {
 
-	tss->rsp[0] = TK_EXC_STACK_TOP;
-	tss->ist[0] = TK_EXC_STACK_TOP;
+	tss->rsp[0] = TK_EXC_STACK_TOP + cpu * TK_EXC_STACK_STEP;
+	tss->ist[0] = tss->rsp[0];
 	tss->io_map = offsetof(struct tss, ports);
 	memset(tss->ports, 0xff, sizeof tss->ports);
 	/* A 4-byte `out` to ports 0 and 1 needs the bits 0..4 clear. */
@@ -241,7 +244,11 @@ tk_kernel_install(struct tk_space *sp)
 	tk_assert(tk_vdso_end - tk_vdso <= TK_VDSO_PAGES * TK_PAGE);
 	write_gdt(tk_memory_at(mem, TK_K_GDT));
 	write_idt(tk_memory_at(mem, TK_K_IDT));
-	write_tss(tk_memory_at(mem, TK_K_TSS));
+	for (i = 0; i < TK_MAX_CPUS; i++) {
+		write_tss((struct tss *)(void *)((uint8_t *)tk_memory_at(mem,
+		    TK_K_TSS) + i * TK_TSS_STEP), i);
+		*(uint32_t *)tk_memory_at(mem, TK_K_VCPU + i * TK_GS_STEP) = i;
+	}
 	write_fpu(tk_memory_at(mem, TK_K_FPU));
 	memcpy(tk_memory_at(mem, TK_K_STUBS), tk_stubs,
 	    (size_t)(tk_stubs_end - tk_stubs));
@@ -253,10 +260,9 @@ tk_kernel_install(struct tk_space *sp)
 	for (i = 0; i < sizeof pages / sizeof pages[0] && e == 0; i++)
 		e = map_one(sp, TK_KERNEL + pages[i].page, pages[i].page,
 		    pages[i].flags);
-	/* The exception stack: the first page of writable memory. */
-	if (e == 0)
-		e = map_one(sp, TK_EXC_STACK, mem->rw_gpa,
-		    TK_PTE_W | TK_PTE_NX);
+	for (i = 0; i < TK_MAX_CPUS && e == 0; i++)
+		e = map_one(sp, TK_EXC_STACK + i * TK_EXC_STACK_STEP,
+		    mem->rw_gpa + i * TK_PAGE, TK_PTE_W | TK_PTE_NX);
 	/* The program's view of time. */
 	if (e == 0)
 		e = tk_space_map_at(sp, TK_VDSO_ADDR, TK_PAGE, TK_PROT_R,

@@ -38,7 +38,7 @@
 #define TK_K_USER_STUBS		0x5000	/* ring 3: entry, return, syscall */
 #define TK_K_FPU		0x6000	/* the frozen XSAVE image */
 #define TK_K_VCPU		0x7000	/* %gs:0, and at TK_K_RESUME: */
-#define TK_K_RESUME		0x7100	/* what tk_ustub_resume loads */
+#define TK_K_RESUME		0x7200	/* what tk_ustub_resume loads */
 #define TK_K_VDSO		0x8000	/* TK_VDSO_PAGES */
 #define TK_VDSO_PAGES		1
 #define TK_KERNEL_SIZE		0x10000
@@ -46,9 +46,18 @@
 #define TK_CLOCK_GPA		0x10000
 #define TK_RO_GPA		0x200000
 
-/* The exception stack: a virtual address; its page is writable memory. */
+/*
+ * The exception stack of each vCPU: virtual addresses, a page unmapped between
+ * two. Their pages are the first of writable memory.
+ */
 #define TK_EXC_STACK		(TK_KERNEL + 0x20000)
 #define TK_EXC_STACK_TOP	(TK_EXC_STACK + TK_PAGE)
+#define TK_EXC_STACK_STEP	(2 * TK_PAGE)
+
+/* vCPUs of one machine: the first, and those of tk_parallel_start(). */
+#define TK_MAX_CPUS		16
+#define TK_TSS_STEP		0xb0	/* their task states: in one page */
+#define TK_GS_STEP		16	/* %gs:0, their numbers */
 
 /* Segment selectors. The user ones are Linux's own values. */
 #define TK_SEL_KCODE		0x10

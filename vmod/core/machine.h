@@ -52,6 +52,7 @@ struct tk_machine {
 	/* While booting: may all threads wait for a connection, and do they? */
 	bool			may_serve, serves;
 	struct tk_connection	*connection;	/* of the call under way */
+	struct tk_parallel	*parallel;	/* more vCPUs; mostly NULL */
 	struct tk_watch		watch;
 	struct tk_error		*error;		/* of the call under way */
 	unsigned		exits;
@@ -103,6 +104,12 @@ struct tk_master {
  */
 int tk_run(struct tk_machine *, double seconds, enum tk_verdict (*first)(
     struct tk_machine *), struct tk_error *err);
+
+/*
+ * At an exit for a host call: where the program goes on. Hardware KVM leaves
+ * RIP at the `out` until the next entry.
+ */
+tk_gva tk_after_host_call(const struct tk_machine *);
 
 /* The guest faulted: into its own handler, or the end of the call. */
 enum tk_verdict tk_exception(struct tk_machine *, unsigned vector);

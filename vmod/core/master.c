@@ -16,6 +16,7 @@
 #include "linux/path.h"
 #include "machine.h"
 #include "object.h"
+#include "parallel.h"
 
 static int
 parse(struct tk_elf *elf, const void *image, size_t len, bool has_files,
@@ -113,6 +114,7 @@ booting_free(struct tk_machine **pm)
 	tk_files_fini(&m->files, false);
 	tk_space_fini(&m->space);
 	tk_threads_fini(&m->threads);
+	tk_parallel_free(m);
 	TK_FREE_OBJ(m);
 }
 
@@ -186,22 +188,15 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	return (0);
 }
 
-/*
- * Where the program goes on: behind its last exit, for which hardware KVM
- * leaves RIP at the `out` until the next entry.
- */
+/* Where the program goes on: tk_resume(). */
 static void
 record_registers(struct tk_master *ma, struct tk_machine *m)
 {
 	struct tk_resume_regs *rec = tk_memory_at(&m->mem, TK_K_RESUME);
 	struct kvm_regs *r = &ma->resume;
-	uint8_t opcode = 0;
 
 	*r = *m->vcpu->regs;
-	/* OUT: E7 has its port behind it, EF in DX (Intel SDM vol. 2). */
-	if (!ma->host->facts.rip_after_out &&
-	    tk_read(m, &opcode, r->rip, 1))
-		r->rip += opcode == 0xe7 ? 2 : 1;
+	r->rip = tk_after_host_call(m);
 	r->rflags = (r->rflags & 0xcd5) | 2;
 	rec->rbx = r->rbx;
 	rec->rdx = r->rdx;
@@ -220,11 +215,50 @@ least(uint64_t a, uint64_t b)
 	return (a < b ? a : b);
 }
 
-/* Records what every call starts from, and ends all writing. */
+/* Records what every call starts from. */
+static int
+record(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
+{
+	struct kvm_xsave fpu;
+	int e;
+
+	record_registers(ma, m);
+	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
+	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "KVM_GET_XSAVE: %s",
+		    strerror(e)));
+	memcpy(tk_memory_at(&m->mem, TK_K_FPU), &fpu, sizeof fpu);
+	return (0);
+}
+
+/*
+ * The embedder's calls into a program that waits. They end where they began:
+ * in the thread that waits.
+ */
+static int
+warm(struct tk_master *ma, struct tk_machine *m,
+    const struct tk_boot_options *o, struct tk_error *err)
+{
+	unsigned current = m->threads.current;
+	int e;
+
+	m->master = ma;
+	e = o->warm(m, o->priv, err);
+	m->master = NULL;
+	if (e == 0 && m->broken)
+		e = tk_error(err, TK_HOST, 0, "KVM was left in the middle of "
+		    "an access");
+	if (e == 0 && m->threads.current != current)
+		e = tk_error(err, TK_MISUSE, 0, "another thread than the one "
+		    "that waits is at work afterwards");
+	return (e);
+}
+
+/* Ends all writing. */
 static int
 freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 {
-	struct kvm_xsave fpu;
 	uint64_t free_bytes;
 	int e;
 
@@ -233,13 +267,6 @@ freeze(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 	if (tk_space_reserve(&m->space, least(ma->request_memory / 4,
 	    free_bytes / 8), least(ma->request_memory, free_bytes / 2)))
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
-	record_registers(ma, m);
-	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
-	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
-	if (e != 0)
-		return (tk_error(err, TK_HOST, 0, "KVM_GET_XSAVE: %s",
-		    strerror(e)));
-	memcpy(tk_memory_at(&m->mem, TK_K_FPU), &fpu, sizeof fpu);
 	/* No vCPU may look at the memory while its mapping is replaced. */
 	tk_vcpu_put(&m->vcpu);
 	ma->space.pt = m->space.pt;
@@ -317,6 +344,10 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 		e = load(ma, m, &elf, o, err);
 	if (e == 0)
 		e = tk_run(m, o->seconds, NULL, err);
+	if (e == 0)
+		e = record(ma, m, err);
+	if (e == 0 && o->warm != NULL && !m->serves)
+		e = warm(ma, m, o, err);
 	if (e == 0)
 		e = freeze(ma, m, err);
 	booting_free(&m);

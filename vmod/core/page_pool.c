@@ -15,7 +15,7 @@ tk_pool_init(struct tk_page_pool *pool, const struct tk_memory *mem)
 
 	memset(pool, 0, sizeof *pool);
 	pool->mem = mem;
-	pool->next = mem->rw_gpa + TK_PAGE;
+	pool->next = mem->rw_gpa + TK_MAX_CPUS * TK_PAGE;
 }
 
 void

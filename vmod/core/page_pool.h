@@ -23,7 +23,7 @@ struct tk_page_pool {
 	bool			exhausted;	/* a page could not be had */
 };
 
-/* All pages from the second on: the first is the exception stack's. */
+/* All pages but the first TK_MAX_CPUS: these are exception stacks. */
 void tk_pool_init(struct tk_page_pool *, const struct tk_memory *);
 void tk_pool_fini(struct tk_page_pool *);
 

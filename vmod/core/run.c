@@ -12,6 +12,7 @@
 #include "linux/linux.h"
 #include "machine.h"
 #include "object.h"
+#include "parallel.h"
 
 static void
 end_with(struct tk_machine *m, enum tk_failure kind, tk_gva address,
@@ -91,6 +92,33 @@ other_exit(struct tk_machine *m, enum tk_exit x)
 	    sizeof where)));
 }
 
+static inline enum tk_verdict
+handle_exit(struct tk_machine *m, enum tk_exit x, unsigned vector,
+    double seconds)
+{
+
+	if (__builtin_expect(x == TK_EXIT_HOST_CALL, 1)) {
+		m->exits++;
+		m->in_ring0 = false;
+		return (host_call(m));
+	}
+	switch (x) {
+	case TK_EXIT_SYSCALL:
+		m->exits++;
+		m->in_ring0 = !m->host->facts.syscall_lands_in_ring3;
+		return (tk_linux_call(m));
+	case TK_EXIT_EXCEPTION:
+		m->exits++;
+		m->scan = true;
+		m->in_ring0 = true;
+		return (tk_exception(m, vector));
+	case TK_EXIT_KICK:
+		return (kicked(m, seconds));
+	default:
+		return (other_exit(m, x));
+	}
+}
+
 int
 tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
     struct tk_machine *), struct tk_error *err)
@@ -109,33 +137,17 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 		tk_slice_begin(m);
 	if (first != NULL)
 		verdict = first(m);
+	/* A machine that had more vCPUs once locks around every exit. */
 	while (verdict == TK_RESUME) {
 		x = tk_vcpu_run(m->vcpu, &vector);
-		if (__builtin_expect(x == TK_EXIT_HOST_CALL, 1)) {
-			m->exits++;
-			m->in_ring0 = false;
-			verdict = host_call(m);
-			continue;
-		}
-		switch (x) {
-		case TK_EXIT_SYSCALL:
-			m->exits++;
-			m->in_ring0 = !m->host->facts.syscall_lands_in_ring3;
-			verdict = tk_linux_call(m);
-			break;
-		case TK_EXIT_EXCEPTION:
-			m->exits++;
-			m->scan = true;
-			m->in_ring0 = true;
-			verdict = tk_exception(m, vector);
-			break;
-		case TK_EXIT_KICK:
-			verdict = kicked(m, seconds);
-			break;
-		default:
-			verdict = other_exit(m, x);
-		}
+		if (__builtin_expect(m->parallel != NULL, 0))
+			tk_parallel_lock(m);
+		verdict = handle_exit(m, x, vector, seconds);
+		/* Made meanwhile, it was made locked. */
+		if (__builtin_expect(m->parallel != NULL, 0))
+			tk_parallel_unlock(m);
 	}
+	tk_parallel_stop(m);
 	tk_watch_end(&m->watch);
 	/*
 	 * Ended elsewhere than at a host call from ring 3: the vCPU may be in
@@ -155,6 +167,18 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 }
 
 /*--------------------------------------------------------------------*/
+
+tk_gva
+tk_after_host_call(const struct tk_machine *m)
+{
+	tk_gva rip = m->vcpu->regs->rip;
+	uint8_t opcode = 0;
+
+	/* OUT: E7 has its port behind it, EF in DX (Intel SDM vol. 2). */
+	if (!m->host->facts.rip_after_out && tk_read(m, &opcode, rip, 1))
+		rip += opcode == 0xe7 ? 2 : 1;
+	return (rip);
+}
 
 uint64_t
 tk_arg(const struct tk_machine *m, unsigned n)
@@ -330,4 +354,25 @@ tk_write(struct tk_machine *m, tk_gva gva, const void *from, size_t len)
 		len -= left;
 	}
 	return (true);
+}
+
+tk_gva
+tk_alloc(struct tk_machine *m, uint64_t len)
+{
+	int64_t r;
+
+	m->changed = true;
+	r = tk_space_map(&m->space, 0, len, TK_PROT_R | TK_PROT_W,
+	    TK_VMA_MMAP, false, false);
+	return (r > 0 ? (tk_gva)r : 0);
+}
+
+void
+tk_trim(struct tk_machine *m, tk_gva gva, uint64_t len, uint64_t keep)
+{
+
+	keep = (keep + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1);
+	len = (len + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1);
+	if (keep < len)
+		(void)tk_space_unmap(&m->space, gva + keep, len - keep);
 }

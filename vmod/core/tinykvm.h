@@ -180,6 +180,14 @@ struct tk_boot_options {
 	const char		*cwd;		/* NULL: "/" */
 	const struct tk_guest_ops *ops;		/* outlives the master */
 	void			*priv;		/* of the booting machine */
+	/*
+	 * The program waits and is not frozen yet: this may tk_call() or
+	 * tk_resume() it, and what that changes is frozen with it. Not 0: the
+	 * boot fails with this enum tk_failure. May be NULL; not called for a
+	 * program that serves connections.
+	 */
+	int			(*warm)(struct tk_machine *, void *priv,
+				    struct tk_error *);
 };
 
 /*--------------------------------------------------------------------
@@ -211,11 +219,13 @@ int tk_fork(struct tk_master *, struct tk_machine **, void *priv,
     struct tk_error *);
 void tk_fork_free(struct tk_machine **);
 
+#define TK_MAX_STACK_USED	(512 * 1024)
+
 /* One entry. The stack is fresh; stack_used bytes at its top are kept. */
 struct tk_call {
 	tk_gva			function;
 	uint64_t		args[6];	/* RDI RSI RDX RCX R8 R9 */
-	uint64_t		stack_used;	/* bytes, <= 256 KiB */
+	uint64_t		stack_used;	/* bytes, <= TK_MAX_STACK_USED */
 	double			seconds;	/* > 0 */
 };
 
@@ -256,6 +266,12 @@ unsigned tk_reset(struct tk_machine *);
 bool tk_keep(struct tk_machine *);
 
 /*
+ * After a reset: gives the fork's private pages back to the host. They are
+ * made again, at the price of a page fault each, when the next call writes.
+ */
+void tk_shrink(struct tk_machine *);
+
+/*
  * What happened cannot be put right by a reset: KVM may be in the middle of
  * an emulated access, or the host refused to change a mapping. Rare.
  */
@@ -292,6 +308,25 @@ enum tk_verdict tk_resume_in_time(struct tk_machine *);
  */
 void tk_set_seconds_left(struct tk_machine *, double);
 
+/*
+ * Runs function(args) on `n` more vCPUs, 1 to 15, at the same time as the
+ * program goes on, for at most `seconds` or to the end of the call. They have a
+ * stack of 512 KiB each, %gs:0 tells their number, and they share the first
+ * one's thread-local storage. They compute: system calls and host calls answer
+ * -ENOSYS there. args[i] are of vCPU i + 1. 0, or -errno: -EBUSY while others
+ * run.
+ */
+int tk_parallel_start(struct tk_machine *, unsigned n, tk_gva function,
+    const uint64_t (*args)[3], double seconds);
+/*
+ * The same from this host call on, all registers as they are here but for RAX,
+ * which is the vCPU's number, and RSP, the end of its part of `stacks`.
+ */
+int tk_parallel_clone(struct tk_machine *, unsigned n, tk_gva stacks,
+    uint64_t stack_size, double seconds);
+/* Waits for all. 0, or -1 when one failed, which is told as refused. */
+int tk_parallel_wait(struct tk_machine *);
+
 /*--------------------------------------------------------------------
  * Guest memory: every access is checked against what the guest itself may do
  * there; no address that a guest names is used before one of these said yes.
@@ -313,11 +348,21 @@ bool tk_readable(const struct tk_machine *, tk_gva, size_t len);
 /* True when the guest may execute at gva. */
 bool tk_executable(const struct tk_machine *, tk_gva);
 
+/*
+ * New memory for the guest, zeroed, to read and write; its own from then on, as
+ * if it had called mmap(). 0 when there is none left.
+ */
+tk_gva tk_alloc(struct tk_machine *, uint64_t len);
+/* Gives whole pages of it back: [gva + keep, gva + len), keep rounded up. */
+void tk_trim(struct tk_machine *, tk_gva, uint64_t len, uint64_t keep);
+
 /* Where the embedder writes what it gives to a call: its own mapping. */
 tk_gva tk_input_area(const struct tk_machine *, uint64_t *size);
 /* The memory that all forks and the master share; size 0: there is none. */
 tk_gva tk_shared_area(const struct tk_machine *, uint64_t *size);
 /* The highest address of the stack that tk_call() uses. */
 tk_gva tk_stack_top(const struct tk_machine *);
+/* In a host call: the guest's stack pointer, whatever it is worth. */
+tk_gva tk_stack_pointer(const struct tk_machine *);
 
 #endif /* TINYKVM_H_INCLUDED */

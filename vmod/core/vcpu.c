@@ -81,13 +81,13 @@ special_registers(struct tk_vcpu *v, tk_gpa cr3)
 	s->efer = EFER;
 	s->cs = code;
 	s->ss = s->ds = s->es = s->fs = s->gs = data;
-	s->gs.base = TK_KERNEL + TK_K_VCPU;
+	s->gs.base = TK_KERNEL + TK_K_VCPU + v->number * TK_GS_STEP;
 	s->gdt.base = TK_KERNEL + TK_K_GDT;
 	s->gdt.limit = TK_GDT_LIMIT;
 	s->idt.base = TK_KERNEL + TK_K_IDT;
 	s->idt.limit = TK_IDT_LIMIT;
 	memset(&s->tr, 0, sizeof s->tr);
-	s->tr.base = TK_KERNEL + TK_K_TSS;
+	s->tr.base = TK_KERNEL + TK_K_TSS + v->number * TK_TSS_STEP;
 	s->tr.limit = TK_TSS_LIMIT;
 	s->tr.selector = TK_SEL_TSS;
 	s->tr.type = 11;
@@ -161,14 +161,37 @@ vcpu_setup(struct tk_vcpu *v, struct tk_error *err)
 static void
 vcpu_destroy(struct tk_vcpu *v)
 {
+	unsigned i;
 
+	for (i = 0; i < TK_MAX_CPUS - 1; i++)
+		if (v->extra[i] != NULL)
+			vcpu_destroy(v->extra[i]);
 	if (v->run != NULL)
 		(void)munmap(v->run, v->host->run_size);
 	if (v->fd >= 0)
 		(void)close(v->fd);
-	if (v->vm_fd >= 0)
+	/* The machine is the first one's. */
+	if (v->vm_fd >= 0 && v->number == 0)
 		(void)close(v->vm_fd);
 	TK_FREE_OBJ(v);
+}
+
+/* The vCPU of a machine that is there. */
+static int
+vcpu_add(struct tk_vcpu *v, struct tk_error *err)
+{
+	void *p;
+
+	v->fd = ioctl(v->vm_fd, KVM_CREATE_VCPU, v->number);
+	if (v->fd < 0)
+		return (host_error(err, "KVM_CREATE_VCPU"));
+	p = mmap(NULL, v->host->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+	    v->fd, 0);
+	if (p == MAP_FAILED)
+		return (host_error(err, "mmap of the vCPU"));
+	v->run = p;
+	v->regs = &v->run->s.regs.regs;
+	return (vcpu_setup(v, err));
 }
 
 static struct tk_vcpu *
@@ -176,7 +199,6 @@ vcpu_create(const struct tk_host *h, struct tk_error *err)
 {
 	struct kvm_enable_cap cap;
 	struct tk_vcpu *v;
-	void *p;
 
 	TK_ALLOC_OBJ(v, TK_VCPU_MAGIC);
 	if (v == NULL) {
@@ -199,26 +221,43 @@ vcpu_create(const struct tk_host *h, struct tk_error *err)
 		vcpu_destroy(v);
 		return (NULL);
 	}
-	v->fd = ioctl(v->vm_fd, KVM_CREATE_VCPU, 0);
-	if (v->fd < 0) {
-		(void)host_error(err, "KVM_CREATE_VCPU");
-		vcpu_destroy(v);
-		return (NULL);
-	}
-	p = mmap(NULL, h->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd,
-	    0);
-	if (p == MAP_FAILED) {
-		(void)host_error(err, "mmap of the vCPU");
-		vcpu_destroy(v);
-		return (NULL);
-	}
-	v->run = p;
-	v->regs = &v->run->s.regs.regs;
-	if (vcpu_setup(v, err)) {
+	if (vcpu_add(v, err)) {
 		vcpu_destroy(v);
 		return (NULL);
 	}
 	return (v);
+}
+
+int
+tk_vcpu_extra(struct tk_vcpu *v, unsigned number, tk_gpa cr3, tk_gva fs,
+    tk_gva gs, struct tk_vcpu **pv, struct tk_error *err)
+{
+	struct tk_vcpu *x;
+
+	tk_assert(number > 0 && number < TK_MAX_CPUS);
+	x = v->extra[number - 1];
+	if (x == NULL) {
+		TK_ALLOC_OBJ(x, TK_VCPU_MAGIC);
+		if (x == NULL)
+			return (tk_error(err, TK_HOST, 0, "Out of memory"));
+		x->host = v->host;
+		x->vm_fd = v->vm_fd;
+		x->fd = -1;
+		x->number = number;
+		if (vcpu_add(x, err)) {
+			vcpu_destroy(x);
+			return (TK_HOST);
+		}
+		v->extra[number - 1] = x;
+	}
+	special_registers(x, cr3);
+	x->sregs.fs.base = fs;
+	x->sregs.gs.base = gs;
+	x->sregs_dirty = true;
+	x->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
+	x->run->immediate_exit = 0;
+	*pv = x;
+	return (tk_vcpu_drop_events(x) ? TK_HOST : 0);
 }
 
 int

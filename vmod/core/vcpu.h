@@ -11,6 +11,7 @@
 
 #include <sys/types.h>
 
+#include "guest_layout.h"
 #include "kvm_host.h"
 #include "memory.h"
 
@@ -43,6 +44,9 @@ struct tk_vcpu {
 	 */
 	bool			spoiled;
 	struct tk_vcpu		*next_idle;
+	/* Further ones of the same machine, made when they are wanted. */
+	struct tk_vcpu		*extra[TK_MAX_CPUS - 1];
+	unsigned		number;
 };
 
 enum tk_exit {
@@ -63,6 +67,13 @@ int tk_vcpu_get(struct tk_vcpu **, const struct tk_host *, tk_gpa cr3,
     struct tk_error *);
 /* Takes its memory away and keeps it for another tk_vcpu_get(). */
 void tk_vcpu_put(struct tk_vcpu **);
+
+/*
+ * vCPU `number`, 1 and up, of the same machine; it stays the machine's. Its
+ * special registers are set for ring 3, with these segment bases. 0 or TK_HOST.
+ */
+int tk_vcpu_extra(struct tk_vcpu *, unsigned number, tk_gpa cr3, tk_gva fs,
+    tk_gva gs, struct tk_vcpu **, struct tk_error *);
 
 /* Gives it memory: for a fork with dirty log. 0 or TK_HOST. */
 int tk_vcpu_set_memory(struct tk_vcpu *, const struct tk_memory *,

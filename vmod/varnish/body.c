@@ -7,12 +7,14 @@
 
 #include "vmod_tinykvm.h"
 
+#define MAX_IGNORED	(16 * 1024 * 1024)
+
 struct sink {
 	unsigned		magic;
 #define SINK_MAGIC		0x0f61a2d7
 	struct tkc_invocation	*inv;
-	struct tkc_error	*err;
-	int			reason;
+	const struct tkc_request *q;
+	int			full;
 };
 
 static int v_matchproto_(objiterate_f)
@@ -23,12 +25,41 @@ append(void *priv, unsigned flush, const void *ptr, ssize_t len)
 	(void)flush;
 	CAST_OBJ_NOTNULL(s, priv, SINK_MAGIC);
 	if (len > 0)
-		s->reason = tkc_body_append(s->inv, ptr, (size_t)len, s->err);
-	return (s->reason != 0);
+		s->full = !tkc_body_append(s->inv, s->q, ptr, (size_t)len);
+	return (s->full);
+}
+
+uint64_t
+tk_request_body_expected(VRT_CTX)
+{
+	struct busyobj *bo = ctx->bo;
+	ssize_t n = -1;
+
+	CHECK_OBJ_NOTNULL(bo, BUSYOBJ_MAGIC);
+	if (bo->bereq_body != NULL)
+		return (ObjGetLen(bo->wrk, bo->bereq_body));
+	if (bo->req != NULL && bo->req->req_body_status == BS_LENGTH)
+		n = http_GetContentLength(bo->bereq);
+	return (n > 0 ? (uint64_t)n : 0);
+}
+
+/*
+ * It is too large, and was not touched. Varnish reads what is left of a body
+ * before it answers, so that the client hears it and the connection goes on;
+ * not where it has not been sent yet, or is too much.
+ */
+static void
+refuse(struct busyobj *bo, uint64_t len)
+{
+
+	if (bo->req != NULL && bo->bereq_body == NULL &&
+	    (bo->req->want100cont || len > MAX_IGNORED))
+		bo->req->doclose = SC_RX_BODY;
 }
 
 int
-tk_request_body(VRT_CTX, struct tkc_invocation *inv, struct tkc_error *err)
+tk_request_body(VRT_CTX, struct tkc_invocation *inv,
+    const struct tkc_request *q, struct tkc_error *err)
 {
 	struct busyobj *bo = ctx->bo;
 	struct sink s;
@@ -37,7 +68,11 @@ tk_request_body(VRT_CTX, struct tkc_invocation *inv, struct tkc_error *err)
 	CHECK_OBJ_NOTNULL(bo, BUSYOBJ_MAGIC);
 	INIT_OBJ(&s, SINK_MAGIC);
 	s.inv = inv;
-	s.err = err;
+	s.q = q;
+	if (!tkc_body_append(inv, q, NULL, 0)) {
+		refuse(bo, q->body_expected);
+		return (0);
+	}
 	if (bo->bereq_body != NULL)
 		n = ObjIterate(bo->wrk, bo->bereq_body, &s, append, 0);
 	else if (bo->req != NULL &&
@@ -47,13 +82,11 @@ tk_request_body(VRT_CTX, struct tkc_invocation *inv, struct tkc_error *err)
 		if (bo->req->req_body_status != BS_CACHED)
 			bo->no_retry = "req.body not cached";
 	}
-	if (s.reason != 0)
-		return (s.reason);
-	if (n < 0) {
-		err->reason = TKC_ENVIRONMENT;
-		bprintf(err->text, "%s", "the client did not send all of its "
-		    "request body");
-		return (err->reason);
-	}
-	return (0);
+	/* Why no more was wanted, tkc_invoke() tells. */
+	if (s.full || n >= 0)
+		return (0);
+	err->reason = TKC_ENVIRONMENT;
+	bprintf(err->text, "%s", "the client did not send all of its request "
+	    "body");
+	return (err->reason);
 }

@@ -7,8 +7,9 @@ VARNISHAPI_CFLAGS = -I/usr/include/varnish $(shell pkg-config varnishapi --cflag
 
 VMOD_SRC	:= $(wildcard vmod/varnish/*.c)
 VMOD_OBJ	:= $(VMOD_SRC:%.c=$(B)/obj/%.o) $(B)/obj/gen/vcc_tinykvm_if.o \
-	$(B)/obj/gen/VSC_tinykvm.o
-VMOD_GEN	= $(B)/gen/vcc_tinykvm_if.h $(B)/gen/VSC_tinykvm.h
+	$(B)/obj/gen/VSC_tinykvm.o $(B)/obj/gen/VSC_tinykvm_sum.o
+VMOD_GEN	= $(B)/gen/vcc_tinykvm_if.h $(B)/gen/VSC_tinykvm.h \
+	$(B)/gen/VSC_tinykvm_sum.h
 VMOD_SO		= $(B)/vmods/libvmod_tinykvm.so
 VMOD_MAN	= $(B)/man/vmod_tinykvm.3
 
@@ -18,12 +19,13 @@ $(B)/gen/vcc_tinykvm_if.h: vmod/varnish/vmod_tinykvm.vcc
 	@mkdir -p $(@D)
 	@cd $(@D) && $(PYTHON) $(VMODTOOL) -o vcc_tinykvm_if $(CURDIR)/$<
 
-$(B)/gen/VSC_tinykvm.h: vmod/varnish/tinykvm.vsc
+$(B)/gen/VSC_%.h: vmod/varnish/%.vsc
 	@mkdir -p $(@D)
 	@cd $(@D) && $(PYTHON) $(VSCTOOL) -ch $(CURDIR)/$<
 
 $(B)/gen/vcc_tinykvm_if.c $(B)/gen/vmod_tinykvm.man.rst: $(B)/gen/vcc_tinykvm_if.h
 $(B)/gen/VSC_tinykvm.c: $(B)/gen/VSC_tinykvm.h
+$(B)/gen/VSC_tinykvm_sum.c: $(B)/gen/VSC_tinykvm_sum.h
 
 $(B)/obj/vmod/varnish/%.o: vmod/varnish/%.c $(VMOD_GEN)
 	@mkdir -p $(@D)

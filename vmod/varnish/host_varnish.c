@@ -39,6 +39,9 @@ table(void *priv, int where)
 {
 	struct tk_task *t;
 
+	/* A warm-up request: there are no tables. */
+	if (priv == NULL)
+		return (NULL);
 	CAST_OBJ_NOTNULL(t, priv, TK_TASK_MAGIC);
 	return (t->http[where]);
 }
@@ -59,16 +62,27 @@ find(const struct http *hp, const char *name, size_t len)
 	return (0);
 }
 
+/*
+ * What guests leave of a table and its workspace: Varnish and we have fields to
+ * add, too.
+ */
+#define KEEP_FIELDS	8
+#define KEEP_WORKSPACE	4096
+
 /* A NUL-terminated copy on the table's workspace. */
 static const char *
 copy_field(const struct http *hp, const char *field, size_t len)
 {
-	char *p = WS_Alloc(hp->ws, (unsigned)len + 1);
+	char *p;
 
-	if (p != NULL) {
-		memcpy(p, field, len);
-		p[len] = '\0';
+	if (WS_ReserveAll(hp->ws) < len + KEEP_WORKSPACE) {
+		WS_Release(hp->ws, 0);
+		return (NULL);
 	}
+	p = WS_Reservation(hp->ws);
+	memcpy(p, field, len);
+	p[len] = '\0';
+	WS_Release(hp->ws, (unsigned)len + 1);
 	return (p);
 }
 
@@ -77,7 +91,7 @@ append(struct http *hp, const char *field, size_t len)
 {
 	const char *p;
 
-	if (hp->nhd >= hp->shd)
+	if (hp->nhd + KEEP_FIELDS >= hp->shd)
 		return (-1);
 	p = copy_field(hp, field, len);
 	if (p == NULL)
@@ -141,6 +155,23 @@ on_find(void *priv, int where, const char *name, size_t len,
 	return (Tlen(hp->hd[i]));
 }
 
+static size_t
+on_field(void *priv, int where, unsigned index, const char **field)
+{
+	const struct http *hp = table(priv, where);
+	unsigned i;
+
+	if (hp == NULL)
+		return (0);
+	for (i = HTTP_HDR_FIRST; i < hp->nhd; i++) {
+		if (hp->hd[i].b == NULL || index-- > 0)
+			continue;
+		*field = hp->hd[i].b;
+		return (Tlen(hp->hd[i]));
+	}
+	return (0);
+}
+
 /*--------------------------------------------------------------------*/
 
 /* A program's totals become its counters; its lock is held. */
@@ -153,6 +184,7 @@ on_counters(void *host, const char *program, void **slot,
 	struct slot {
 		struct vsc_seg		*seg;
 		struct VSC_tinykvm	*vsc;
+		struct tkc_counters	summed;
 	} *s = *slot;
 
 	CAST_OBJ_NOTNULL(vt, host, VMOD_TINYKVM_MAGIC);
@@ -170,6 +202,7 @@ on_counters(void *host, const char *program, void **slot,
 		    program);
 		*slot = s;
 	}
+	tk_sums_add(&s->summed, t);
 	c = s->vsc;
 	c->invocations = t->invocations;
 	c->program_exception = t->exceptions;
@@ -193,6 +226,11 @@ on_counters(void *host, const char *program, void **slot,
 	c->boots = t->boots;
 	c->boot_failures = t->boot_failures;
 	c->unknown_calls = t->unknown_calls;
+	c->fetches = t->fetches;
+	c->fetches_failed = t->fetches_failed;
+	c->self_requests = t->self_requests;
+	c->self_requests_failed = t->self_requests_failed;
+	c->fetch_time = US(t->fetch_ns);
 	c->storage_calls = t->storage_calls;
 	c->storage_errors = t->storage_errors;
 	c->storage_wait_time = US(t->storage_wait_ns);
@@ -217,6 +255,7 @@ const struct tkc_host_interface tk_host_interface = {
 	.http_append = on_append,
 	.http_set = on_set,
 	.http_find = on_find,
+	.http_field = on_field,
 	.counters = on_counters,
 };
 
@@ -246,16 +285,11 @@ tk_headers(const struct http *hp, struct tkc_span *span, const char **ctype,
 	return ((int)n);
 }
 
-int
-tk_invoke(struct tkc_invocation *inv, struct tkc_request *q,
-    struct tk_task *task, struct tkc_response *r, struct tkc_error *err)
+void
+tk_enter(struct tk_task *task)
 {
-	int e;
 
-	CHECK_OBJ_NOTNULL(task, TK_TASK_MAGIC);
-	q->task = task;
+	if (task != NULL)
+		CHECK_OBJ_NOTNULL(task, TK_TASK_MAGIC);
 	current = task;
-	e = tkc_invoke(inv, q, r, err);
-	current = NULL;
-	return (e);
 }

@@ -4,20 +4,14 @@
  * The life of the VMOD in a VCL, and the functions that define and start.
  */
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "vmod_tinykvm.h"
 
 #include "VSC_tinykvm.h"
 #include "vcc_tinykvm_if.h"
-
-#define MAX_LIBRARY	(16 * 1024 * 1024)
 
 struct vmod_tinykvm *
 vmod_of(const struct vmod_priv *priv)
@@ -41,6 +35,7 @@ vmod_fini(VRT_CTX, void *p)
 	(void)ctx;
 	CAST_OBJ_NOTNULL(vt, p, VMOD_TINYKVM_MAGIC);
 	tkc_registry_free(&vt->registry);
+	tk_sums_put();
 	if (vt->unknown_seg != NULL)
 		VSC_tinykvm_Destroy(&vt->unknown_seg);
 	AZ(pthread_mutex_destroy(&vt->lock));
@@ -70,6 +65,7 @@ on_load(VRT_CTX, struct vmod_priv *priv)
 		return (-1);
 	}
 	AZ(pthread_mutex_init(&vt->lock, NULL));
+	tk_sums_get();
 	priv->priv = vt;
 	priv->methods = vmod_methods;
 	return (0);
@@ -113,6 +109,17 @@ tk_log_error(VRT_CTX, const struct tkc_error *err)
 		VSL(SLT_VCL_Error, 0, "tinykvm: %s", err->text);
 }
 
+void *
+tk_ws_alloc(struct ws *ws, uint64_t len)
+{
+	unsigned room = WS_ReserveAll(ws);
+
+	WS_Release(ws, 0);
+	/* Its grain is that of pointers. */
+	return (len + sizeof(void *) > room ? NULL :
+	    WS_Alloc(ws, (unsigned)len));
+}
+
 static VCL_BOOL
 done(VRT_CTX, int e, const struct tkc_error *err)
 {
@@ -139,6 +146,7 @@ static void
 count_unknown(struct vmod_tinykvm *vt)
 {
 
+	tk_sums_not_found();
 	AZ(pthread_mutex_lock(&vt->lock));
 	if (vt->unknown == NULL)
 		vt->unknown = VSC_tinykvm_New(NULL, &vt->unknown_seg,
@@ -166,47 +174,10 @@ tk_find(VRT_CTX, struct vmod_tinykvm *vt, const char *name,
  * Definitions
  */
 
-static char *
-read_library(VRT_CTX, const char *path, size_t *len)
-{
-	struct stat st;
-	ssize_t n = -1;
-	char *text = NULL;
-	int fd;
-
-	/* A pipe or device must not make Varnish wait. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		VRT_fail(ctx, "tinykvm.library(): cannot open %s: %s", path,
-		    strerror(errno));
-		if (fd >= 0)
-			closefd(&fd);
-		return (NULL);
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size > MAX_LIBRARY)
-		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
-	else
-		text = malloc((size_t)st.st_size + 1);
-	if (text != NULL)
-		n = read(fd, text, (size_t)st.st_size);
-	if (n < 0) {
-		VRT_fail(ctx, "tinykvm.library(): cannot read %s: %s", path,
-		    strerror(errno));
-		free(text);
-		text = NULL;
-	}
-	closefd(&fd);
-	*len = (size_t)n;
-	return (text);
-}
-
 VCL_BOOL
 vmod_library(VRT_CTX, struct vmod_priv *priv, VCL_STRING uri)
 {
 	struct tkc_error err;
-	size_t len = 0;
-	char *text;
-	int e;
 
 	if (needs_init(ctx, "library"))
 		return (0);
@@ -214,20 +185,31 @@ vmod_library(VRT_CTX, struct vmod_priv *priv, VCL_STRING uri)
 		VRT_fail(ctx, "tinykvm.library(): no file is named");
 		return (0);
 	}
-	if (strncmp(uri, "http://", 7) == 0 ||
-	    strncmp(uri, "https://", 8) == 0) {
-		VRT_fail(ctx, "tinykvm.library(): %s: libraries are read from "
-		    "files in this version: use file://", uri);
+	return (done(ctx, tkc_library_uri(vmod_of(priv)->registry, uri, &err),
+	    &err));
+}
+
+VCL_BOOL
+vmod_init_self_requests(VRT_CTX, struct vmod_priv *priv,
+    VCL_STRING unix_socket, VCL_STRING http_prefix,
+    VCL_INT max_concurrent_requests)
+{
+	struct tkc_error err;
+
+	if (needs_init(ctx, "init_self_requests"))
+		return (0);
+	if (max_concurrent_requests < 1 || max_concurrent_requests > 100000) {
+		VRT_fail(ctx, "tinykvm.init_self_requests(): "
+		    "max_concurrent_requests is 1 to 100000");
 		return (0);
 	}
-	if (strncmp(uri, "file://", 7) == 0)
-		uri += 7;
-	text = read_library(ctx, uri, &len);
-	if (text == NULL)
-		return (0);
-	e = tkc_library(vmod_of(priv)->registry, text, len, uri, &err);
-	free(text);
-	return (done(ctx, e, &err));
+	if (tkc_self_requests(vmod_of(priv)->registry,
+	    unix_socket != NULL ? unix_socket : "",
+	    http_prefix != NULL ? http_prefix : "",
+	    (unsigned)max_concurrent_requests, &err) == 0)
+		return (1);
+	VRT_fail(ctx, "tinykvm.init_self_requests(): %s", err.text);
+	return (0);
 }
 
 VCL_BOOL
@@ -305,8 +287,7 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
     VCL_INT indentation)
 {
 	struct tkc_error err;
-	const char *copy;
-	char *text;
+	char *copy, *text;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
 	text = tkc_stats(vmod_of(priv)->registry, pattern != NULL ? pattern :
@@ -315,7 +296,9 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 		VRT_fail(ctx, "tinykvm.stats(): %s", err.text);
 		return ("");
 	}
-	copy = WS_Copy(ctx->ws, text, -1);
+	copy = tk_ws_alloc(ctx->ws, strlen(text) + 1);
+	if (copy != NULL)
+		strcpy(copy, text);
 	tkc_stats_free(text);
 	if (copy == NULL) {
 		VRT_fail(ctx, "tinykvm.stats(): the workspace is too small: "
@@ -325,6 +308,10 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 	return (copy);
 }
 
+/*--------------------------------------------------------------------
+ * Calls; to_string() and synth() are in synth.c
+ */
+
 VCL_BACKEND
 vmod_program(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
     VCL_STRING arg, VCL_STRING config)
@@ -332,13 +319,57 @@ vmod_program(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
 	VCL_BACKEND be;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
-	if (ctx->bo == NULL) {
+	if (ctx->bo == NULL || ctx->method == VCL_MET_PIPE) {
 		VRT_fail(ctx, "tinykvm.program() is for vcl_backend_fetch: "
 		    "set bereq.backend = tinykvm.program(...)");
 		return (NULL);
 	}
-	be = tk_backend_get(ctx, vmod_of(priv), program != NULL ? program : "");
+	if (program == NULL)
+		program = "";
+	be = tk_backend_get(ctx, vmod_of(priv), program);
 	if (be != NULL)
-		tk_backend_arguments(ctx, be, arg, config);
+		tk_fetch_arguments(ctx, be, program, arg, config);
 	return (be);
+}
+
+VCL_BOOL
+vmod_chain(VRT_CTX, struct vmod_priv *priv, VCL_STRING program, VCL_STRING arg,
+    VCL_STRING config, VCL_INT error_treshold)
+{
+	struct vmod_tinykvm *vt = vmod_of(priv);
+	const struct http *hp;
+	struct tkc_error err;
+	struct tk_memo *m;
+	struct tk_step *s;
+	unsigned try;
+
+	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
+	if (!(ctx->method & (VCL_MET_TASK_C | VCL_MET_TASK_B)) ||
+	    ctx->method == VCL_MET_PIPE) {
+		VRT_fail(ctx, "tinykvm.chain() is for vcl_backend_fetch, and "
+		    "for the sub that calls to_string() or synth()");
+		return (0);
+	}
+	m = tk_memo(ctx, vt, "chain");
+	if (m == NULL)
+		return (0);
+	try = ctx->bo != NULL ? ctx->bo->retries : ctx->req->restarts;
+	if (m->method != ctx->method || m->try != try)
+		m->n_steps = 0;
+	m->method = ctx->method;
+	m->try = try;
+	if (m->n_steps == TK_MAX_CHAIN) {
+		VRT_fail(ctx, "tinykvm.chain(): more than %d programs",
+		    TK_MAX_CHAIN);
+		return (0);
+	}
+	s = &m->step[m->n_steps++];
+	s->name = program != NULL ? program : "";
+	hp = ctx->http_bereq != NULL ? ctx->http_bereq : ctx->http_req;
+	s->url = arg != NULL && *arg != '\0' ? arg : hp->hd[HTTP_HDR_URL].b;
+	s->arg = config;
+	s->treshold = error_treshold;
+	/* Left out it could be the one that matters: so it fails the chain. */
+	s->program = tk_find(ctx, vt, s->name, &err);
+	return (s->program != NULL);
 }

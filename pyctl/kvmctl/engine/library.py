@@ -19,6 +19,7 @@ from kvmctl.errors import GuestError, HostError, ManifestError
 
 _PART = re.compile(r"/\* cffi: begin \*/(.*?)/\* cffi: end \*/", re.S)
 _MAX_HEADERS = 256
+_AT_ONCE = 1 << 30              # bytes of a body
 
 #: enum tkc_reason values whose cause is not the program.
 _SETTINGS, _NOTFOUND, _ENVIRONMENT = 1, 2, 9
@@ -215,39 +216,40 @@ class Program:
         if lib.tkc_reserve(self._handle, inv, error):
             self._engine._raise(error)
         cost = ffi.new("struct tkc_release_cost *")
-        failed = 0
+        response = ffi.new("struct tkc_response *")
+        keep = [ffi.new("char[]", s.encode("utf-8", "surrogateescape"))
+                for s in (method, url, arg, content_type, *headers)]
+        spans = ffi.new("struct tkc_span[]", max(1, len(headers)))
+        for span, text in zip(spans, keep[4:]):
+            span.ptr = text
+            span.len = len(text) - 1
+        request = ffi.new("struct tkc_request *", {
+            "method": keep[0], "url": keep[1], "arg": keep[2],
+            "content_type": keep[3], "headers": spans,
+            "num_headers": len(headers), "is_backend": 1,
+            "body_expected": len(body),
+        })
         try:
             if body:
-                failed = lib.tkc_body_append(inv[0], ffi.from_buffer(body),
-                                             len(body), error)
-            response = ffi.new("struct tkc_response *")
-            if not failed:
-                keep = [ffi.new("char[]", s.encode("utf-8", "surrogateescape"))
-                        for s in (method, url, arg, content_type, *headers)]
-                spans = ffi.new("struct tkc_span[]", max(1, len(headers)))
-                for span, text in zip(spans, keep[4:]):
-                    span.ptr = text
-                    span.len = len(text) - 1
-                request = ffi.new("struct tkc_request *", {
-                    "method": keep[0], "url": keep[1], "arg": keep[2],
-                    "content_type": keep[3], "headers": spans,
-                    "num_headers": len(headers), "is_backend": 1,
-                })
-                failed = lib.tkc_invoke(inv[0], request, response, error)
-            answer = None if failed else self._copy(inv[0], response)
+                lib.tkc_body_append(inv[0], request, ffi.from_buffer(body),
+                                    len(body))
+            if lib.tkc_invoke(inv[0], request, response, error):
+                self._engine._raise(error)
+            answer = self._copy(inv[0], response, error)
         finally:
             lib.tkc_release(inv, cost)
-        if answer is None:
-            self._engine._raise(error)
-        assert answer is not None
         return Response(pages_written=cost.pages_written,
                         reset_seconds=cost.reset_seconds, **answer)
 
-    def _copy(self, inv: Any, response: Any) -> dict[str, Any]:
+    def _copy(self, inv: Any, response: Any, error: Any) -> dict[str, Any]:
         ffi, lib = self._engine._ffi, self._engine._lib
         body = bytearray()
-        while len(body) < response.body_len:
-            span = lib.tkc_body_span(inv, len(body))
+        span = ffi.new("struct tkc_span *")
+        while True:
+            if lib.tkc_body_next(inv, _AT_ONCE, span, error):
+                self._engine._raise(error)
+            if span.len == 0:
+                break
             body += ffi.buffer(span.ptr, span.len)
         return {
             "status": response.status,

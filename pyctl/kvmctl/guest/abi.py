@@ -17,6 +17,7 @@ CALLS: dict[int, str] = {
     0x1070A: "stop_storage_task", 0x10710: "multiprocess",
     0x10711: "multiprocess_array", 0x10712: "multiprocess_clone",
     0x10713: "multiprocess_wait", 0x10A00: "get_meminfo",
-    0x20000: "sys_fetch", 0x20001: "sys_request", 0x7F000: "sys_log",
+    0x20000: "sys_fetch", 0x20001: "sys_request", 0x30400: "sys_fetch_method",
+    0x7F000: "sys_log",
     0x7FDEB: "sys_is_debug", 0x7F7F7: "sys_breakpoint",
 }

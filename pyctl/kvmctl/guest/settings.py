@@ -22,7 +22,8 @@ LIMITS: dict[str, tuple[type, ...]] = {
     "request_hugepage_arena_size": _NUMBER, "split_hugepages": (bool,),
 }
 PERMISSIONS: dict[str, tuple[type, ...]] = {
-    "allowed_paths": (list,), "executable_heap": (bool,), "storage": (bool,),
+    "allowed_paths": (list,), "allowed_fetch": (list,),
+    "executable_heap": (bool,), "storage": (bool,),
     "ephemeral": (bool,), "ephemeral_keep_working_memory": (bool,),
     "control_ephemeral": (bool,), "stdout": (bool,),
     "verbose_syscalls": (bool,), "allow_debug": (bool,),
@@ -31,8 +32,8 @@ PERMISSIONS: dict[str, tuple[type, ...]] = {
 OTHER: dict[str, tuple[type, ...]] = {
     "group": (str,), "main_arguments": (list,), "environment": (list,),
     "current_working_directory": (str,), "start": (bool,),
+    "warmup": (dict,), "key": (str,), "sha256": (str,),
     "state_directory": (str,),
-    "warmup": (dict,), "key": (str,),
 }
 ALL = LIMITS | PERMISSIONS | OTHER
 

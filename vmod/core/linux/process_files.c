@@ -98,12 +98,12 @@ tk_make_status(struct tk_machine *m, struct tk_bytes *b)
 	    "VmPeak:\t%8llu kB\nVmSize:\t%8llu kB\nVmLck:\t       0 kB\n"
 	    "VmHWM:\t%8llu kB\nVmRSS:\t%8llu kB\nVmData:\t%8llu kB\n"
 	    "VmStk:\t%8llu kB\nVmExe:\t%8llu kB\nVmSwap:\t       0 kB\n"
-	    "Threads:\t1\nNoNewPrivs:\t1\nSeccomp:\t0\n"
+	    "Threads:\t%u\nNoNewPrivs:\t1\nSeccomp:\t0\n"
 	    "Cpus_allowed:\t1\nCpus_allowed_list:\t0\n"
 	    "Mems_allowed:\t1\nMems_allowed_list:\t0\n",
 	    (unsigned)m->files.umask, TK_MAX_FDS, KIB(s.mapped), KIB(s.mapped),
 	    KIB(s.total - s.unused), KIB(s.total - s.unused), KIB(s.data),
-	    KIB(s.stack), KIB(s.text)));
+	    KIB(s.stack), KIB(s.text), m->threads.alive));
 }
 
 bool

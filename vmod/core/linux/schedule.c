@@ -15,6 +15,7 @@
 
 #include "../guest_layout.h"
 #include "../object.h"
+#include "../parallel.h"
 #include "linux.h"
 #include "socket.h"
 
@@ -213,7 +214,10 @@ sleep_for_all(struct tk_machine *m)
 		until = limit;
 	ts.tv_sec = (time_t)(until / NS);
 	ts.tv_nsec = (long)(until % NS);
+	/* Other vCPUs may have something to say meanwhile. */
+	tk_parallel_unlock(m);
 	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+	tk_parallel_lock(m);
 	if (due <= tk_now())
 		tk_woken(m);
 	if (tk_now() < limit)

@@ -21,6 +21,9 @@ bool tk_files_listening(const struct tk_machine *);
  */
 int tk_files_connect(struct tk_machine *, struct tk_connection *);
 
+/* The socket with this descriptor; *e: 0, -EBADF or -ENOTSOCK. */
+struct tk_file *tk_socket_at(struct tk_machine *, uint64_t fd, int64_t *e);
+
 /* Bytes that a read would give now. */
 int64_t tk_socket_readable(const struct tk_machine *, const struct tk_file *);
 

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Fetches of guests: large and endless answers, TLS, memory that is undone."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvmctl.engine.library import Engine, Program
+from kvmctl.errors import GuestError, ManifestError
+from support import origin
+from support.paths import guest
+
+MIB = 1 << 20
+
+
+def apitest(engine: Engine, *allowed: str, **more: Any) -> Program:
+    return engine.define("apitest", {
+        "filename": str(guest("apitest")), "max_memory": 64,
+        "max_request_memory": 8, "max_request_time": 20,
+        "concurrency": 1, "allowed_fetch": list(allowed)} | more)
+
+
+def ask(program: Program, path: str, url: str, *headers: str) -> bytes:
+    return program.request(url=path, headers=[f"X-Url: {url}/",
+                                              *headers]).body
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 65536, 2 * MIB])
+def test_sizes(engine: Engine, size: int) -> None:
+    data = bytes(i * 7 % 251 for i in range(min(size, 5000)))
+    data = (data * (size // max(1, len(data)) + 1))[:size]
+    with origin.serving(origin.body(data, Content_Type="a/b")) as url:
+        program = apitest(engine, url)
+        for _ in range(3):
+            answer = ask(program, "/fetch", url)
+            assert answer == f"0 200 a/b {size}\n".encode() + data
+
+
+@pytest.mark.kvm
+def test_too_large_with_and_without_a_length(engine: Engine) -> None:
+    for answer in (origin.body(bytes(9 * MIB)), origin.endless):
+        with origin.serving(answer) as url:
+            program = apitest(engine, url)
+            assert ask(program, "/fetch", url) == b"-63 0  0\n"
+            assert ask(program, "/fetch/buffer", url).startswith(b"-63 ")
+    text = engine.stats()["programs"]["apitest"]
+    assert text["fetches"] == text["fetches_failed"] == 4
+
+
+@pytest.mark.kvm
+def test_what_is_kept_counts(engine: Engine) -> None:
+    """Three MB each, eight in all; and all of it free for the next."""
+    with origin.serving(origin.body(bytes(3 * MIB))) as url:
+        program = apitest(engine, url)
+        for _ in range(5):
+            assert ask(program, "/fetch/hoard", url,
+                       "X-Count: 4") == b"2 -63\n"
+    with origin.serving(origin.body(b"x" * 5000)) as url:
+        program = apitest(engine, url)
+        pages = [program.request(url="/fetch/hoard", headers=[
+            f"X-Url: {url}/", "X-Count: 100"]) for _ in range(4)]
+        assert all(p.body == b"100 0\n" for p in pages)
+        assert pages[-1].pages_written == pages[-2].pages_written
+
+
+@pytest.mark.kvm
+def test_a_post_is_read_from_the_guest(engine: Engine) -> None:
+    got: list[bytes] = []
+
+    def take(it: Any) -> None:
+        got.append(it.rfile.read(int(it.headers["Content-Length"])))
+        origin.body(b"ok")(it)
+
+    with origin.serving(take) as url:
+        program = apitest(engine, url)
+        ask(program, "/fetch/post-much", url, f"X-Size: {5 * MIB}")
+    assert got == [b"p" * (5 * MIB)]
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize("what", ["content", "text", "headers", "post"])
+def test_what_comes_goes_nowhere_wild(engine: Engine, what: str) -> None:
+    with origin.serving(origin.body(b"x" * 100000)) as url:
+        program = apitest(engine, url)
+        for _ in range(3):
+            answer = program.request(url="/fetch/wild", headers=[
+                f"X-Url: {url}/", f"X-What: {what}"])
+            assert answer.from_error_handler
+            assert b"not the program's memory" in answer.body
+        assert ask(program, "/fetch", url).startswith(b"0 200  100000\n")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of nobody that is trusted."""
+    path = tmp_path / "both.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
+         "2", "-subj", "/CN=localhost", "-keyout", path, "-out",
+         tmp_path / "c.pem"], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + (tmp_path / "c.pem").read_bytes())
+    return path
+
+
+@pytest.mark.kvm
+def test_an_untrusted_certificate(engine: Engine, certificate: Path,
+                                  log: Any) -> None:
+    with origin.serving(origin.body(b"secret"), certificate) as url:
+        program = apitest(engine, url)
+        assert ask(program, "/fetch", url) == b"-60 0  0\n"
+        # Not to look at the name is not to trust everybody.
+        assert ask(program, "/fetch/options", url,
+                   "X-Dont-Verify: 1") == b"-60 0 0\n"
+    assert "certificate" in log.text()
+
+
+@pytest.mark.kvm
+def test_the_time_limit_is_the_requests(engine: Engine) -> None:
+    import time
+
+    def slow(it: Any) -> None:
+        time.sleep(3)
+        origin.body(b"late")(it)
+
+    with origin.serving(slow) as url:
+        program = apitest(engine, url, max_request_time=0.5)
+        start = time.monotonic()
+        answer = program.request(url="/fetch", headers=[f"X-Url: {url}/"])
+        assert answer.from_error_handler and b"its time" in answer.body
+        assert time.monotonic() - start < 2
+
+
+@pytest.mark.kvm
+def test_no_fetch_of_varnish_without_varnish(engine: Engine,
+                                             log: Any) -> None:
+    assert ask(apitest(engine), "/fetch", "") == b"-9 0  0\n"
+    assert "init_self_requests" in log.text()
+
+
+@pytest.mark.parametrize("entry, words", [
+    ("ftp://a/", "only http and https"),
+    ("http://", "no host"),
+    ("", "no host"),
+    ("http://a:0", "port"),
+    ("http://a:99999", "port"),
+    ("http://a:b", "port"),
+    ("http://a b", "it is a URL"),
+    ("http://user@a/", "it is a URL"),
+    ("http://a.*.b", "subdomains"),
+    ("http://*a", "subdomains"),
+    ("*.", "no host"),
+    ("http://a/b?c", "path"),
+    ("http://a/*", "path"),
+    ("[::1", "no host"),
+])
+def test_entries_that_are_none(engine: Engine, entry: str,
+                               words: str) -> None:
+    with pytest.raises(ManifestError) as e:
+        apitest(engine, "http://good", entry)
+    assert "allowed_fetch" in str(e.value) and words in str(e.value)
+    assert "entry 2" in str(e.value)
+
+
+@pytest.mark.parametrize("entry", [
+    "http://a", "HTTPS://A.example:8443/v1/", "a", "a:8080", "*.a.example",
+    "https://*", "*", "*:8080", "127.0.0.1", "[::1]:80", "http://[fe80::1]/x",
+    "10.0.0.0/8", "fc00::/7", "localhost",
+])
+def test_entries_that_are_some(engine: Engine, entry: str) -> None:
+    apitest(engine, entry)
+
+
+@pytest.mark.kvm
+def test_a_bad_boot_by_fetch(engine: Engine) -> None:
+    """A fetch before waiting, and its failure, which the program bears."""
+    program = apitest(engine, main_arguments=["http://127.0.0.1:1/"])
+    assert program.request(url="/fetch/init").body == b"-9 0 \n"
+    counts = engine.stats()["programs"]["apitest"]
+    assert counts["fetches"] == counts["fetches_failed"] == 1
+
+
+@pytest.mark.kvm
+def test_wrong_words_end_the_request(engine: Engine) -> None:
+    program = apitest(engine)
+    with pytest.raises(GuestError):
+        engine.define("none", {"filename": str(guest("hostile-boot")),
+                               "main_arguments": ["none"]}).start()
+    answer = program.request(url="/fetch", headers=[
+        "X-Url: http://a/", "X-Send: a b"])
+    assert answer.from_error_handler and b"Name: value" in answer.body

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""State that goes on from request to request, or does not; warm-up."""
+
+from typing import Any
+
+import pytest
+
+from kvmctl.engine.library import Engine, Program
+from kvmctl.errors import GuestError, ManifestError
+from support.paths import guest
+
+pytestmark = pytest.mark.kvm
+
+
+def define(engine: Engine, *arguments: str, **more: object) -> Program:
+    return engine.define("streamtest", {
+        "filename": str(guest("streamtest")), "max_memory": 64,
+        "max_request_memory": 8, "max_request_time": 0.3, "concurrency": 1,
+        "main_arguments": list(arguments), **more})
+
+
+def counts(program: Program, n: int = 3) -> list[str]:
+    return [program.request(url="/count").body.decode() for _ in range(n)]
+
+
+def test_every_request_begins_anew(engine: Engine) -> None:
+    assert counts(define(engine)) == ["1", "1", "1"]
+
+
+def test_a_program_that_is_not_ephemeral_keeps_its_state(
+        engine: Engine) -> None:
+    program = define(engine, ephemeral=False)
+    assert counts(program) == ["1", "2", "3"]
+    assert program.request(url="/alphabet/100000/999").status == 200
+    assert counts(program, 1) == ["4"]
+    numbers = engine.stats()["programs"]["streamtest"]
+    assert numbers["resets"] == 0 and numbers["invocations"] == 5
+
+
+@pytest.mark.parametrize("deed", ["/fault", "/loop", "/late/crash", "/wild"])
+def test_after_an_error_it_is_reset(engine: Engine, deed: str) -> None:
+    program = define(engine, ephemeral=False)
+    assert counts(program) == ["1", "2", "3"]
+    with pytest.raises(GuestError):
+        program.request(url=deed)
+    assert counts(program) == ["1", "2", "3"]
+    assert engine.stats()["programs"]["streamtest"]["resets"] == 1
+
+
+def test_nothing_is_missed_when_a_kept_fork_is_reset(engine: Engine) -> None:
+    """Many requests write all over the place; one error undoes it all."""
+    program = define(engine, ephemeral=False)
+    for _ in range(20):
+        program.request("POST", "/echo", body=b"x" * 300_000)
+        program.request(url="/fresh/3000000")
+        program.request(url="/headers/30/5000")
+    assert counts(program, 1) == ["1"]
+    with pytest.raises(GuestError):
+        program.request(url="/fault")
+    assert program.request(url="/served").body == b"0\n"
+
+
+def test_programs_decide_only_with_permission(engine: Engine,
+                                              log: Any) -> None:
+    assert counts(define(engine, "keep")) == ["1", "1", "1"]
+    assert "make_ephemeral: -1" in log.text()
+    assert counts(define(engine, "keep", control_ephemeral=True)) == [
+        "1", "2", "3"]
+    assert "make_ephemeral: 0" in log.text()
+
+
+@pytest.mark.parametrize("settings", [
+    {"ephemeral_keep_working_memory": False},
+    {"req_mem_limit_after_reset": 1}])
+def test_memory_is_given_back(engine: Engine,
+                              settings: dict[str, object]) -> None:
+    program = define(engine, **settings)
+    for _ in range(4):
+        assert program.request(url="/fresh/3000000").status == 200
+        numbers = engine.stats()["programs"]["streamtest"]
+        assert numbers["working_set_bytes"] <= 1 << 20
+    assert counts(program) == ["1", "1", "1"]
+
+
+def test_memory_is_kept_otherwise(engine: Engine) -> None:
+    program = define(engine)
+    assert program.request(url="/fresh/3000000").status == 200
+    numbers = engine.stats()["programs"]["streamtest"]
+    assert numbers["working_set_bytes"] > 1 << 20
+
+
+def test_warm_up(engine: Engine, log: Any) -> None:
+    program = define(engine, warmup={"url": "/count"})
+    for _ in range(3):
+        assert program.request(url="/served").body == b"20\n"
+    assert counts(program) == ["21", "21", "21"]
+    assert "warmed up by 20 requests" in log.text()
+    numbers = engine.stats()["programs"]["streamtest"]
+    assert numbers["invocations"] == 6 and numbers["boots"] == 1
+
+
+def test_warm_up_is_told_to_the_program(engine: Engine) -> None:
+    program = define(engine, "method", warmup={
+        "num_requests": 3, "headers": ["X-Warm: yes"], "method": "HEAD"})
+    assert program.request(url="/warmups").body == b"303\n"
+
+
+def test_streams_and_own_loops_can_be_warmed(engine: Engine) -> None:
+    program = define(engine, warmup={"url": "/alphabet/5000000"})
+    assert program.request(url="/served").body == b"20\n"
+    loop = engine.define("loop", {"filename": str(guest("loop")),
+                                  "warmup": {"num_requests": 2}})
+    for _ in range(3):
+        assert b"request" in loop.request(url="/x").body
+
+
+def test_a_warm_up_without_requests(engine: Engine) -> None:
+    program = define(engine, warmup={"num_requests": 0})
+    assert program.request(url="/served").body == b"0\n"
+
+
+@pytest.mark.parametrize("url, words", [
+    ("/crash-on-warmup", "null pointer"), ("/loop", "longer than 0.3 s"),
+    ("/status-0", "status 0")])
+def test_a_warm_up_that_fails_does_not_stop_the_boot(
+        engine: Engine, log: Any, url: str, words: str) -> None:
+    program = define(engine, warmup={"url": url})
+    assert program.request(url="/served").body == b"0\n"
+    assert "warm-up failed" in log.text() and words in log.text()
+    assert engine.stats()["programs"]["streamtest"]["boot_failures"] == 0
+
+
+def test_warm_up_ends_with_the_time_for_the_boot(engine: Engine,
+                                                 log: Any) -> None:
+    program = define(engine, max_boot_time=0.5, warmup={
+        "num_requests": 100000, "url": "/fresh/100"})
+    n = int(program.request(url="/served").body)
+    assert 0 < n < 100000
+    assert f"{n} of 100000 requests until max_boot_time" in log.text()
+
+
+@pytest.mark.parametrize("warmup, words", [
+    (5, "an object"), ({"requests": 5}, "no \"requests\""),
+    ({"num_requests": -1}, "whole number"),
+    ({"num_requests": 1.5}, "whole number"), ({"url": ""}, "\"url\""),
+    ({"method": 5}, "\"method\""), ({"headers": "A: b"}, "a list"),
+    ({"headers": ["A: b", "no colon"]}, "number 2"),
+    ({"headers": ["A: b\r\nC: d"]}, "number 1")])
+def test_settings_of_the_warm_up(engine: Engine, warmup: object,
+                                 words: str) -> None:
+    with pytest.raises(ManifestError) as e:
+        define(engine, warmup=warmup)
+    assert words in str(e.value)

@@ -1,0 +1,90 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * From one program to the next: a response's body becomes a request's.
+ *
+ * Usually there is an idle fork of the next program, and the body is copied
+ * once, from the one fork's memory into the other's. When there is none, the
+ * body is taken out and the first fork given back before anything is waited
+ * for: whoever waits for a fork in here holds none, so that chains cannot wait
+ * for each other in a circle, whatever programs they name, and how often.
+ */
+
+#include <stdlib.h>
+
+#include "object.h"
+#include "program.h"
+
+#define EACH	((size_t)1 << 30)
+
+static int
+copy(struct tkc_invocation *from, struct tkc_invocation *to,
+    const struct tkc_request *q, struct tkc_error *err)
+{
+	struct tkc_span s;
+	int e;
+
+	for (;;) {
+		e = tkc_body_next(from, EACH, &s, err);
+		if (e != 0 || s.len == 0)
+			return (e);
+		/* Why it stopped, tkc_invoke() will tell. */
+		if (!tkc_body_append(to, q, s.ptr, s.len))
+			return (0);
+	}
+}
+
+/* All of the body, in memory of ours. */
+static int
+take_out(struct tkc_invocation *from, const struct tkc_program *to,
+    char **body, size_t *len, struct tkc_error *err)
+{
+	uint64_t all = from->out_len - from->out_at;
+	struct tkc_span s;
+	int e;
+
+	*len = 0;
+	if (all > tkc_body_limit(to))
+		return (tkc_fail(err, TKC_TOOBIG, "%s: a request body of %llu "
+		    "bytes: more than max_request_memory (%g MiB)", to->name,
+		    (unsigned long long)all, to->settings.max_request_memory));
+	*body = malloc(all + 1);
+	if (*body == NULL)
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	do {
+		e = tkc_body_next(from, EACH, &s, err);
+		if (e == 0 && s.len > 0)
+			memcpy(*body + *len, s.ptr, s.len);
+		*len += s.len;
+	} while (e == 0 && s.len > 0);
+	return (e);
+}
+
+int
+tkc_pass_on(struct tkc_invocation **from, struct tkc_program *program,
+    struct tkc_invocation **to, const struct tkc_request *q, int wait,
+    struct tkc_error *err)
+{
+	char *body = NULL;
+	size_t len;
+	int e;
+
+	TK_CHECK_OBJ(*from, TKC_INVOCATION_MAGIC);
+	TK_CHECK_OBJ(program, TKC_PROGRAM_MAGIC);
+	e = *to != NULL ? 0 : tkc_reserve_idle(program, to, err);
+	if (e == 0) {
+		e = copy(*from, *to, q, err);
+		tkc_release(from, NULL);
+		return (e);
+	}
+	if (!wait || e != TKC_QUEUE)
+		return (e);
+	e = take_out(*from, program, &body, &len, err);
+	tkc_release(from, NULL);
+	if (e == 0)
+		e = tkc_reserve(program, to, err);
+	if (e == 0 && len > 0)
+		(void)tkc_body_append(*to, q, body, len);
+	free(body);
+	return (e);
+}
