@@ -28,7 +28,7 @@ def examples() -> list[str]:
 
 
 def vcl_examples() -> list[str]:
-    return [e for e in examples() if re.match(r"(vcl 4|sub )", e)]
+    return [e for e in examples() if re.match(r"(vcl 4|sub |acl )", e)]
 
 
 @pytest.fixture(scope="module")
