@@ -708,6 +708,91 @@ respondf(int status, const char *fmt, ...)
 	respond_text(status, text);
 }
 
+/*--------------------------------------------------------------------
+ * Storage. The same program runs as storage, too: what main() registers there,
+ * and what functions there keep in memory, lasts. A request calls in:
+ *
+ *	static void add(size_t n, const struct virtbuffer *in, size_t size)
+ *	{
+ *		total += *(const long *)in[0].data;
+ *		storage_answer(&total, sizeof total);
+ *	}
+ *	...
+ *	storage_call(add, &one, sizeof one, &total, sizeof total);
+ */
+
+/* n buffers, copies of the caller's until the function ends. */
+typedef void kvm_storage_fn(size_t n, const struct virtbuffer *in,
+    size_t result_size);
+typedef void kvm_task_fn(const void *data, size_t len);
+
+static inline void
+storage_allow(kvm_storage_fn *f)
+{
+
+	sys_storage_allow((void *)f);
+}
+
+/* With one buffer. Bytes of the result, cut to size, or -1. */
+static inline long
+storage_call(kvm_storage_fn *f, const void *data, size_t len, void *result,
+    size_t size)
+{
+	struct virtbuffer b;
+
+	b.data = (void *)(uintptr_t)data;
+	b.len = len;
+	return (storage_callv((void *)f, 1, &b, result, size));
+}
+
+/* In storage: the result, and the end of the function. */
+static inline KVM_NORETURN void
+storage_answer(const void *data, size_t len)
+{
+
+	storage_noreturn(data, len);
+	__builtin_unreachable();
+}
+
+/* Runs f(data, len) in storage, soon. 0, or -1: too many wait. */
+static inline int
+storage_task(kvm_task_fn *f, const void *data, size_t len)
+{
+
+	return ((int)sys_storage_task((void *)f, data, len, 0, 0));
+}
+
+/*
+ * Runs f in storage after start_ms, then every period_ms (0: once). Its id for
+ * stop_storage_task(), or -1: there are 15.
+ */
+static inline long
+storage_timer(kvm_task_fn *f, long start_ms, long period_ms)
+{
+
+	return (sys_storage_task((void *)f, NULL, 0, start_ms, period_ms));
+}
+
+/*
+ * Live update, in storage. The old program's handler says what is to be kept:
+ * storage_answer(data, len). The new one's gets it; data is NULL when it is
+ * larger than max_request_memory: then storage_return(buffer, len) has it
+ * copied there.
+ */
+static inline void
+set_on_live_update(void (*f)(void))
+{
+
+	register_func(KVM_ON_SERIALISE, (void *)f);
+}
+
+static inline void
+set_on_resume_update(void (*f)(size_t len, const void *data))
+{
+
+	register_func(KVM_ON_RESTORE, (void *)f);
+}
+
 /*
  * The value of a request header, NULL when there is none. The name without a
  * colon, in any case.

@@ -187,7 +187,7 @@ kept_instead_of_reset(void)
 		CHECK(guest_op(&g, m, &err, 5, OP_TLS, 0, 0, i) == 0);
 		CHECK(g.result == (i == 1 ? 0x1122334455667788 :
 		    (int64_t)i - 1));
-		tk_keep(m);
+		CHECK(tk_keep(m));
 	}
 	(void)tk_reset(m);
 	CHECK(guest_op(&g, m, &err, 5, OP_TLS, 0, 0, 0) == 0);

@@ -94,6 +94,7 @@ guest_boot(struct guest *g, const struct boot *b)
 	o.request_memory = (b->request_memory ? b->request_memory : 16) << 20;
 	o.input_size = 1 << 20;
 	o.shared_memory = b->shared << 20;
+	o.shared_of = b->shared_of;
 	o.seconds = 120;
 	o.paths = b->paths;
 	o.n_paths = b->n_paths;

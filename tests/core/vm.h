@@ -26,6 +26,7 @@ struct boot {
 	const char		*in_use;	/* MiB in use at the freeze */
 	bool			threads;	/* some live at the freeze */
 	uint64_t		shared;		/* MiB that all forks share */
+	const struct tk_master	*shared_of;
 	const struct tk_path	*paths;
 	unsigned		n_paths;
 	const char		*cwd;

@@ -26,6 +26,15 @@ tkc_api_fn tkc_api_begin_streaming, tkc_api_return;
 tkc_api_fn tkc_api_http_append, tkc_api_http_set, tkc_api_http_find,
     tkc_api_http_method;
 
+/* api_storage.c, of requests; see storage.h */
+tkc_api_fn tkc_api_storage_call, tkc_api_storage_task,
+    tkc_api_stop_storage_task;
+/* api_shared.c, of any machine */
+enum tk_verdict tkc_api_shared_memory(struct tk_machine *);
+/* guest_api.c: register_func(), into this table. */
+enum tk_verdict tkc_api_register(struct tk_machine *,
+    tk_gva handler[TKC_HANDLERS]);
+
 /* api_parallel.c */
 tkc_api_fn tkc_api_multiprocess, tkc_api_multiprocess_array,
     tkc_api_multiprocess_clone, tkc_api_multiprocess_wait;

@@ -43,7 +43,9 @@ enum tkc_reason {
 	TKC_MEMORY,		/* more than max_request_memory written */
 	TKC_TOOBIG,		/* request does not fit the program's limits */
 	TKC_ENVIRONMENT,	/* /dev/kvm, memory, descriptors of this host */
-	TKC_STOPPED		/* the registry is cold or being freed */
+	TKC_STOPPED,		/* the registry is cold or being freed */
+	TKC_DENIED,		/* no key, or not this one */
+	TKC_BUSY		/* too often, or somebody else is at it */
 };
 
 /* A sentence for people: what, where, how to mend it. NUL-terminated. */
@@ -140,6 +142,18 @@ struct tkc_counters {
 	uint64_t	self_requests;		/* of Varnish itself */
 	uint64_t	self_requests_failed;
 	uint64_t	fetch_ns;		/* in both */
+	uint64_t	storage_calls;		/* by requests */
+	uint64_t	storage_errors;		/* of these */
+	uint64_t	storage_wait_ns;	/* in its queue, with tasks */
+	uint64_t	storage_ns;		/* in storage, with tasks */
+	uint64_t	storage_tasks;		/* run, timers' too */
+	uint64_t	storage_task_errors;
+	uint64_t	state_saves;
+	uint64_t	state_errors;		/* saves that failed */
+	uint64_t	live_updates;
+	uint64_t	live_update_failures;
+	uint64_t	storage_queue;		/* gauge: waiting for it */
+	uint64_t	storage_timers;		/* gauge */
 	uint64_t	forks;			/* gauge: made */
 	uint64_t	forks_busy;		/* gauge: serving now */
 	uint64_t	queue_length;		/* gauge: waiting requests */
@@ -205,10 +219,30 @@ int tkc_start(struct tkc_program *, int async, int debug, struct tkc_error *);
 /*
  * Unloads the programs whose name matches the regex (PCRE2 syntax, unanchored;
  * "" is all); each boots anew from its file at the next use. Requests being
- * served end undisturbed. Returns how many were loaded, or -1 for a bad regex.
+ * served end undisturbed. Those whose storage can be carried over (live-update
+ * handlers) are replaced at once instead, as by tkc_live_update_file(), and stay
+ * when that fails. Returns how many it were, or -1 for a bad regex.
  */
 int tkc_invalidate(struct tkc_registry *, const char *regex,
     struct tkc_error *);
+
+/*
+ * Replaces a program by another executable: it boots while the old one serves,
+ * takes over what the old one's storage has, and then serves. On any failure the
+ * old one is kept, and *error says why. The new one is kept in memory, for this
+ * registry: tkc_invalidate() goes back to the program's file.
+ */
+int tkc_live_update(struct tkc_program *, const void *elf, size_t len,
+    struct tkc_error *);
+/* The same, of a file. */
+int tkc_live_update_file(struct tkc_program *, const char *filename,
+    struct tkc_error *);
+/*
+ * May somebody with this key update the program from afar? 0, TKC_DENIED, or
+ * TKC_BUSY when it was tried too often of late. Takes the same time whatever
+ * the key is.
+ */
+int tkc_may_update(struct tkc_program *, const char *key, struct tkc_error *);
 
 /* VCL temperature. Cold: all VMs and memory given back; must not fail. */
 void tkc_registry_cold(struct tkc_registry *);

@@ -12,6 +12,7 @@
 #include "api.h"
 #include "guest_abi.h"
 #include "object.h"
+#include "storage.h"
 
 #define MAX_LOG		65536
 
@@ -36,16 +37,23 @@ collect(const struct tkc_program *p, char *line, size_t *have,
 	}
 }
 
-/*
- * Both kinds of `priv` begin with their magic number. *inv NULL: the program
- * does not wait for requests yet.
- */
+/* All kinds of `priv` begin with their magic number. */
+static struct tkc_storage *
+storage_of(void *priv)
+{
+
+	return (*(unsigned *)priv == TKC_STORAGE_MAGIC ? priv : NULL);
+}
+
+/* *inv NULL: storage, or the program does not wait for requests yet. */
 static struct tkc_instance *
 instance_of(void *priv, struct tkc_invocation **inv)
 {
 	unsigned magic = *(unsigned *)priv;
 
 	*inv = NULL;
+	if (magic == TKC_STORAGE_MAGIC)
+		return (storage_of(priv)->instance);
 	if (magic == TKC_INSTANCE_MAGIC) {
 		*inv = ((struct tkc_instance *)priv)->warming;
 		return (priv);
@@ -60,10 +68,13 @@ on_output(int fd, const char *text, size_t len, void *priv)
 {
 	struct tkc_invocation *inv;
 	struct tkc_instance *in = instance_of(priv, &inv);
+	struct tkc_storage *st = storage_of(priv);
 
 	if (in->program->settings.to_stdout)
 		(void)fwrite(text, 1, len, fd == 2 ? stderr : stdout);
-	if (inv != NULL)
+	if (st != NULL)
+		collect(in->program, st->line, &st->line_len, text, len);
+	else if (inv != NULL)
 		collect(in->program, inv->line, &inv->line_len, text, len);
 	else
 		collect(in->program, in->line, &in->line_len, text, len);
@@ -100,8 +111,8 @@ on_trace(const char *line, void *priv)
  * Calls that a program makes before it waits for requests
  */
 
-static enum tk_verdict
-register_func(struct tk_machine *m, struct tkc_instance *in)
+enum tk_verdict
+tkc_api_register(struct tk_machine *m, tk_gva handler[TKC_HANDLERS])
 {
 	uint64_t index = tk_arg(m, 0), function = tk_arg(m, 1);
 
@@ -122,7 +133,7 @@ register_func(struct tk_machine *m, struct tkc_instance *in)
 	if (!tk_executable(m, function))
 		return (tk_fail(m, function, "register_func: 0x%llx is no "
 		    "function", (unsigned long long)function));
-	in->handler[index] = function;
+	handler[index] = function;
 	tk_set_result(m, 0);
 	return (TK_RESUME);
 }
@@ -134,7 +145,7 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 
 	switch (number) {
 	case HC_REGISTER_FUNC:
-		return (register_func(m, in));
+		return (tkc_api_register(m, in->handler));
 	case HC_WAIT_FOR_REQUESTS:
 		in->waits = true;
 		return (TK_DONE);
@@ -157,8 +168,14 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 		tk_set_result(m, 0);
 		return (TK_RESUME);
 	case HC_SET_CACHEABLE:
+	case HC_STORAGE_TASK:
 		tk_set_result(m, (uint64_t)-1);
 		return (TK_RESUME);
+	case HC_STORAGE_ALLOW:
+		/* Storage's own business: it runs the same main(). */
+		tk_set_result(m, 0);
+		return (TK_RESUME);
+	case HC_STORAGE_CALLV:
 	case HC_BACKEND_RESPONSE:
 	case HC_BEGIN_STREAMING:
 	case HC_HTTP_APPEND:
@@ -229,6 +246,17 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_multiprocess_wait(m, inv));
 	case HC_REGEX_COPYTO:
 		return (tkc_api_regex_copyto(m, inv));
+	case HC_STORAGE_CALLV:
+		return (tkc_api_storage_call(m, inv));
+	case HC_STORAGE_TASK:
+		return (tkc_api_storage_task(m, inv));
+	case HC_STOP_STORAGE_TASK:
+		return (tkc_api_stop_storage_task(m, inv));
+	case HC_STORAGE_RETURN:
+	case HC_STORAGE_NORETURN:
+		return (tk_fail(m, 0, "host call 0x%x is only allowed in "
+		    "storage", number));
+	case HC_STORAGE_ALLOW:
 	case HC_REGISTER_FUNC:
 	case HC_WAIT_FOR_REQUESTS:
 	case HC_WAIT_PAUSED:
@@ -291,6 +319,9 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 {
 	struct tkc_invocation *inv;
 	struct tkc_instance *in = instance_of(priv, &inv);
+	struct tkc_storage *st = storage_of(priv);
+	/* Who keeps what the calls leave behind. */
+	struct tkc_instance *kept = st != NULL ? &st->own : in;
 	enum tk_verdict v;
 	char name[24];
 
@@ -308,24 +339,27 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	case HC_BREAKPOINT:
 		return (TK_RESUME);
 	case HC_IS_STORAGE:
-		tk_set_result(m, 0);
+		tk_set_result(m, st != NULL);
 		return (TK_RESUME);
+	case HC_SHARED_MEMORY:
+		return (tkc_api_shared_memory(m));
 	case HC_REGEX_COMPILE:
-		return (tkc_api_regex_compile(m, in, inv));
+		return (tkc_api_regex_compile(m, kept, inv));
 	case HC_REGEX_FREE:
-		return (tkc_api_regex_free(m, in, inv));
+		return (tkc_api_regex_free(m, kept, inv));
 	case HC_REGEX_MATCH:
-		return (tkc_api_regex_match(m, in, inv));
+		return (tkc_api_regex_match(m, kept, inv));
 	case HC_REGEX_SUBST:
-		return (tkc_api_regex_subst(m, in, inv));
+		return (tkc_api_regex_subst(m, kept, inv));
 	case HC_FETCH:
 	case HC_REQUEST:
 	case HC_FETCH_METHOD:
-		return (tkc_api_fetch(m, number, in, inv));
+		return (tkc_api_fetch(m, number, kept, inv));
 	default:
 		break;
 	}
-	v = inv != NULL ? call_in_request(m, number, inv) :
+	v = st != NULL ? tkc_api_in_storage(m, number, st) :
+	    inv != NULL ? call_in_request(m, number, inv) :
 	    call_at_boot(m, number, in);
 	if (v == TK_RESUME && tk_result(m) == (uint64_t)-ENOSYS) {
 		(void)snprintf(name, sizeof name, "guest API 0x%x", number);

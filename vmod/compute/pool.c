@@ -258,6 +258,10 @@ add_counters(struct tkc_counters *to, const struct tkc_counters *c)
 	to->self_requests += c->self_requests;
 	to->self_requests_failed += c->self_requests_failed;
 	to->fetch_ns += c->fetch_ns;
+	to->storage_calls += c->storage_calls;
+	to->storage_errors += c->storage_errors;
+	to->storage_wait_ns += c->storage_wait_ns;
+	to->storage_ns += c->storage_ns;
 }
 
 /* Another fork in place of one that cannot be reset. */
@@ -393,7 +397,7 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 		tkc_instance_settle(in);
 		return;
 	}
-	if (in->forks == 0) {
+	if (in->forks == 0 && p->live == in && !p->updating) {
 		/* Not one could be made again: boot anew at the next use. */
 		tkc_program_unload(p);
 	}

@@ -12,9 +12,7 @@
 #include "guest_regex.h"
 #include "object.h"
 #include "program.h"
-#include "source.h"
-
-#define MIB		(1024.0 * 1024.0)
+#include "storage.h"
 
 uint64_t
 tkc_now(void)
@@ -111,6 +109,8 @@ tkc_program_free(struct tkc_program **pp)
 
 	TK_TAKE_OBJ(p, pp, TKC_PROGRAM_MAGIC);
 	tk_assert(p->live == NULL && p->state != TKC_BOOTING);
+	tk_assert(p->abandoned == NULL);
+	free(p->image);
 	r = p->registry;
 	if (p->slot != NULL && r->iface.counters != NULL)
 		r->iface.counters(r->host, p->name, &p->slot, NULL);
@@ -133,6 +133,13 @@ tkc_program_publish(struct tkc_program *p)
 	p->total.forks_busy = p->live != NULL ? p->live->busy : 0;
 	p->total.master_bytes = p->live != NULL ?
 	    tk_master_bytes(p->live->master) : 0;
+	p->total.storage_queue = p->total.storage_timers = 0;
+	if (p->live != NULL && p->live->storage != NULL) {
+		p->total.master_bytes +=
+		    tk_master_bytes(p->live->storage->master);
+		p->total.storage_queue = p->live->storage->n_waiting;
+		p->total.storage_timers = p->live->storage->n_timers;
+	}
 	if (r->iface.counters != NULL)
 		r->iface.counters(r->host, p->name, &p->slot, &p->total);
 }
@@ -192,6 +199,9 @@ instance_free(struct tkc_instance *in)
 	tk_assert(in->forks == 0 && in->idle == NULL);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
+	/* Its tasks may be fetching. */
+	if (in->storage != NULL)
+		tkc_storage_free(&in->storage);
 	if (in->regexes != NULL)
 		tkc_regexes_free(&in->regexes);
 	if (in->fetcher != NULL)
@@ -202,249 +212,120 @@ instance_free(struct tkc_instance *in)
 }
 
 void
+tkc_instance_free(struct tkc_instance **pin)
+{
+	struct tkc_invocation *inv;
+	struct tkc_instance *in;
+
+	TK_TAKE_OBJ(in, pin, TKC_INSTANCE_MAGIC);
+	while ((inv = in->idle) != NULL) {
+		in->idle = inv->next;
+		in->forks--;
+		tkc_invocation_free(&inv);
+	}
+	instance_free(in);
+}
+
+void
 tkc_instance_settle(struct tkc_instance *in)
 {
 	struct tkc_program *p = in->program;
 	struct tkc_invocation *inv;
 	bool last;
 
+	/* Each counts until it is gone: others may do the same at this time. */
 	while (in->retired && (inv = in->idle) != NULL) {
 		in->idle = inv->next;
-		in->forks--;
-		last = in->forks == 0;
 		(void)pthread_mutex_unlock(&p->lock);
 		tkc_invocation_free(&inv);
-		/* After the last one nobody else knows the instance. */
-		if (last) {
-			instance_free(in);
-			return;
-		}
 		(void)pthread_mutex_lock(&p->lock);
+		in->forks--;
 	}
+	/* After the last one nobody else knows the instance. */
 	last = in->retired && in->forks == 0;
 	(void)pthread_mutex_unlock(&p->lock);
 	if (last)
 		instance_free(in);
 }
 
-void
-tkc_program_unload(struct tkc_program *p)
+/* The live one is retired, and the caller's. Lock held. */
+static struct tkc_instance *
+take_live(struct tkc_program *p)
 {
 	struct tkc_instance *in = p->live;
 
 	if (in == NULL)
-		return;
+		return (NULL);
 	p->live = NULL;
 	p->state = TKC_DOWN;
 	in->retired = true;
+	if (in->storage != NULL)
+		tkc_storage_retire(in->storage);
 	p->total.working_set_bytes = 0;
 	tkc_program_publish(p);
 	(void)pthread_cond_broadcast(&p->changed);
-	tkc_instance_settle(in);
-	(void)pthread_mutex_lock(&p->lock);
+	return (in);
 }
 
-/* What main() finds in its environment: the guest ABI. */
-static tkc_strings
-environment(const struct tkc_program *p, int debug)
-{
-	const struct tkc_settings *s = &p->settings;
-	char *extra[5] = { NULL };
-	const char **all;
-	tkc_strings env = NULL;
-	unsigned i, n = 0, own = 0;
-
-	while (s->environment[own] != NULL)
-		own++;
-	all = calloc(own + 8, sizeof *all);
-	if (all == NULL ||
-	    asprintf(&extra[0], "KVM_NAME=%s", p->name) < 0 ||
-	    asprintf(&extra[1], "KVM_GROUP=%s", s->group) < 0)
-		goto out;
-	all[n++] = "LC_TYPE=C";
-	all[n++] = "LC_ALL=C";
-	all[n++] = "USER=root";
-	for (i = 0; i < own; i++)
-		all[n++] = s->environment[i];
-	all[n++] = extra[0];
-	all[n++] = extra[1];
-	all[n++] = "KVM_TYPE=request";
-	all[n++] = "KVM_STATE=state";
-	all[n++] = debug ? "KVM_DEBUG=1" : "KVM_DEBUG=0";
-	env = tkc_strings_copy(all, n);
-out:
-	free(extra[0]);
-	free(extra[1]);
-	free(all);
-	return (env);
-}
-
-static tkc_strings
-arguments(const struct tkc_program *p)
-{
-	const struct tkc_settings *s = &p->settings;
-	const char **all;
-	tkc_strings args;
-	unsigned n = 0;
-
-	while (s->main_arguments[n] != NULL)
-		n++;
-	all = calloc(n + 2, sizeof *all);
-	if (all == NULL)
-		return (NULL);
-	all[0] = p->name;
-	memcpy(all + 1, s->main_arguments, n * sizeof *all);
-	args = tkc_strings_copy(all, n + 1);
-	free(all);
-	return (args);
-}
-
-/* The words for a program that did not get as far as it should. */
-static int
-boot_error(const struct tkc_program *p, const struct tk_error *core,
-    struct tkc_error *err)
-{
-
-	switch (core->kind) {
-	case TK_HOST:
-		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: %s", p->name,
-		    core->text));
-	case TK_BAD_PROGRAM:
-		return (tkc_fail(err, TKC_BOOT, "%s: %s: %s", p->name,
-		    p->settings.uri != NULL ? p->settings.uri :
-		    p->settings.filename, core->text));
-	case TK_TIMEOUT:
-		return (tkc_fail(err, TKC_BOOT, "%s: did not wait for "
-		    "requests within max_boot_time: %s", p->name,
-		    core->text));
-	default:
-		return (tkc_fail(err, TKC_BOOT, "%s: ended before it waited "
-		    "for requests: %s", p->name, core->text));
-	}
-}
-
-/* As nothing had run yet. */
+/* Lock held. */
 static void
-instance_init(struct tkc_instance *in)
+free_abandoned(struct tkc_program *p)
 {
-	const struct tkc_settings *s = &in->program->settings;
+	struct tkc_instance *in;
 
-	memset(in->handler, 0, sizeof in->handler);
-	in->waits = false;
-	in->paused = 0;
-	in->line_len = 0;
-	if (in->regexes != NULL)
-		tkc_regexes_free(&in->regexes);
-	in->ephemeral = s->ephemeral;
-}
-
-static int
-run_master(const struct tkc_program *p, struct tkc_instance *in,
-    struct tk_boot_options *o, struct tk_error *core)
-{
-	int e;
-
-	in->boot_deadline = tkc_now() +
-	    (uint64_t)(p->settings.max_boot_time * (double)TKC_NS);
-	e = tk_boot(&in->master, o, core);
-	if (e == 0 || !in->warmup_failed)
-		return (e);
-	/* What a failed request left is nothing to fork from. */
-	tkc_logf(p, TKC_LOG_ERROR, "warm-up failed, booting again without: "
-	    "%s", core->text);
-	instance_init(in);
-	o->warm = NULL;
-	return (tk_boot(&in->master, o, core));
-}
-
-static int
-boot_master(struct tkc_program *p, struct tkc_instance *in,
-    const struct tkc_blob *image, struct tkc_error *err)
-{
-	struct tk_boot_options o;
-	struct tk_error core;
-	tkc_strings argv, envp;
-	int e;
-
-	argv = arguments(p);
-	envp = environment(p, in->debug);
-	if (argv == NULL || envp == NULL) {
-		tkc_strings_free(&argv);
-		tkc_strings_free(&envp);
-		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	while ((in = p->abandoned) != NULL) {
+		p->abandoned = in->next_abandoned;
+		tkc_instance_settle(in);
+		(void)pthread_mutex_lock(&p->lock);
 	}
-	memset(&o, 0, sizeof o);
-	o.name = p->name;
-	o.elf = image->data;
-	o.elf_len = image->len;
-	o.argv = (const char *const *)argv;
-	o.envp = (const char *const *)envp;
-	o.memory = (uint64_t)(in->memory * MIB);
-	o.request_memory = (uint64_t)(in->request_memory * MIB);
-	o.input_size = o.request_memory;
-	o.executable_heap = p->settings.executable_heap;
-	o.may_serve = true;
-	tkc_paths_look(&p->settings.allowed_paths);
-	o.paths = p->settings.allowed_paths.path;
-	o.n_paths = p->settings.allowed_paths.n;
-	o.cwd = p->settings.cwd;
-	o.seconds = p->settings.max_boot_time;
-	o.ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
-	    &tkc_guest_ops;
-	o.priv = in;
-	if (p->settings.warmup.num_requests > 0)
-		o.warm = tkc_warm;
-	e = run_master(p, in, &o, &core);
-	tkc_strings_free(&argv);
-	tkc_strings_free(&envp);
-	if (e != 0)
-		return (boot_error(p, &core, err));
-	in->serves = tk_serves(in->master);
-	if (in->serves && o.warm != NULL)
-		tkc_logf(p, TKC_LOG_INFO, "not warmed up: it listens on a "
-		    "socket");
-	if (in->serves && !in->ephemeral)
-		tkc_logf(p, TKC_LOG_ERROR, "is reset after each request all "
-		    "the same: it listens on a socket");
-	if (!tkc_has_request_handler(in))
-		return (tkc_fail(err, TKC_BOOT, "%s: waits for requests but "
-		    "registered no handler for GET, POST or any method",
-		    p->name));
-	return (0);
 }
 
-static int
-boot(struct tkc_program *p, struct tkc_instance *in, struct tkc_error *err)
+void
+tkc_program_unload(struct tkc_program *p)
 {
-	struct tkc_invocation *inv;
-	struct tkc_blob image;
-	unsigned i, n = (unsigned)p->settings.concurrency;
-	int e;
+	struct tkc_instance *in = take_live(p);
 
-	e = tkc_source_program(p, &image, err);
-	if (e != 0)
-		return (e);
-	in->allowed_fetch = tkc_allow_new(p->settings.allowed_fetch);
-	e = in->allowed_fetch == NULL ?
-	    tkc_fail(err, TKC_ENVIRONMENT, "Out of memory") :
-	    boot_master(p, in, &image, err);
-	free(image.data);
-	if (in->fetcher != NULL)
-		tkc_fetcher_free(&in->fetcher);
-	for (i = 0; i < n && e == 0; i++) {
-		e = tkc_fork_new(in, &inv, err);
-		if (e == 0) {
-			inv->next = in->idle;
-			in->idle = inv;
-			in->forks++;
-		} else if (i > 0) {
-			/* Fewer than wanted, but it can serve. */
-			tkc_logf(p, TKC_LOG_ERROR, "only %u of %u forks: %s",
-			    i, n, err->text);
-			return (0);
-		}
+	if (in != NULL) {
+		tkc_instance_settle(in);
+		(void)pthread_mutex_lock(&p->lock);
 	}
-	return (e);
+	free_abandoned(p);
+}
+
+void
+tkc_program_abandon(struct tkc_program *p)
+{
+	struct tkc_instance *in = take_live(p);
+
+	/* The last request that it serves frees it, or we remember it. */
+	if (in == NULL || in->busy > 0)
+		return;
+	in->next_abandoned = p->abandoned;
+	p->abandoned = in;
+}
+
+void
+tkc_program_replace(struct tkc_program *p, struct tkc_instance *in)
+{
+	struct tkc_instance *old = take_live(p);
+
+	p->live = in;
+	p->state = TKC_UP;
+	p->wanted = true;
+	tkc_program_publish(p);
+	(void)pthread_cond_broadcast(&p->changed);
+	if (old != NULL) {
+		tkc_instance_settle(old);
+		(void)pthread_mutex_lock(&p->lock);
+	}
+}
+
+void
+tkc_program_wait(struct tkc_program *p)
+{
+
+	while (p->state == TKC_BOOTING || p->updating)
+		(void)pthread_cond_wait(&p->changed, &p->lock);
 }
 
 void
@@ -452,24 +333,19 @@ tkc_program_boot(struct tkc_program *p, int debug)
 {
 	struct tkc_instance *in;
 	struct tkc_error err;
-	uint64_t start = tkc_now();
+	uint64_t start;
 	int e;
 
-	/* State TKC_BOOTING keeps everybody else off the settings. */
-	TK_ALLOC_OBJ(in, TKC_INSTANCE_MAGIC);
-	if (in == NULL)
-		e = tkc_fail(&err, TKC_ENVIRONMENT, "Out of memory");
-	else {
-		in->program = p;
-		instance_init(in);
-		in->debug = debug != 0;
-		in->keeps_memory = p->settings.ephemeral_keep_working_memory;
-		in->kept_memory = p->settings.req_mem_limit_after_reset;
-		in->request_time = p->settings.max_request_time;
-		in->memory = p->settings.max_memory;
-		in->request_memory = p->settings.max_request_memory;
-		in->smp = (unsigned)p->settings.smp;
-		e = boot(p, in, &err);
+	(void)pthread_mutex_lock(&p->lock);
+	free_abandoned(p);
+	(void)pthread_mutex_unlock(&p->lock);
+	start = tkc_now();
+	/* State TKC_BOOTING keeps everybody else off settings and image. */
+	e = tkc_instance_new(&in, p, p->image, p->image_len, debug, &err);
+	if (e == 0 && in->storage != NULL) {
+		e = tkc_tasks_start(in->storage, &err);
+		if (e != 0)
+			tkc_instance_free(&in);
 	}
 	if (e == 0)
 		tkc_logf(p, TKC_LOG_INFO, "ready after %.1f ms: %u forks, "
@@ -484,7 +360,6 @@ tkc_program_boot(struct tkc_program *p, int debug)
 		p->live = in;
 		p->state = TKC_UP;
 		p->wanted = true;
-		in = NULL;
 	} else {
 		p->total.boot_failures++;
 		p->last_error = err;
@@ -493,11 +368,5 @@ tkc_program_boot(struct tkc_program *p, int debug)
 	}
 	tkc_program_publish(p);
 	(void)pthread_cond_broadcast(&p->changed);
-	if (in == NULL) {
-		(void)pthread_mutex_unlock(&p->lock);
-		return;
-	}
-	/* Nobody else ever saw it. */
-	in->retired = true;
-	tkc_instance_settle(in);
+	(void)pthread_mutex_unlock(&p->lock);
 }

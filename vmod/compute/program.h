@@ -46,6 +46,8 @@ enum tkc_state {
 	TKC_FAILED		/* last_error says why; tried again later */
 };
 
+struct tkc_storage;
+
 struct tkc_instance {
 	unsigned		magic;
 #define TKC_INSTANCE_MAGIC	0x14f3b0a9
@@ -63,6 +65,8 @@ struct tkc_instance {
 	unsigned		forks;		/* in existence */
 	unsigned		busy;		/* of these, serving */
 	struct tkc_invocation	*idle;		/* most recently used first */
+	struct tkc_storage	*storage;	/* NULL: it has none */
+	struct tkc_instance	*next_abandoned;
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
 	double			kept_memory;	/* MiB after a reset; 0: any */
@@ -91,6 +95,15 @@ struct tkc_program {
 	enum tkc_state		state;
 	bool			wanted;		/* was up: warm starts it */
 	struct tkc_instance	*live;
+	/* Without forks that serve; freed by whoever boots or unloads next. */
+	struct tkc_instance	*abandoned;
+	unsigned		loud_storages;	/* retired, not at rest yet */
+	/* A live update: under way, what it brought, how often it may be. */
+	bool			updating;
+	void			*image;		/* malloc()ed, or NULL */
+	size_t			image_len;
+	double			update_tokens;
+	uint64_t		update_at;	/* ns, of the tokens */
 	struct tkc_error	last_error;
 	uint64_t		failed_at;	/* ns */
 	struct tkc_counters	total;
@@ -205,6 +218,27 @@ void tkc_program_unload(struct tkc_program *);
  * afterwards TKC_UP or TKC_FAILED.
  */
 void tkc_program_boot(struct tkc_program *, int debug);
+/* As tkc_program_unload(), but on a thread that must not free anything. */
+void tkc_program_abandon(struct tkc_program *);
+/* The instance serves from now on. Lock held, given up meanwhile. */
+void tkc_program_replace(struct tkc_program *, struct tkc_instance *);
+/* Until it neither boots nor is being updated. Lock held. */
+void tkc_program_wait(struct tkc_program *);
+/*
+ * Boots an instance that nobody knows yet, with its storage and forks; the
+ * program's settings must not change meanwhile. Elf NULL: of the file. 0 or a
+ * reason.
+ */
+int tkc_instance_new(struct tkc_instance **, struct tkc_program *,
+    const void *elf, size_t len, int debug, struct tkc_error *);
+void tkc_instance_free(struct tkc_instance **);
+/*
+ * One boot of the program, as type "request" or "storage". The caller fills in
+ * priv, sizes and what is shared. state: of storage, its copy.
+ */
+int tkc_boot_master(struct tkc_instance *, const char *type, const void *elf,
+    size_t len, struct tk_boot_options *, struct tk_given_file *state,
+    struct tk_master **, struct tkc_error *);
 /* Frees a retired instance that has no more forks. Lock held, is given up. */
 void tkc_instance_settle(struct tkc_instance *);
 /* Tells the host the totals. Lock held. */
@@ -250,6 +284,10 @@ int tkc_stream_pull(struct tkc_invocation *, struct tkc_error *);
 /* warmup.c: tk_boot_options.warm. */
 int tkc_warm(struct tk_machine *, void *priv, struct tk_error *);
 bool tkc_has_request_handler(const struct tkc_instance *);
+
+/* live_update.c: by the program's file. Lock held. 0, or a reason. */
+bool tkc_can_reload(const struct tkc_program *);
+int tkc_reload(struct tkc_program *, struct tkc_error *);
 
 /* Core error to ours. */
 int tkc_from_core(struct tkc_error *, const char *program,

@@ -222,9 +222,10 @@ adopt(struct tkc_registry *r, struct tkc_program *fresh)
 	(void)pthread_mutex_unlock(&r->lock);
 	if (p != NULL) {
 		(void)pthread_mutex_lock(&p->lock);
-		while (p->state == TKC_BOOTING)
-			(void)pthread_cond_wait(&p->changed, &p->lock);
+		tkc_program_wait(p);
 		swap_definition(p, fresh);
+		free(p->image);
+		p->image = NULL;
 		tkc_program_unload(p);
 		if (p->state == TKC_FAILED)
 			p->state = TKC_DOWN;
@@ -351,8 +352,7 @@ tkc_main_arguments(struct tkc_registry *r, const char *name,
 	if (args == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
 	(void)pthread_mutex_lock(&p->lock);
-	while (p->state == TKC_BOOTING)
-		(void)pthread_cond_wait(&p->changed, &p->lock);
+	tkc_program_wait(p);
 	tkc_strings_free(&p->settings.main_arguments);
 	p->settings.main_arguments = args;
 	(void)pthread_mutex_unlock(&p->lock);
@@ -474,11 +474,20 @@ tkc_invalidate(struct tkc_registry *r, const char *pattern,
 		if (!tkc_regex_match(re, p->name))
 			continue;
 		(void)pthread_mutex_lock(&p->lock);
-		if (p->live != NULL) {
+		while (p->updating)
+			(void)pthread_cond_wait(&p->changed, &p->lock);
+		if (tkc_can_reload(p)) {
+			if (tkc_reload(p, NULL) == 0)
+				n++;
+		} else if (p->live != NULL) {
 			n++;
 			tkc_program_unload(p);
 		} else if (p->state == TKC_FAILED)
 			p->state = TKC_DOWN;
+		if (p->state != TKC_BOOTING && p->live == NULL) {
+			free(p->image);
+			p->image = NULL;
+		}
 		(void)pthread_mutex_unlock(&p->lock);
 	}
 	tkc_regex_free(&re);
@@ -498,8 +507,7 @@ tkc_registry_cold(struct tkc_registry *r)
 	(void)pthread_mutex_unlock(&r->lock);
 	for (p = first_program(r); p != NULL; p = p->next) {
 		(void)pthread_mutex_lock(&p->lock);
-		while (p->state == TKC_BOOTING)
-			(void)pthread_cond_wait(&p->changed, &p->lock);
+		tkc_program_wait(p);
 		tkc_program_unload(p);
 		(void)pthread_cond_broadcast(&p->changed);
 		(void)pthread_mutex_unlock(&p->lock);

@@ -31,14 +31,14 @@ static const struct key keys[] = {
 	{ "filename", PATH, AT(filename), 0, 0, true },
 	{ "uri", STRING, AT(uri), 0, 0, true },
 	{ "sha256", STRING, AT(sha256), 0, 0, true },
-	{ "key", STRING, AT(key), 0, 0, false },
+	{ "key", STRING, AT(key), 0, 0, true },
 	{ "start", FLAG, AT(start), 0, 0, true },
 	{ "max_boot_time", NUMBER, AT(max_boot_time), 0.001, MAX_SECONDS,
 	    true },
 	{ "max_request_time", NUMBER, AT(max_request_time), 0.001,
 	    MAX_SECONDS, true },
 	{ "max_storage_time", NUMBER, AT(max_storage_time), 0.001,
-	    MAX_SECONDS, false },
+	    MAX_SECONDS, true },
 	{ "max_queue_time", NUMBER, AT(max_queue_time), 0, MAX_SECONDS, true },
 	{ "max_memory", NUMBER, AT(max_memory), 1, MAX_MIB, true },
 	{ "address_space", NUMBER, AT(address_space), 0, MAX_MIB, false },
@@ -46,9 +46,10 @@ static const struct key keys[] = {
 	    true },
 	{ "req_mem_limit_after_reset", NUMBER, AT(req_mem_limit_after_reset),
 	    0, MAX_MIB, true },
-	{ "shared_memory", NUMBER, AT(shared_memory), 0, MAX_MIB, false },
+	{ "shared_memory", NUMBER, AT(shared_memory), 0, MAX_MIB, true },
 	{ "concurrency", COUNT, AT(concurrency), 1, 255, true },
-	{ "storage", FLAG, AT(storage), 0, 0, false },
+	{ "storage", FLAG, AT(storage), 0, 0, true },
+	{ "state_directory", DIRECTORY, AT(state_directory), 0, 0, true },
 	{ "hugepages", FLAG, AT(hugepages), 0, 0, false },
 	{ "transparent_hugepages", FLAG, AT(transparent_hugepages), 0, 0,
 	    false },
@@ -458,6 +459,7 @@ tkc_settings_fini(struct tkc_settings *s)
 	free(s->sha256);
 	free(s->key);
 	free(s->cwd);
+	free(s->state_directory);
 	tkc_paths_fini(&s->allowed_paths);
 	tkc_warmup_fini(&s->warmup);
 	tkc_strings_free(&s->main_arguments);

@@ -16,6 +16,7 @@
 
 struct tkc_settings {
 	char			*group, *filename, *uri, *sha256, *key, *cwd;
+	char			*state_directory;	/* NULL: the program's */
 	bool			start;
 	double			max_boot_time;		/* seconds */
 	double			max_request_time;

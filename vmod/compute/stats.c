@@ -21,7 +21,11 @@ static const struct {
 	F(reservation_timeouts), F(exits), F(pages_written), F(input_bytes),
 	F(output_bytes), F(status_2xx), F(status_3xx), F(status_4xx),
 	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls), F(fetches),
-	F(fetches_failed), F(self_requests), F(self_requests_failed), F(forks),
+	F(fetches_failed), F(self_requests), F(self_requests_failed),
+	F(storage_calls), F(storage_errors), F(storage_tasks),
+	F(storage_task_errors), F(storage_queue), F(storage_timers),
+	F(state_saves), F(state_errors), F(live_updates),
+	F(live_update_failures), F(forks),
 	F(forks_busy), F(queue_length), F(master_bytes), F(working_set_bytes),
 #undef F
 };
@@ -35,6 +39,8 @@ static const struct {
 	F("request_time", request_ns),
 	F("reset_time", reset_ns),
 	F("fetch_time", fetch_ns),
+	F("storage_wait_time", storage_wait_ns),
+	F("storage_time", storage_ns),
 	F("boot_time", boot_ns),
 #undef F
 };

@@ -380,7 +380,7 @@ tk_reset(struct tk_machine *m)
 	return (pages);
 }
 
-void
+bool
 tk_keep(struct tk_machine *m)
 {
 
@@ -389,6 +389,7 @@ tk_keep(struct tk_machine *m)
 	m->fault_thread = 0;
 	/* Some later reset must find what was written meanwhile. */
 	m->scan = true;
+	return (tk_threads_settle(&m->threads, &m->master->threads));
 }
 
 void

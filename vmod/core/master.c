@@ -303,7 +303,8 @@ open_files(struct tk_master *ma, struct tk_machine *m,
 	if (tk_files_init(&m->files, ma->policy, cwd))
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	for (i = 0; i < ma->policy->n; i++)
-		if (ma->policy->allowed[i].root < 0)
+		if (ma->policy->allowed[i].root < 0 &&
+		    ma->policy->allowed[i].given == NULL)
 			tk_refused(m, "allowed path %s: there is no %s",
 			    ma->policy->allowed[i].virtual_path,
 			    ma->policy->allowed[i].real_path);
@@ -327,7 +328,9 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 	if (e != 0)
 		return (tk_error(err, TK_HOST, 0, "Memory for the program: %s",
 		    strerror(e)));
-	if (o->shared_memory > 0 && (e = tk_memory_share(&ma->mem,
+	if (o->shared_of != NULL)
+		tk_memory_share_with(&ma->mem, &o->shared_of->mem);
+	else if (o->shared_memory > 0 && (e = tk_memory_share(&ma->mem,
 	    o->shared_memory)) != 0)
 		return (tk_error(err, TK_HOST, 0, "Shared memory for the "
 		    "program: %s", strerror(e)));

@@ -101,6 +101,16 @@ tk_memory_share(struct tk_memory *mem, uint64_t size)
 	return (0);
 }
 
+void
+tk_memory_share_with(struct tk_memory *mem, const struct tk_memory *from)
+{
+
+	tk_assert(!mem->is_private && mem->shared == NULL);
+	mem->shared = from->shared;
+	mem->shared_size = from->shared_size;
+	mem->shared_of_other = true;
+}
+
 int
 tk_memory_freeze(struct tk_memory *mem)
 {
@@ -153,7 +163,7 @@ tk_memory_free(struct tk_memory *mem)
 		(void)munmap(mem->high, mem->end - mem->pt_gpa);
 	else {
 		(void)munmap(mem->low, mem->end);
-		if (mem->shared != NULL)
+		if (mem->shared != NULL && !mem->shared_of_other)
 			(void)munmap(mem->shared, mem->shared_size);
 		(void)close(mem->fd);
 	}

@@ -24,10 +24,12 @@ struct tk_memory {
 	tk_gpa		pt_gpa, rw_gpa, end;
 	/*
 	 * [end, end + shared_size): a mapping that the master and its forks
-	 * share and write. No copy-on-write, no reset. The master's own.
+	 * share and write. No copy-on-write, no reset. The master's own,
+	 * unless it is another's.
 	 */
 	uint8_t		*shared;
 	uint64_t	shared_size;
+	bool		shared_of_other;
 };
 
 /* Bytes are rounded up to 2 MiB each. Returns 0 or an errno value. */
@@ -35,6 +37,8 @@ int tk_memory_new(struct tk_memory *, uint64_t read_only, uint64_t writable);
 
 /* Adds memory that is shared for good; bytes, rounded up. 0 or an errno. */
 int tk_memory_share(struct tk_memory *, uint64_t size);
+/* As much as `from` has, the very same. */
+void tk_memory_share_with(struct tk_memory *, const struct tk_memory *from);
 
 /*
  * Ends writing: what is mapped becomes read-only and the memfd is sealed.

@@ -245,6 +245,15 @@ tk_resume_in_time(struct tk_machine *m)
 	    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
 }
 
+void
+tk_set_seconds_left(struct tk_machine *m, double seconds)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	m->watch.deadline = seconds > 0 ? tk_now() +
+	    (uint64_t)(seconds * 1e9) : 0;
+}
+
 unsigned
 tk_exits(const struct tk_machine *m)
 {

@@ -84,3 +84,19 @@ tk_threads_find(const struct tk_threads *t, uint32_t tid)
 			return (&t->thread[i]);
 	return (NULL);
 }
+
+bool
+tk_threads_settle(struct tk_threads *t, const struct tk_threads *from)
+{
+	struct tk_thread *c = tk_current(t);
+
+	if (t->current != from->current || c->state == TK_THREAD_NONE)
+		return (false);
+	c->state = TK_THREAD_RUNNABLE;
+	c->blocked = tk_current(from)->blocked;
+	c->mask_saved = false;
+	c->deadline = TK_FOREVER;
+	c->futex = 0;
+	c->again = c->retry = false;
+	return (true);
+}

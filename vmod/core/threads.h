@@ -75,6 +75,12 @@ struct tk_thread *tk_threads_add(struct tk_threads *);
 /* A thread that lives, or NULL. */
 struct tk_thread *tk_threads_find(const struct tk_threads *, uint32_t tid);
 
+/*
+ * The current thread waits for nothing, as it did in `from`. False: it is
+ * another one than there, or it has ended.
+ */
+bool tk_threads_settle(struct tk_threads *, const struct tk_threads *from);
+
 static inline struct tk_thread *
 tk_current(const struct tk_threads *t)
 {

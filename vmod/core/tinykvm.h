@@ -145,6 +145,19 @@ struct tk_path {
 	bool			writable;	/* not only for reading */
 	/* The program sees a symbolic link to real_path there. */
 	bool			symlink;
+	/* Instead of what is at real_path, which then is only a name. */
+	struct tk_given_file	*given;
+};
+
+/*
+ * One open file that a program sees under a name. The embedder's; outlives the
+ * master and its forks, which change it only while they run.
+ */
+struct tk_given_file {
+	int			fd;		/* regular, to read and write */
+	uint64_t		max_size;	/* bytes, EFBIG beyond */
+	bool			exists;		/* else O_CREAT makes it so */
+	uint64_t		changes;	/* how often it was changed */
 };
 
 struct tk_boot_options {
@@ -157,6 +170,8 @@ struct tk_boot_options {
 	uint64_t		request_memory;	/* bytes a call may write */
 	uint64_t		input_size;	/* bytes of the input area */
 	uint64_t		shared_memory;	/* bytes that all forks share */
+	/* Share its memory instead; it outlives this one. */
+	const struct tk_master	*shared_of;
 	double			seconds;	/* for main() until ready */
 	bool			executable_heap; /* W and X memory allowed */
 	bool			may_serve;	/* ready at a listening socket */
@@ -244,9 +259,11 @@ unsigned tk_reset(struct tk_machine *);
 
 /*
  * Instead of a reset: memory, threads and descriptors stay as the call left
- * them, and the next call sees them.
+ * them, and the next call sees them. The thread that makes calls begins anew
+ * at each. False: the call ended on another thread than that, and a next one
+ * would take that thread's place in the middle of what it does.
  */
-void tk_keep(struct tk_machine *);
+bool tk_keep(struct tk_machine *);
 
 /*
  * After a reset: gives the fork's private pages back to the host. They are
@@ -285,6 +302,11 @@ double tk_seconds_left(const struct tk_machine *);
  * once, and a guest that is quick would still answer.
  */
 enum tk_verdict tk_resume_in_time(struct tk_machine *);
+/*
+ * The call under way may run so long from now on, 0: not at all. From any
+ * thread; without effect on calls that begin later.
+ */
+void tk_set_seconds_left(struct tk_machine *, double);
 
 /*
  * Runs function(args) on `n` more vCPUs, 1 to 15, at the same time as the

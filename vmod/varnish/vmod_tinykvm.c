@@ -87,6 +87,7 @@ vmod_event_function(VRT_CTX, struct vmod_priv *priv, enum vcl_event_e e)
 		return (0);
 	case VCL_EVENT_DISCARD:
 		tk_backends_delete(vmod_of(priv));
+		tk_updater_delete(vmod_of(priv));
 		return (0);
 	default:
 		WRONG("there is no such event");

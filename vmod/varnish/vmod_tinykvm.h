@@ -36,8 +36,9 @@ struct vmod_tinykvm {
 #define VMOD_TINYKVM_MAGIC	0x2b70d94e
 	struct tkc_registry	*registry;
 	char			*vcl_name;
-	pthread_mutex_t		lock;		/* backends, unknown */
+	pthread_mutex_t		lock;		/* backends, updater, unknown */
 	struct tk_backend	*backends;
+	VCL_BACKEND		updater;	/* of live_update() */
 	struct vsc_seg		*unknown_seg;
 	struct VSC_tinykvm	*unknown;	/* program_notfound */
 };
@@ -167,5 +168,8 @@ void tk_fetch_arguments(VRT_CTX, VCL_BACKEND, const char *name,
 /* backend.c */
 VCL_BACKEND tk_backend_get(VRT_CTX, struct vmod_tinykvm *, const char *name);
 void tk_backends_delete(struct vmod_tinykvm *);
+
+/* update.c */
+void tk_updater_delete(struct vmod_tinykvm *);
 
 #endif /* VMOD_TINYKVM_H_INCLUDED */

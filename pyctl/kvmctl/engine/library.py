@@ -123,6 +123,22 @@ class Engine:
             self._raise(error)
         return Program(self, handle)
 
+    def invalidate(self, pattern: str = "") -> int:
+        """Unloads programs, as tinykvm.invalidate_programs() does."""
+        error = self._new_error()
+        n: int = self._lib.tkc_invalidate(self._registry, pattern.encode(),
+                                          error)
+        if n < 0:
+            self._raise(error)
+        return n
+
+    def set_warm(self, warm: bool) -> None:
+        """The temperature of the registry: cold gives all machines back."""
+        if warm:
+            self._lib.tkc_registry_warm(self._registry)
+        else:
+            self._lib.tkc_registry_cold(self._registry)
+
     def stats(self) -> dict[str, Any]:
         """What tinykvm.stats() shows."""
         error = self._new_error()
@@ -164,6 +180,25 @@ class Program:
         """Boots now. Raises GuestError with the reason."""
         error = self._engine._new_error()
         if self._engine._lib.tkc_start(self._handle, 0, 0, error):
+            self._engine._raise(error)
+
+    def live_update(self, program: bytes | Path) -> None:
+        """Another executable takes its place; or GuestError, and it stays."""
+        ffi, lib = self._engine._ffi, self._engine._lib
+        error = self._engine._new_error()
+        if isinstance(program, Path):
+            e = lib.tkc_live_update_file(self._handle, str(program).encode(),
+                                         error)
+        else:
+            e = lib.tkc_live_update(self._handle, ffi.from_buffer(program),
+                                    len(program), error)
+        if e:
+            self._engine._raise(error)
+
+    def may_update(self, key: str) -> None:
+        """Raises GuestError when the key does not allow a live update."""
+        error = self._engine._new_error()
+        if self._engine._lib.tkc_may_update(self._handle, key.encode(), error):
             self._engine._raise(error)
 
     def request(self, method: str = "GET", url: str = "/", arg: str = "",

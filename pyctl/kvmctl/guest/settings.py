@@ -33,6 +33,7 @@ OTHER: dict[str, tuple[type, ...]] = {
     "group": (str,), "main_arguments": (list,), "environment": (list,),
     "current_working_directory": (str,), "start": (bool,),
     "warmup": (dict,), "key": (str,), "sha256": (str,),
+    "state_directory": (str,),
 }
 ALL = LIMITS | PERMISSIONS | OTHER
 

@@ -327,11 +327,8 @@ tk_sys_ftruncate(struct tk_machine *m, const uint64_t a[6])
 		return (-EBADF);
 	if (a[1] > INT64_MAX || (f->flags & O_ACCMODE) == O_RDONLY)
 		return (-EINVAL);
-	if (f->type == &tk_type_regular) {
-		if (a[1] > m->files.policy->max_file)
-			return (-EFBIG);
-		return (ftruncate(f->host_fd, (off_t)a[1]) == 0 ? 0 : -errno);
-	}
+	if (f->type == &tk_type_regular)
+		return (tk_regular_truncate(m, f->host_fd, f->given, a[1]));
 	if (f->type != &tk_type_memory)
 		return (-EINVAL);
 	if (!tk_bytes_room(&m->files, &f->data, a[1]))

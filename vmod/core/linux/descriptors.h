@@ -127,6 +127,7 @@ struct tk_file {
 	bool			writable;	/* by policy: not read-only */
 	bool			watched;	/* some epoll has it */
 	int			host_fd;	/* or -1 */
+	struct tk_given_file	*given;		/* what it is, or NULL */
 	uint64_t		offset;
 	char			*path;		/* as the guest names it */
 	struct tk_bytes		data;
@@ -232,6 +233,9 @@ void tk_file_stat_base(const struct tk_machine *, const struct tk_file *,
     struct stat *);
 int64_t tk_file_stat(const struct tk_machine *, const struct tk_file *,
     struct stat *);
+/* A regular file's new size, within its limit. given may be NULL. */
+int64_t tk_regular_truncate(struct tk_machine *, int host_fd,
+    struct tk_given_file *given, uint64_t size);
 
 /*--------------------------------------------------------------------
  * Streams; tk_stream_nth() of 0 is a bug. Index + 1, 0 when there are too many.

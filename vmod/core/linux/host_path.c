@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -36,6 +37,34 @@ beneath(int root, const char *rest, uint32_t flags, mode_t mode)
 		    &how, sizeof how);
 	while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++i < TRIES)));
 	return (fd < 0 ? -errno : (int)fd);
+}
+
+/* Another open file description of what the embedder gave. */
+static int
+given(const struct tk_given_file *g, uint32_t flags)
+{
+	char path[32];
+	int fd;
+
+	if (!g->exists && !(flags & O_CREAT))
+		return (-ENOENT);
+	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", g->fd);
+	fd = open(path, (int)(flags & ~(uint32_t)(O_CREAT | O_EXCL |
+	    O_NOFOLLOW)) | O_CLOEXEC);
+	return (fd < 0 ? -errno : fd);
+}
+
+/* What an entry of the policy has under this name. */
+static int
+reach(const struct tk_allowed *a, const char *rest, uint32_t flags,
+    mode_t mode)
+{
+
+	if (a->given != NULL)
+		return (given(a->given, flags));
+	if (a->root < 0)
+		return (-ENOENT);
+	return (beneath(a->root, rest, flags, mode));
 }
 
 /*--------------------------------------------------------------------
@@ -147,9 +176,7 @@ tk_host_find(struct tk_machine *m, const char *verb,
 	struct statfs fs;
 	int fd, e;
 
-	if (name->allowed->root < 0)
-		return (-ENOENT);
-	fd = beneath(name->allowed->root, name->rest, O_PATH |
+	fd = reach(name->allowed, name->rest, O_PATH |
 	    (follow ? 0 : O_NOFOLLOW) | (name->directory ? O_DIRECTORY : 0), 0);
 	if (fd < 0)
 		return (denied(m, verb, name->path, fd));
@@ -178,13 +205,14 @@ tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
 	if (m->files.host_fds >= TK_MAX_HOST_FDS)
 		return (-ENFILE);
 	fd = tk_host_find(m, "open", name, !(flags & O_NOFOLLOW), st);
-	if (fd == -ENOENT && (flags & O_CREAT) && name->allowed->root >= 0) {
+	if (fd == -ENOENT && (flags & O_CREAT) && (name->allowed->root >= 0 ||
+	    name->allowed->given != NULL)) {
 		if (!name->allowed->writable) {
 			tk_refused_name(m, "create", name->path,
 			    "not writable by allowed_paths");
 			return (-EROFS);
 		}
-		fd = beneath(name->allowed->root, name->rest, (flags &
+		fd = reach(name->allowed, name->rest, (flags &
 		    ~(uint32_t)O_TRUNC) | O_NONBLOCK | O_NOCTTY, mode);
 		if (fd < 0)
 			return (denied(m, "create", name->path, fd));
@@ -209,7 +237,7 @@ tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
 			    "not writable by allowed_paths");
 			return (-EROFS);
 		}
-		fd = beneath(name->allowed->root, name->rest, (flags &
+		fd = reach(name->allowed, name->rest, (flags &
 		    ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC)) | O_NONBLOCK |
 		    O_NOCTTY, 0);
 		if (fd < 0)
@@ -229,6 +257,11 @@ tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
 		}
 		st->st_size = 0;
 	}
+	if (name->allowed->given != NULL && (!name->allowed->given->exists ||
+	    (flags & O_TRUNC))) {
+		name->allowed->given->exists = true;
+		name->allowed->given->changes++;
+	}
 	return (fd);
 }
 
@@ -245,6 +278,8 @@ tk_host_parent(struct tk_machine *m, const char *verb,
 		    "not writable by allowed_paths");
 		return (-EROFS);
 	}
+	if (name->allowed->given != NULL)
+		return (-EBUSY);
 	if (name->allowed->root < 0)
 		return (-ENOENT);
 	if (*name->rest == '\0')	/* the root itself */

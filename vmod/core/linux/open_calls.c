@@ -65,6 +65,7 @@ open_host(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
 	f->host_fd = fd;
 	m->files.host_fds++;
 	f->writable = name->allowed->writable;
+	f->given = name->allowed->given;
 	return (finish(m, f, name, flags));
 }
 
@@ -390,8 +391,6 @@ tk_sys_truncate(struct tk_machine *m, const uint64_t a[6])
 
 	if (a[1] > INT64_MAX)
 		return (-EINVAL);
-	if (a[1] > m->files.policy->max_file)
-		return (-EFBIG);
 	e = tk_name_read(m, (uint64_t)AT_FDCWD, a[0], true, &name);
 	if (e != 0)
 		return (e);
@@ -400,7 +399,11 @@ tk_sys_truncate(struct tk_machine *m, const uint64_t a[6])
 	if (name.kind != TK_NAME_HOST)
 		return (name.kind == TK_NAME_DIRECTORY ? -EISDIR : -EACCES);
 	fd = tk_host_open(m, &name, O_WRONLY, 0, &st);
-	return (fd < 0 ? fd : done(fd, ftruncate(fd, (off_t)a[1])));
+	if (fd < 0)
+		return (fd);
+	e = tk_regular_truncate(m, fd, name.allowed->given, a[1]);
+	(void)close(fd);
+	return (e);
 }
 
 /*

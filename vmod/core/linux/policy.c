@@ -142,7 +142,9 @@ add(struct tk_allowed *a, const struct tk_path *p, struct tk_error *err)
 	a->prefix = p->prefix;
 	a->writable = p->writable;
 	a->symlink = p->symlink;
-	open_root(a);
+	a->given = p->given;
+	if (a->given == NULL)
+		open_root(a);
 	return (0);
 }
 

@@ -21,6 +21,7 @@ struct tk_allowed {
 	int			root;
 	char			*leaf;
 	bool			prefix, writable, symlink;
+	struct tk_given_file	*given;		/* no root then */
 };
 
 struct tk_policy {

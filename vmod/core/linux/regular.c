@@ -28,12 +28,34 @@ regular_read(struct tk_machine *m, struct tk_file *f, void *to, size_t len,
 	return (n < 0 ? -errno : n);
 }
 
+static uint64_t
+largest(const struct tk_machine *m, const struct tk_given_file *given)
+{
+	uint64_t max = m->files.policy->max_file;
+
+	return (given != NULL && given->max_size < max ? given->max_size : max);
+}
+
+int64_t
+tk_regular_truncate(struct tk_machine *m, int fd, struct tk_given_file *given,
+    uint64_t size)
+{
+
+	if (size > largest(m, given))
+		return (-EFBIG);
+	if (ftruncate(fd, (off_t)size) != 0)
+		return (-errno);
+	if (given != NULL)
+		given->changes++;
+	return (0);
+}
+
 static int64_t
 regular_write(struct tk_machine *m, struct tk_file *f, const void *from,
     size_t len, const struct tk_io *io)
 {
 	struct iovec v = { (void *)(uintptr_t)from, len };
-	uint64_t max = m->files.policy->max_file;
+	uint64_t max = largest(m, f->given);
 	struct stat st;
 	ssize_t n;
 
@@ -51,6 +73,8 @@ regular_write(struct tk_machine *m, struct tk_file *f, const void *from,
 		    pwritev2(f->host_fd, &v, 1, 0, RWF_APPEND) :
 		    pwrite(f->host_fd, from, len, (off_t)io->offset);
 	while (n < 0 && errno == EINTR);
+	if (n > 0 && f->given != NULL)
+		f->given->changes++;
 	return (n < 0 ? -errno : n);
 }
 

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Live updates: another executable in a program's place while requests come."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvmctl.engine.library import Engine
+from kvmctl.errors import GuestError, HostError, ManifestError
+from support.paths import guest
+from support.storage import Storage, compiled, define, held, until
+
+pytestmark = pytest.mark.kvm
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("versions")
+    flags = {"two": ["-DVERSION=2"], "three": ["-DVERSION=3"],
+             "plain": ["-DVERSION=4", "-DNO_HANDLERS"],
+             "bad-boot": ["-DBAD_BOOT"], "bad-restore": ["-DBAD_RESTORE"],
+             "bad-serialise": ["-DBAD_SERIALISE"]}
+    return {name: compiled(directory, name, *flag)
+            for name, flag in flags.items()}
+
+
+@pytest.fixture
+def it(engine: Engine, tmp_path: Path) -> Storage:
+    return define(engine, tmp_path, max_storage_time=5, concurrency=4)
+
+
+def test_storage_goes_over(it: Storage, versions: dict[str, Path]) -> None:
+    """Version 2 adds 1000, version 3 adds 2000 and takes data the old way."""
+    assert it.number("add", 5) == 5
+    it.program.live_update(versions["two"].read_bytes())
+    assert it.ask("version") == "2" and it.number("add", 1) == 1006
+    it.program.live_update(versions["three"])
+    assert it.ask("version") == "3" and it.number("add", 1) == 3007
+    counts = it.counts()
+    assert counts["live_updates"] == 2 and counts["live_update_failures"] == 0
+    assert counts["state"] == "up" and counts["boots"] == 3
+
+
+def test_a_program_that_is_down(it: Storage,
+                                versions: dict[str, Path]) -> None:
+    it.program.live_update(versions["two"])
+    assert it.ask("version") == "2" and it.number("add", 1) == 1
+
+
+def test_programs_without_storage(engine: Engine) -> None:
+    program = engine.define("it", {"filename": str(guest("hello"))})
+    assert program.request().body == b"Hello, World!\n"
+    program.live_update(guest("echo"))
+    assert b'"method":"GET"' in program.request().body
+
+
+@pytest.mark.parametrize("name, words", [
+    ("bad-boot", "storage: ended before it waited"),
+    ("bad-restore", "storage: .*restore"),
+])
+def test_failures_keep_the_old(it: Storage, versions: dict[str, Path],
+                               log: Any, name: str, words: str) -> None:
+    it.ask("save", 3)
+    assert it.number("add", 5) == 5
+    for n in range(3):
+        with pytest.raises(GuestError, match=words):
+            it.program.live_update(versions[name])
+        assert it.ask("version") == "1" and it.number("add", 1) == 6 + n
+    assert it.ask("load") == "3"
+    assert it.counts()["live_update_failures"] == 3
+    assert "the old program stays" in log.text()
+
+
+def test_an_old_one_that_does_not_serialise(engine: Engine, tmp_path: Path,
+                                            versions: dict[str, Path]) -> None:
+    it = define(engine, tmp_path, filename=str(versions["bad-serialise"]))
+    it.ask("add", 5)
+    with pytest.raises(GuestError, match="serialise"):
+        it.program.live_update(versions["two"])
+    assert it.number("add", 1) == 6
+
+
+@pytest.mark.parametrize("image, words", [
+    (b"x", "ELF"), (b"\x7fELF" + b"\0" * 100, "st: "), (b"", "without"),
+])
+def test_what_is_no_program(it: Storage, image: bytes, words: str) -> None:
+    with pytest.raises(ManifestError, match=words):
+        it.program.live_update(image)
+    with pytest.raises(ManifestError, match="cannot open"):
+        it.program.live_update(Path("/no/such/file"))
+    assert it.ask("version") == "1"
+
+
+def test_without_handlers_the_state_file_goes_over(
+        it: Storage, versions: dict[str, Path]) -> None:
+    it.ask("add", 500)
+    it.ask("save", 70)
+    it.program.live_update(versions["plain"])
+    assert it.ask("version") == "4" and it.number("add", 1) == 71
+
+
+def test_nothing_is_lost_under_load(it: Storage,
+                                    versions: dict[str, Path]) -> None:
+    """Every request is served, and what each added is there at the end."""
+    it.program.start()
+    wrong: list[str] = []
+    served = [0] * 4
+    stop = threading.Event()
+
+    def work(n: int) -> None:
+        while not stop.is_set():
+            try:
+                answer = it.ask("add", 1)
+            except GuestError as e:
+                answer = str(e)
+            if answer.isdigit():
+                served[n] += 1
+            else:
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for name in ("two", "three", "two", "three"):
+        time.sleep(0.1)
+        it.program.live_update(versions[name])
+    stop.set()
+    for t in threads:
+        t.join()
+    assert wrong == []
+    assert it.number("add", 0) == sum(served) + 6000
+    assert min(served) > 10
+
+
+def test_requests_under_way_end_in_peace(it: Storage,
+                                         versions: dict[str, Path]) -> None:
+    it.program.start()
+    answers: dict[str, str] = {}
+
+    def ask(name: str, url: str, ms: int) -> threading.Thread:
+        def work() -> None:
+            answers[name] = it.ask(url, ms)
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    # Half a second is waited for; two are not, and its storage has gone.
+    threads = [ask("short", "linger-add", 500), ask("plain", "linger", 2500),
+               ask("long", "linger-add", 2000)]
+    time.sleep(0.2)
+    start = time.monotonic()
+    it.program.live_update(versions["two"])
+    assert 0.9 < time.monotonic() - start < 2.2
+    assert it.ask("version") == "2"
+    for t in threads:
+        t.join()
+    assert answers == {"short": "1", "plain": "1", "long": "-1"}
+    assert it.number("add", 0) == 1001
+
+
+def test_one_at_a_time(it: Storage, versions: dict[str, Path]) -> None:
+    it.program.start()
+    results: list[str] = []
+
+    def work() -> None:
+        try:
+            it.program.live_update(versions["two"])
+            results.append("done")
+        except GuestError as e:
+            results.append(str(e))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert "done" in results
+    assert all("another live update" in r for r in results if r != "done")
+    assert it.ask("version") == "2"
+
+
+def test_the_update_lasts_until_invalidate(engine: Engine, it: Storage,
+                                           versions: dict[str, Path]) -> None:
+    it.ask("save", 20)
+    it.program.live_update(versions["two"])
+    engine.set_warm(False)
+    with pytest.raises(GuestError, match="cold"):
+        it.program.live_update(versions["three"])
+    engine.set_warm(True)
+    assert it.ask("version") == "2" and it.number("add", 2) == 22
+    # Back to the file, at once, with what storage has.
+    assert engine.invalidate("st") == 1
+    assert it.ask("version") == "1" and it.number("add", 1) == 23
+    assert it.counts()["live_updates"] == 2
+
+
+def test_invalidate_takes_the_file_as_it_is(
+        engine: Engine, tmp_path: Path, log: Any,
+        versions: dict[str, Path]) -> None:
+    shutil.copy(guest("storagetest"), tmp_path / "program")
+    it = define(engine, tmp_path, filename=str(tmp_path / "program"))
+    assert it.number("add", 5) == 5
+    (tmp_path / "program").unlink()
+    shutil.copy(versions["two"], tmp_path / "program")
+    assert engine.invalidate() == 1
+    assert it.number("add", 0) == 1005
+    (tmp_path / "program").write_bytes(b"broken")
+    assert engine.invalidate() == 0
+    assert it.number("add", 0) == 1005 and it.ask("version") == "2"
+    assert "the old program stays" in log.text()
+    # Without handlers there is nothing to keep.
+    (tmp_path / "program").unlink()
+    shutil.copy(versions["plain"], tmp_path / "program")
+    engine.define("st", {"max_request_time": 5})
+    it.ask("add", 5)
+    assert engine.invalidate() == 1
+    assert it.number("add", 0) == 0
+
+
+def test_a_new_definition_ends_the_update(engine: Engine, it: Storage,
+                                          versions: dict[str, Path]) -> None:
+    it.program.live_update(versions["two"])
+    engine.define("st", {"max_request_time": 5})
+    assert it.ask("version") == "1"
+
+
+def test_keys(engine: Engine, tmp_path: Path) -> None:
+    open_one = define(engine, tmp_path, "one", key="the right key")
+    open_one.program.may_update("the right key")
+    for key in ("", "the right ke", "the right key ", "The right key"):
+        with pytest.raises(GuestError, match="wrong key"):
+            open_one.program.may_update(key)
+    with pytest.raises(GuestError, match="too many"):
+        open_one.program.may_update("the right key")
+    time.sleep(1.1)
+    open_one.program.may_update("the right key")
+    for name, more in (("two", {}), ("three", {"key": ""})):
+        closed = define(engine, tmp_path, name, **more)
+        for key in ("", "x"):
+            with pytest.raises(GuestError, match="no \"key\""):
+                closed.program.may_update(key)
+
+
+def test_updates_leave_nothing(engine: Engine, tmp_path: Path,
+                               versions: dict[str, Path]) -> None:
+    it = define(engine, tmp_path, main_arguments=["tick"])
+
+    def updates(times: int) -> None:
+        for _ in range(times):
+            it.program.live_update(versions["three"])
+            with pytest.raises((GuestError, HostError)):
+                it.program.live_update(versions["bad-restore"])
+            it.program.live_update(versions["plain"])
+            assert it.number("add", 1) >= 1
+
+    updates(4)
+    before = held()
+    updates(20)
+    after = held()
+    assert after[:2] == before[:2]
+    assert after[2] < before[2] + 2048
+    until(lambda: it.number("ticks") > 3)
