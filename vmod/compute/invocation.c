@@ -6,8 +6,8 @@
 
 #include <string.h>
 
+#include "debugging.h"
 #include "object.h"
-#include "program.h"
 #include "server.h"
 
 uint64_t
@@ -96,8 +96,13 @@ tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
 	start = tkc_now();
 	inv->count.invocations++;
 	inv->count.input_bytes += inv->body_len;
+	if (__builtin_expect(inv->instance->debugging.requests, 0))
+		tkc_debug_request(inv->vm, inv->instance);
 	e = inv->instance->serves ? tkc_server_call(inv, q, err) :
 	    tkc_request_call(inv, q, err);
+	/* The call may not have been made. */
+	if (__builtin_expect(inv->instance->debugging.requests, 0))
+		tk_debug_detach(inv->vm);
 	if (e != 0) {
 		count_failure(inv, e);
 		memset(r, 0, sizeof *r);

@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "debugging.h"
 #include "object.h"
-#include "program.h"
 
 #define MIB		(1024.0 * 1024.0)
 #define MAX_PROGRAM	(1ULL << 30)	/* bytes of an executable */
@@ -195,6 +195,7 @@ instance_free(struct tkc_instance *in)
 	tk_assert(in->forks == 0 && in->idle == NULL);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
+	free(in->debugging.file);
 	TK_FREE_OBJ(in);
 }
 
@@ -431,6 +432,7 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	o.input_size = o.request_memory;
 	o.executable_heap = p->settings.executable_heap;
 	o.may_serve = true;
+	o.private_text = in->debugging.breakpoints || in->debugging.failures;
 	tkc_paths_look(&p->settings.allowed_paths);
 	o.paths = p->settings.allowed_paths.path;
 	o.n_paths = p->settings.allowed_paths.n;
@@ -496,7 +498,9 @@ tkc_program_boot(struct tkc_program *p, int debug)
 		e = tkc_fail(&err, TKC_ENVIRONMENT, "Out of memory");
 	else {
 		in->program = p;
-		in->debug = debug != 0;
+		/* Booted again it is as it was asked for. */
+		p->debug |= debug != 0;
+		tkc_debug_allow(in, p->debug);
 		in->request_time = p->settings.max_request_time;
 		in->memory = p->settings.max_memory;
 		in->request_memory = p->settings.max_request_memory;

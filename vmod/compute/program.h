@@ -17,6 +17,7 @@
 #define TKC_PROGRAM_H_INCLUDED
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "compute.h"
 #include "settings.h"
@@ -57,6 +58,13 @@ struct tkc_instance {
 	tk_gva			paused;		/* requests go on behind */
 						/* its wait, written to here */
 	bool			debug;
+	struct {
+		bool		breakpoints, requests, failures;
+		uint16_t	port;		/* 0: any */
+		double		wait;		/* seconds */
+		char		*file;		/* the executable */
+		_Atomic bool	taken;		/* one of its VMs is debugged */
+	}			debugging;
 	bool			retired;
 	unsigned		forks;		/* in existence */
 	unsigned		busy;		/* of these, serving */
@@ -80,6 +88,7 @@ struct tkc_program {
 	struct tkc_settings	settings;
 	enum tkc_state		state;
 	bool			wanted;		/* was up: warm starts it */
+	bool			debug;		/* was started so once */
 	struct tkc_instance	*live;
 	struct tkc_error	last_error;
 	uint64_t		failed_at;	/* ns */
