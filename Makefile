@@ -47,6 +47,9 @@ LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	$(if $(shell command -v go),,golang-go) \
 	$(if $(shell command -v npm),,npm)
 
+# GDB: the tests debug guests with it.
+TEST_PACKAGES = gdb
+
 # The build proper runs in a second make, once the packages are there: its
 # variables ask pkg-config.
 ifeq ($(TK_SET_UP),)
@@ -64,7 +67,7 @@ setup: packages $(VENV)/stamp
 
 setup-languages: packages $(VENV)/stamp-languages
 
-setup-languages: WANTED += $(LANGUAGE_PACKAGES)
+setup-languages: WANTED += $(LANGUAGE_PACKAGES) $(TEST_PACKAGES)
 
 packages: WANTED += $(PACKAGES)
 packages:
