@@ -284,8 +284,8 @@ tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
     const void *elf, size_t len, int debug, struct tkc_error *err)
 {
 	const struct tkc_settings *s = &p->settings;
-	struct tkc_blob file = { NULL, 0 };
 	struct tkc_instance *in;
+	struct tkc_blob file;
 	int e = 0;
 
 	*pin = NULL;
@@ -301,15 +301,15 @@ tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
 	in->memory = s->max_memory;
 	in->request_memory = s->max_request_memory;
 	in->smp = (unsigned)s->smp;
-	if (elf == NULL)
-		e = tkc_source_program(p, &file, err);
-	if (e == 0 && elf == NULL) {
-		elf = file.data;
-		len = file.len;
-	}
-	if (e == 0)
+	if (elf != NULL)
 		e = boot(p, in, elf, len, err);
-	free(file.data);
+	else {
+		e = tkc_source_program(p, &file, err);
+		if (e == 0) {
+			e = boot(p, in, file.data, file.len, err);
+			free(file.data);
+		}
+	}
 	if (e != 0)
 		tkc_instance_free(&in);
 	*pin = in;
