@@ -5,6 +5,7 @@
 #	make test-long	those too
 #	make serve	the demo's site on 127.0.0.1:8080 until Ctrl-C
 #	make bench	figures, in build/bench
+#	make soak	everything at once for a minute, or SECONDS_OF_SOAK
 #	make languages	guests in all languages: built, asked, measured; the
 #			table is build/languages.md
 #	make install	the VMOD, its manual page, the engine, kvmctl's files
@@ -25,7 +26,7 @@ PREFIX	= /usr
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .PHONY: all lib vmod guests setup packages demo serve test test-long \
-    bench languages language-guests setup-languages install clean check-types
+    bench soak languages language-guests setup-languages install clean check-types
 
 # What each package is for: Varnish and its headers; the engine's libraries for
 # JSON, regular expressions and the answers of servers in guests, for HTTP and TLS (curl), for programs in archives
@@ -47,11 +48,14 @@ LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	$(if $(shell command -v go),,golang-go) \
 	$(if $(shell command -v npm),,npm)
 
+# GDB: the tests debug guests with it.
+TEST_PACKAGES = gdb
+
 # The build proper runs in a second make, once the packages are there: its
 # variables ask pkg-config.
 ifeq ($(TK_SET_UP),)
 
-all lib vmod guests demo serve bench check-types: setup
+all lib vmod guests demo serve bench soak check-types: setup
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
 test test-long languages language-guests: setup-languages
@@ -64,7 +68,7 @@ setup: packages $(VENV)/stamp
 
 setup-languages: packages $(VENV)/stamp-languages
 
-setup-languages: WANTED += $(LANGUAGE_PACKAGES)
+setup-languages: WANTED += $(LANGUAGE_PACKAGES) $(TEST_PACKAGES)
 
 packages: WANTED += $(PACKAGES)
 packages:
@@ -136,6 +140,10 @@ test-long: lib vmod guests language-guests test-programs bench-programs
 
 check-types:
 	@$(PY) -m mypy --no-error-summary
+
+# SECONDS_OF_SOAK=1800 make soak
+soak: lib vmod guests
+	@$(PY) tests/soak/soak.py
 
 bench: lib vmod guests bench-programs
 	@$(PY) tests/bench/bench.py

@@ -38,6 +38,8 @@ $(B)/tests/core/test_%: tests/core/test_%.c tests/core/vm.c tests/core/file_vm.c
 	    -Itests/core -o $@ $< tests/core/vm.c tests/core/file_vm.c \
 	    $(B)/lib/libtkcompute_pic.a $(COMPUTE_LIBS)
 
+$(B)/tests/compute/test_gdb_packets: $(wildcard vmod/compute/gdb*.[ch])
+
 $(B)/tests/compute/test_%: tests/compute/test_%.c tests/core/harness.h \
     $(B)/lib/libtkcompute_pic.a
 	@mkdir -p $(@D)

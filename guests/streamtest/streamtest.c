@@ -76,6 +76,22 @@ fresh(void *arg, size_t max, size_t written, size_t total)
 	return (piece(made, max));
 }
 
+/* What Varnish itself answers to this path. */
+static struct streaming_content
+relayed(void *arg, size_t max, size_t written, size_t total)
+{
+	const char *path = arg;
+	struct curl_op op;
+
+	(void)written;
+	(void)total;
+	memset(&op, 0, sizeof op);
+	if (sys_request(path, strlen(path), &op, NULL, NULL) != 0)
+		return (piece(NULL, 0));
+	return (piece(op.content, op.content_length < max ?
+	    op.content_length : max));
+}
+
 /* A body that was posted, back again. */
 struct body {
 	const uint8_t	*data;
@@ -146,6 +162,10 @@ on_get(const char *url, const char *arg)
 		stream(200, (size_t)n[0], alphabet, &n[1]);
 	if (is(url, "/fresh", n))
 		stream(200, (size_t)n[0], fresh, NULL);
+	if (is(url, "/relay", n))
+		stream(200, (size_t)n[0], relayed, "/alphabet/30000/7000");
+	if (is(url, "/relay-loop", n))
+		stream(200, 50000, relayed, "/relay-loop");
 	if (is(url, "/served", n))
 		respondf(200, "%u\n", served - 1);
 	if (is(url, "/warmups", n))

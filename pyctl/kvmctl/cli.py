@@ -147,6 +147,12 @@ def inspect(env: Environment, program: Path, as_json: bool) -> None:
               help="Write the body to this file.")
 @click.option("--trace", is_flag=True,
               help="Show every call that the program makes, and refusals.")
+@click.option("--gdb", type=click.IntRange(0, 65535), is_flag=False,
+              flag_value=0, metavar="[PORT]",
+              help="Stop where the request begins, at breakpoints that the "
+              "program calls, and before it fails, and wait for GDB on this "
+              "port of 127.0.0.1. PORT may be left out where --gdb is the "
+              "last word.")
 @_out_option
 @_json
 @click.pass_obj

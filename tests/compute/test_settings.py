@@ -31,6 +31,8 @@ def hello(**more: Any) -> dict[str, Any]:
     ({"concurrency": 256}, ["concurrency"]),
     ({"concurrency": "four"}, ["concurrency"]),
     ({"concurrency": 2.5}, ["concurrency"]),
+    ({"debug_port": 70000}, ["debug_port", "65535"]),
+    ({"debug_wait": -1}, ["debug_wait"]),
     ({"max_memory": -1}, ["max_memory"]),
     ({"max_memory": 10 ** 8}, ["max_memory"]),
     ({"max_request_time": 0}, ["max_request_time"]),

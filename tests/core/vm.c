@@ -99,6 +99,7 @@ guest_boot(struct guest *g, const struct boot *b)
 	o.paths = b->paths;
 	o.n_paths = b->n_paths;
 	o.cwd = b->cwd;
+	o.private_text = b->private_text;
 	o.ops = &guest_ops;
 	o.priv = g;
 	e = tk_boot(&g->master, &o, &err);

@@ -30,6 +30,7 @@ struct boot {
 	const struct tk_path	*paths;
 	unsigned		n_paths;
 	const char		*cwd;
+	bool			private_text;
 };
 
 /* Boots, or fails the test. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debugging.h"
 #include "fetch.h"
 #include "guest_regex.h"
 #include "object.h"
@@ -219,6 +220,7 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	o.request_memory = (uint64_t)(in->request_memory * MIB);
 	o.input_size = o.request_memory;
 	o.may_serve = true;
+	o.private_text = in->debugging.breakpoints || in->debugging.failures;
 	if (in->storage != NULL)
 		o.shared_of = in->storage->master;
 	else
@@ -292,7 +294,7 @@ tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
 	in->program = p;
 	instance_init(in);
-	in->debug = debug != 0;
+	tkc_debug_allow(in, debug != 0);
 	in->keeps_memory = s->ephemeral_keep_working_memory;
 	in->kept_memory = s->req_mem_limit_after_reset;
 	in->request_time = s->max_request_time;

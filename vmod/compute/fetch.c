@@ -241,7 +241,8 @@ static void
 set_options(struct tkc_fetcher *x, const struct tkc_fetch *f, CURLU *url,
     struct curl_slist *fields, const struct tkc_self *self, double seconds)
 {
-	long ms = (long)(seconds * 1000) + 1;
+	/* libcurl counts in ms: not a moment before the request's own end. */
+	long ms = (long)(seconds * 1000) + 5;
 	CURL *c = x->curl;
 
 	curl_easy_reset(c);

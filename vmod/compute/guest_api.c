@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "debugging.h"
 #include "guest_abi.h"
 #include "object.h"
 #include "storage.h"
@@ -96,6 +97,14 @@ on_refused(const char *what, void *priv)
 	struct tkc_instance *in = instance_of(priv, &inv);
 
 	tkc_program_refused(in->program, what);
+}
+
+static void
+on_failing(struct tk_machine *m, const struct tk_error *err, void *priv)
+{
+	struct tkc_invocation *inv;
+
+	tkc_debug_failing(m, instance_of(priv, &inv), err);
 }
 
 static void
@@ -337,7 +346,7 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 		tk_set_result(m, in->debug);
 		return (TK_RESUME);
 	case HC_BREAKPOINT:
-		return (TK_RESUME);
+		return (tkc_debug_breakpoint(m, in));
 	case HC_IS_STORAGE:
 		tk_set_result(m, st != NULL);
 		return (TK_RESUME);
@@ -390,6 +399,7 @@ const struct tk_guest_ops tkc_guest_ops = {
 	.output = on_output,
 	.unknown_call = on_unknown,
 	.refused = on_refused,
+	.failing = on_failing,
 };
 
 const struct tk_guest_ops tkc_traced_ops = {
@@ -397,5 +407,6 @@ const struct tk_guest_ops tkc_traced_ops = {
 	.output = on_output,
 	.unknown_call = on_unknown,
 	.refused = on_refused,
+	.failing = on_failing,
 	.trace = on_trace,
 };

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
+#include "debugging.h"
 #include "object.h"
-#include "program.h"
 #include "server.h"
 
 /* A program that takes pieces gets them of this size, but for the last. */
@@ -214,8 +214,13 @@ call(struct tkc_invocation *inv, struct tkc_error *err)
 	}
 	if (inv->answered)
 		return (0);
+	if (__builtin_expect(inv->instance->debugging.requests, 0))
+		tkc_debug_request(inv->vm, inv->instance);
 	e = inv->instance->serves ? tkc_server_call(inv, inv->request, err) :
 	    tkc_request_call(inv, inv->request, err);
+	/* The call may not have been made. */
+	if (__builtin_expect(inv->instance->debugging.requests, 0))
+		tk_debug_detach(inv->vm);
 	if (e != 0)
 		tkc_failed(inv, err);
 	return (e);

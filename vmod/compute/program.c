@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "debugging.h"
 #include "fetch.h"
 #include "guest_regex.h"
 #include "object.h"
-#include "program.h"
 #include "storage.h"
 
 uint64_t
@@ -208,6 +208,7 @@ instance_free(struct tkc_instance *in)
 		tkc_fetcher_free(&in->fetcher);
 	if (in->allowed_fetch != NULL)
 		tkc_allow_free(&in->allowed_fetch);
+	free(in->debugging.file);
 	TK_FREE_OBJ(in);
 }
 
@@ -341,7 +342,9 @@ tkc_program_boot(struct tkc_program *p, int debug)
 	(void)pthread_mutex_unlock(&p->lock);
 	start = tkc_now();
 	/* State TKC_BOOTING keeps everybody else off settings and image. */
-	e = tkc_instance_new(&in, p, p->image, p->image_len, debug, &err);
+	/* Booted again it is as it was asked for. */
+	p->debug |= debug != 0;
+	e = tkc_instance_new(&in, p, p->image, p->image_len, p->debug, &err);
 	if (e == 0 && in->storage != NULL) {
 		e = tkc_tasks_start(in->storage, &err);
 		if (e != 0)

@@ -17,6 +17,7 @@
 #define TKC_PROGRAM_H_INCLUDED
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "compute.h"
 #include "settings.h"
@@ -59,6 +60,13 @@ struct tkc_instance {
 	tk_gva			paused;		/* requests go on behind */
 						/* its wait, written to here */
 	bool			debug;
+	struct {
+		bool		breakpoints, requests, failures;
+		uint16_t	port;		/* 0: any */
+		double		wait;		/* seconds */
+		char		*file;		/* the executable */
+		_Atomic bool	taken;		/* one of its VMs is debugged */
+	}			debugging;
 	bool			retired;
 	bool			ephemeral;	/* reset after each request */
 	bool			keeps_memory;	/* what it wrote stays mapped */
@@ -94,6 +102,7 @@ struct tkc_program {
 	struct tkc_settings	settings;
 	enum tkc_state		state;
 	bool			wanted;		/* was up: warm starts it */
+	bool			debug;		/* was started so once */
 	struct tkc_instance	*live;
 	/* Without forks that serve; freed by whoever boots or unloads next. */
 	struct tkc_instance	*abandoned;

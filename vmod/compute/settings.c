@@ -74,9 +74,12 @@ static const struct key keys[] = {
 	{ "smp", COUNT, AT(smp), 0, 16, true },
 	{ "stdout", FLAG, AT(to_stdout), 0, 0, true },
 	{ "verbose_syscalls", FLAG, AT(verbose_syscalls), 0, 0, true },
-	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, false },
+	{ "allow_debug", FLAG, AT(allow_debug), 0, 0, true },
 	{ "remote_debug_on_exception", FLAG, AT(remote_debug_on_exception), 0,
-	    0, false },
+	    0, true },
+	{ "debug_requests", FLAG, AT(debug_requests), 0, 0, true },
+	{ "debug_port", COUNT, AT(debug_port), 0, 65535, true },
+	{ "debug_wait", NUMBER, AT(debug_wait), 0, MAX_SECONDS, true },
 	{ "warmup", WARMUP, AT(warmup), 0, 0, true },
 	{ "cold_start_file", STRING, 0, 0, 0, false },
 	{ "server", ANY, 0, 0, 0, false },
@@ -434,6 +437,7 @@ tkc_settings_read(struct tkc_settings *s, const char *what,
 	s->max_memory = 256;
 	s->max_request_memory = 64;
 	s->concurrency = 2;
+	s->debug_wait = 60;
 	s->ephemeral = s->ephemeral_keep_working_memory = true;
 	s->group = strdup("test");
 	s->cwd = strdup("/");

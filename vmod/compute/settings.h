@@ -37,6 +37,8 @@ struct tkc_settings {
 	bool			control_ephemeral, executable_heap;
 	bool			to_stdout, verbose_syscalls;
 	bool			allow_debug, remote_debug_on_exception;
+	bool			debug_requests;
+	double			debug_port, debug_wait;
 	tkc_strings		main_arguments, environment, allowed_fetch;
 	struct tkc_paths	allowed_paths;
 	struct tkc_warmup	warmup;

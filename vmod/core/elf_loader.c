@@ -254,7 +254,8 @@ no_room(tk_gva start, int64_t r, struct tk_error *err)
 }
 
 int
-tk_elf_load(const struct tk_elf *e, struct tk_space *sp, struct tk_error *err)
+tk_elf_load(const struct tk_elf *e, struct tk_space *sp, bool private_text,
+    struct tk_error *err)
 {
 	const struct tk_segment *s;
 	tk_gpa next = TK_RO_GPA;
@@ -267,7 +268,7 @@ tk_elf_load(const struct tk_elf *e, struct tk_space *sp, struct tk_error *err)
 		s = &e->segment[i];
 		start = segment_start(e, s);
 		len = segment_len(e, s);
-		if (s->prot & TK_PROT_W)
+		if ((s->prot & TK_PROT_W) || private_text)
 			r = tk_space_map(sp, start, len, s->prot,
 			    TK_VMA_PROGRAM, true, false);
 		else {

@@ -39,9 +39,10 @@ int tk_elf_parse(struct tk_elf *, const void *image, size_t size,
 
 /*
  * Copies the segments into memory and maps them: what is read-only into the
- * memory that all forks share. 0 or TK_BAD_PROGRAM.
+ * memory that all forks share, unless private_text. 0 or TK_BAD_PROGRAM.
  */
-int tk_elf_load(const struct tk_elf *, struct tk_space *, struct tk_error *);
+int tk_elf_load(const struct tk_elf *, struct tk_space *, bool private_text,
+    struct tk_error *);
 
 /*
  * The same for an interpreter, wherever there is room, all of it in writable

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "debug.h"
 #include "exception.h"
 #include "guest_kernel.h"
 #include "guest_layout.h"
@@ -127,8 +128,8 @@ vector_name(unsigned vector)
 	    "exception");
 }
 
-static int
-vector_signal(unsigned vector)
+int
+tk_exception_signal(unsigned vector)
 {
 
 	switch (vector) {
@@ -218,10 +219,11 @@ enum tk_verdict
 tk_exception(struct tk_machine *m, unsigned vector)
 {
 	struct kvm_regs r;
+	enum tk_verdict v;
 	uint64_t code;
 	tk_gva address = 0;
 	char what[160], where[160];
-	int sig = vector_signal(vector);
+	int sig = tk_exception_signal(vector);
 	bool user;
 
 	if (!tk_exception_frame(m, m->vcpu, vector, &r, &code)) {
@@ -235,6 +237,11 @@ tk_exception(struct tk_machine *m, unsigned vector)
 		if (user && page_fault_resolved(m, address, code) &&
 		    tk_user_resume(m, &r))
 			return (TK_RESUME);
+	}
+	if (__builtin_expect(m->debug != NULL, 0) && user &&
+	    tk_debug_exception(m, vector, &r, &v))
+		return (v);
+	if (vector == PF) {
 		if (m->space.pages.exhausted)
 			return (tk_end(m, TK_OUT_OF_MEMORY, address,
 			    "the program's memory (max_memory) is used up"));

@@ -26,6 +26,9 @@ bool tk_user_resume(struct tk_machine *, const struct kvm_regs *);
 bool tk_exception_frame(const struct tk_machine *, const struct tk_vcpu *,
     unsigned vector, struct kvm_regs *r, uint64_t *code);
 
+/* The signal that Linux would send for it. */
+int tk_exception_signal(unsigned vector);
+
 /* The exception in words. */
 void tk_exception_words(const struct tk_machine *, unsigned vector,
     tk_gva address, uint64_t code, tk_gva rsp, char *, size_t);

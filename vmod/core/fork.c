@@ -136,6 +136,7 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 	m->ops = ma->ops;
 	m->priv = priv;
 	m->symbols = ma->symbols;
+	m->image = ma->image;
 	m->master = ma;
 	ma->forks++;
 	m->request_pages = ma->request_memory >> TK_PAGE_SHIFT;
@@ -232,7 +233,8 @@ int
 tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 {
 	struct kvm_regs *r = m->vcpu->regs;
-	uint64_t back = tk_return_address();
+	/* Nobody has called the stub: backtraces end there. */
+	const uint64_t back[3] = { tk_return_address(), 0, 0 };
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	tk_assert(m->master != NULL && !m->broken);
@@ -244,7 +246,7 @@ tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 	r->rflags = 2;
 	/* The stack as after a call instruction: SysV ABI, 3.2.2. */
 	r->rsp = ((TK_CALL_STACK_TOP - c->stack_used) & ~15ULL) - sizeof back;
-	tk_assert(tk_write(m, r->rsp, &back, sizeof back));
+	tk_assert(tk_write(m, r->rsp, back, sizeof back));
 	r->rax = c->function;
 	r->rdi = c->args[0];
 	r->rsi = c->args[1];

@@ -41,6 +41,7 @@ struct tk_machine {
 	void			*priv;
 	struct tk_master	*master;	/* NULL while booting */
 	const struct tk_symbols	*symbols;
+	struct tk_image		image;
 	struct tk_memory	mem;
 	struct tk_space		space;
 	struct tk_process	process;
@@ -53,6 +54,7 @@ struct tk_machine {
 	bool			may_serve, serves;
 	struct tk_connection	*connection;	/* of the call under way */
 	struct tk_parallel	*parallel;	/* more vCPUs; mostly NULL */
+	struct tk_debug		*debug;		/* a debugger; mostly NULL */
 	struct tk_watch		watch;
 	struct tk_error		*error;		/* of the call under way */
 	unsigned		exits;
@@ -87,6 +89,7 @@ struct tk_master {
 	struct tk_files		files;
 	struct tk_policy	*policy;
 	struct tk_symbols	*symbols;
+	struct tk_image		image;
 	tk_gva			fs_base, gs_base;
 	bool			serves;		/* waits for connections */
 	struct kvm_regs		resume;		/* behind the last host call */

@@ -157,7 +157,7 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 
 	if (tk_kernel_install(&m->space))
 		return (no_room(err, "kernel"));
-	e = tk_elf_load(elf, &m->space, err);
+	e = tk_elf_load(elf, &m->space, o->private_text, err);
 	if (e != 0)
 		return (e);
 	e = map_fixed_areas(ma, &m->space, err);
@@ -169,6 +169,11 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 			return (e);
 		base = interpreter.bias;
 	}
+	ma->image.entry = elf->entry;
+	ma->image.phdr = elf->phdr;
+	ma->image.phnum = elf->phnum;
+	ma->image.base = base;
+	m->image = ma->image;
 	e = tk_vcpu_get(&m->vcpu, ma->host, m->space.pt.root, err);
 	if (e != 0)
 		return (e);
@@ -317,13 +322,15 @@ boot(struct tk_master *ma, const struct tk_boot_options *o,
 {
 	struct tk_machine *m;
 	struct tk_elf elf;
+	uint64_t text;
 	int e;
 
 	e = parse(&elf, o->elf, o->elf_len, o->n_paths > 0, err);
 	if (e != 0)
 		return (e);
 	ma->symbols = tk_symbols_read(&elf);
-	e = tk_memory_new(&ma->mem, elf.read_only, o->memory +
+	text = o->private_text ? elf.read_only : 0;
+	e = tk_memory_new(&ma->mem, elf.read_only - text, o->memory + text +
 	    TK_STACK_SIZE + TK_CALL_STACK_SIZE + ma->input_size);
 	if (e != 0)
 		return (tk_error(err, TK_HOST, 0, "Memory for the program: %s",

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "debug.h"
 #include "error.h"
 #include "guest_layout.h"
 #include "linux/linux.h"
@@ -52,6 +53,7 @@ tk_fail(struct tk_machine *m, tk_gva address, const char *fmt, ...)
 static enum tk_verdict
 kicked(struct tk_machine *m, double seconds)
 {
+	enum tk_verdict v;
 
 	if (m->watch.over)
 		return (tk_end(m, TK_OUT_OF_MEMORY, 0, "wrote more than the "
@@ -65,6 +67,9 @@ kicked(struct tk_machine *m, double seconds)
 		    "%g s, stopped in %s", seconds, tk_symbols_name(
 		    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
 	}
+	if (__builtin_expect(m->debug != NULL, 0) &&
+	    tk_debug_kicked(m, &v))
+		return (v);
 	/* The slice is over; or somebody else's signal, or a late one. */
 	return (tk_slice_over(m));
 }
@@ -137,17 +142,26 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 		tk_slice_begin(m);
 	if (first != NULL)
 		verdict = first(m);
+	if (__builtin_expect(m->debug != NULL, 0) && verdict == TK_RESUME)
+		verdict = tk_debug_start(m);
 	/* A machine that had more vCPUs once locks around every exit. */
 	while (verdict == TK_RESUME) {
 		x = tk_vcpu_run(m->vcpu, &vector);
 		if (__builtin_expect(m->parallel != NULL, 0))
 			tk_parallel_lock(m);
 		verdict = handle_exit(m, x, vector, seconds);
+		if (__builtin_expect(m->debug != NULL, 0))
+			verdict = tk_debug_after(m, x, verdict);
 		/* Made meanwhile, it was made locked. */
 		if (__builtin_expect(m->parallel != NULL, 0))
 			tk_parallel_unlock(m);
 	}
 	tk_parallel_stop(m);
+	if (__builtin_expect(verdict == TK_FAIL, 0))
+		tk_debug_failed(m, x, vector);
+	if (__builtin_expect(m->debug != NULL, 0))
+		tk_debug_end(m, verdict == TK_DONE ? TK_DEBUG_DONE :
+		    TK_DEBUG_ENDED);
 	tk_watch_end(&m->watch);
 	/*
 	 * Ended elsewhere than at a host call from ring 3: the vCPU may be in

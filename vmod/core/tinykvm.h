@@ -109,6 +109,13 @@ struct tk_guest_ops {
 	void	(*trace)(const char *line, void *priv);
 	/* What policy denied, in words: "open /etc/shadow: not allowed". */
 	void	(*refused)(const char *what, void *priv);
+	/*
+	 * The boot or the call is about to end with this error, and all stands
+	 * still: the moment for tk_debug_attach(). Not for errors of the host,
+	 * nor where a debugger is attached already. May be NULL.
+	 */
+	void	(*failing)(struct tk_machine *, const struct tk_error *,
+		    void *priv);
 };
 
 /*
@@ -175,6 +182,11 @@ struct tk_boot_options {
 	double			seconds;	/* for main() until ready */
 	bool			executable_heap; /* W and X memory allowed */
 	bool			may_serve;	/* ready at a listening socket */
+	/*
+	 * Text and read-only data are each fork's own, copied on write, so
+	 * that a debugger can set breakpoints. Costs what sharing saves.
+	 */
+	bool			private_text;
 	const struct tk_path	*paths;		/* only read during tk_boot(), */
 	unsigned		n_paths;	/* which opens them */
 	const char		*cwd;		/* NULL: "/" */
@@ -364,5 +376,113 @@ tk_gva tk_shared_area(const struct tk_machine *, uint64_t *size);
 tk_gva tk_stack_top(const struct tk_machine *);
 /* In a host call: the guest's stack pointer, whatever it is worth. */
 tk_gva tk_stack_pointer(const struct tk_machine *);
+
+/*--------------------------------------------------------------------
+ * Debugging
+ *
+ * A debugger belongs to one boot or call: attached in host_call(), failing(),
+ * or in front of a call, it is gone at the latest when that ends. While it is
+ * attached no time limit runs; how much was left runs again when it is gone.
+ * Its breakpoints are gone with it, and a reset undoes all else that it
+ * changed, except in memory that all forks share.
+ *
+ * Breakpoints can only be set in a program that booted with private_text. The
+ * vCPUs of tk_parallel_start() are no threads: they go on during a stop, and a
+ * breakpoint that one of them meets ends that one.
+ */
+
+enum tk_debug_reason {
+	TK_DEBUG_START,		/* at the call's first instruction */
+	TK_DEBUG_CALL,		/* tk_debug_stop() */
+	TK_DEBUG_BREAKPOINT,	/* at one of tk_debug_break() */
+	TK_DEBUG_STEPPED,
+	TK_DEBUG_INTERRUPTED,	/* poll() said so */
+	TK_DEBUG_SIGNAL,	/* a fault that the program may handle */
+	TK_DEBUG_FAILED		/* the call ends with *error, whatever is said */
+};
+
+struct tk_debug_stop {
+	enum tk_debug_reason	reason;
+	int			signal;		/* as Linux numbers it */
+	uint32_t		thread;		/* in; for TK_DEBUG_STEP: out */
+	const struct tk_error	*error;		/* of TK_DEBUG_FAILED */
+};
+
+enum tk_debug_go {
+	TK_DEBUG_RUN,
+	TK_DEBUG_STEP,		/* one instruction of stop->thread */
+	TK_DEBUG_PASS,		/* as RUN; the signal takes its way */
+	TK_DEBUG_DETACH,	/* goes on as if there had been no debugger */
+	TK_DEBUG_KILL		/* the call ends with TK_EXITED */
+};
+
+enum tk_debug_poll { TK_DEBUG_NOTHING, TK_DEBUG_INTERRUPT, TK_DEBUG_GONE };
+
+enum tk_debug_end { TK_DEBUG_DETACHED, TK_DEBUG_DONE, TK_DEBUG_ENDED };
+
+struct tk_debugger {
+	/* All threads stand still until this returns. */
+	enum tk_debug_go (*stopped)(struct tk_machine *,
+	    struct tk_debug_stop *, void *priv);
+	/* Some hundred times a second while the guest runs. */
+	enum tk_debug_poll (*poll)(struct tk_machine *, void *priv);
+	/* The last that is heard of it: once for each tk_debug_attach(). */
+	void (*ended)(struct tk_machine *, enum tk_debug_end, void *priv);
+};
+
+/* 0, EBUSY when there is one already, or ENOMEM. */
+int tk_debug_attach(struct tk_machine *, const struct tk_debugger *,
+    void *priv);
+/* Where one may still be attached to a call that was not made. */
+void tk_debug_detach(struct tk_machine *);
+bool tk_debug_attached(const struct tk_machine *);
+/* In a host call, which is complete but for its result: stops behind it. */
+enum tk_verdict tk_debug_stop(struct tk_machine *);
+
+/*
+ * What follows is for stopped() only. A thread is a number that
+ * tk_debug_thread() gives.
+ */
+
+/* The general registers as GDB numbers them. */
+enum { TK_RAX, TK_RBX, TK_RCX, TK_RDX, TK_RSI, TK_RDI, TK_RBP, TK_RSP,
+    TK_R8, TK_R9, TK_R10, TK_R11, TK_R12, TK_R13, TK_R14, TK_R15,
+    TK_GENERAL };
+
+struct tk_debug_regs {
+	uint64_t		general[TK_GENERAL];
+	uint64_t		rip, rflags, fs_base, gs_base;
+	/* x87, MXCSR, XMM: Intel SDM vol. 1, 10.5.1 "FXSAVE area". */
+	uint8_t			fxsave[512];
+};
+
+/* The i-th thread there is, 0 when there are fewer; *what: what it does. */
+uint32_t tk_debug_thread(const struct tk_machine *, unsigned i,
+    const char **what);
+bool tk_debug_read_regs(const struct tk_machine *, uint32_t thread,
+    struct tk_debug_regs *);
+/* Not of a thread that waits in a system call. */
+bool tk_debug_write_regs(struct tk_machine *, uint32_t thread,
+    const struct tk_debug_regs *);
+
+/*
+ * The guest's user memory, whatever the guest itself may do there. Breakpoints
+ * are not seen. False when any byte of the range is not backed by memory, or,
+ * for writing, is the master's; what lies in front of it may be written.
+ */
+bool tk_debug_read(const struct tk_machine *, void *, tk_gva, size_t);
+bool tk_debug_write(struct tk_machine *, tk_gva, const void *, size_t);
+
+/* 0, EFAULT when no breakpoint can be there, or ENOSPC: 1024 are set. */
+int tk_debug_break(struct tk_machine *, tk_gva);
+void tk_debug_unbreak(struct tk_machine *, tk_gva);
+
+/* Where the program was loaded, as its auxiliary vector says. */
+struct tk_image {
+	tk_gva			entry, phdr;
+	tk_gva			base;		/* of its interpreter, or 0 */
+	unsigned		phnum;
+};
+void tk_debug_image(const struct tk_machine *, struct tk_image *);
 
 #endif /* TINYKVM_H_INCLUDED */

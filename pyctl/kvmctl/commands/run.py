@@ -2,6 +2,7 @@
 """kvmctl run."""
 
 import base64
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from kvmctl.environment import Environment
 from kvmctl.errors import UsageError
 from kvmctl.guest import manifest, toolchains
 
-_LIFE, _GUEST_WORDS, _TRACE = 0, 2, 3   # enum tkc_log_kind
+_LIFE, _ERROR, _GUEST_WORDS, _TRACE = range(4)  # enum tkc_log_kind
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Options:
     output: Path | None
     out: Path
     trace: bool = False
+    gdb: int | None = None              # the port, 0: any
 
 
 def _body(env: Environment, data: str | None) -> bytes:
@@ -88,18 +90,25 @@ def run(env: Environment, path: Path, options: Options) -> None:
     name, settings = _program(env, path, options.out)
     if options.trace:
         settings["verbose_syscalls"] = True
+    if options.gdb is not None:
+        settings |= {"allow_debug": True, "remote_debug_on_exception": True,
+                     "debug_requests": True, "debug_port": options.gdb}
+        # Python would hear of Ctrl-C when the debugger has gone.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def log(program: str, kind: int, text: str) -> None:
         if kind == _GUEST_WORDS:
             env.note(f"{program}: {text.rstrip()}")
         elif options.trace and kind in (_LIFE, _TRACE):
             env.note(env.style(text, "2"))
+        elif options.gdb is not None and kind in (_LIFE, _ERROR):
+            env.note(text)
 
     types = [h.split(":", 1)[1].strip() for h in options.headers
              if h.lower().startswith("content-type:")]
     with Engine(log) as engine:
         program = engine.define(name, settings)
-        program.start()
+        program.start(debug=options.gdb is not None)
         for _ in range(options.repeat):
             answer = program.request(
                 options.method or ("POST" if body else "GET"), options.url,

@@ -176,10 +176,10 @@ class Program:
         self._engine = engine
         self._handle = handle
 
-    def start(self) -> None:
+    def start(self, debug: bool = False) -> None:
         """Boots now. Raises GuestError with the reason."""
         error = self._engine._new_error()
-        if self._engine._lib.tkc_start(self._handle, 0, 0, error):
+        if self._engine._lib.tkc_start(self._handle, 0, int(debug), error):
             self._engine._raise(error)
 
     def live_update(self, program: bytes | Path) -> None:

@@ -27,7 +27,8 @@ PERMISSIONS: dict[str, tuple[type, ...]] = {
     "ephemeral": (bool,), "ephemeral_keep_working_memory": (bool,),
     "control_ephemeral": (bool,), "stdout": (bool,),
     "verbose_syscalls": (bool,), "allow_debug": (bool,),
-    "remote_debug_on_exception": (bool,),
+    "remote_debug_on_exception": (bool,), "debug_requests": (bool,),
+    "debug_port": (int,), "debug_wait": _NUMBER,
 }
 OTHER: dict[str, tuple[type, ...]] = {
     "group": (str,), "main_arguments": (list,), "environment": (list,),

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "../debug.h"
 #include "../guest_layout.h"
 #include "../object.h"
 #include "../parallel.h"
@@ -269,6 +270,11 @@ tk_schedule(struct tk_machine *m)
 		thaw(&m->threads, now);
 		expire(&m->threads, now);
 		t = next_runnable(&m->threads);
+		if (__builtin_expect(m->debug != NULL, 0)) {
+			v = tk_debug_choose(m, &t);
+			if (v != TK_RESUME)
+				return (v);
+		}
 		if (t == NULL) {
 			v = sleep_for_all(m);
 			if (v != TK_RESUME)
@@ -298,8 +304,9 @@ void
 tk_slice_begin(struct tk_machine *m)
 {
 
-	atomic_store_explicit(&m->watch.slice_end, m->threads.alive > 1 ?
-	    tk_now() + SLICE_NS : 0, memory_order_relaxed);
+	/* A debugger may want to have a word in between. */
+	atomic_store_explicit(&m->watch.slice_end, m->threads.alive > 1 ||
+	    m->debug != NULL ? tk_now() + SLICE_NS : 0, memory_order_relaxed);
 }
 
 enum tk_verdict
@@ -314,7 +321,8 @@ tk_slice_over(struct tk_machine *m)
 	 * in the entry stub, the registers are not the program's. Nor may an
 	 * exception wait for its delivery: it is this thread's.
 	 */
-	if (m->threads.alive < 2 || r->rip >= TK_USER_END ||
+	if (m->threads.alive < 2 || tk_debug_stepping(m) ||
+	    r->rip >= TK_USER_END ||
 	    !tk_vcpu_is_quiet(m->vcpu))
 		return (TK_RESUME);
 	m->in_ring0 = false;

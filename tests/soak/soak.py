@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`make soak`: everything at once, for as long as SECONDS says (60).
+
+One varnishd with good and hostile programs. Clients ask for all of them, in
+chains, streams, fetches of Varnish itself, through storage; meanwhile VCLs are
+loaded, used, made cold and discarded, programs are invalidated and updated
+live. Every answer is classified: right, the error that it had to be, busy
+(503 of a program that is just being replaced), or unclassified, which is a
+failure. Writes build/soak/report.json.
+"""
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+
+from kvmctl.varnish import stats                        # noqa: E402
+from kvmctl.varnish.private import PrivateVarnish       # noqa: E402
+
+CLIENTS = 6
+#: Between two changes of VCL, in seconds.
+RELOAD, WARM_UP = 3.0, 15.0
+_EXPECTED: dict[str, Any] = json.loads(
+    (ROOT / "guests" / "hostile" / "expectations.json").read_text())
+#: Misdeeds that take their whole time limit are rarer.
+_SLOW = {u for u, e in _EXPECTED.items() if e["outcome"] == "timeout"}
+_PHOTO = (ROOT / "guests/thumbnail/photos/hubble.jpg").read_bytes()
+
+PROGRAMS: dict[str, dict[str, Any]] = {
+    "hello": {}, "echo": {"concurrency": 4}, "cxxhello": {},
+    "minify": {}, "thumbnail": {"max_request_memory": 160},
+    "hostile": {"max_memory": 64, "max_request_memory": 16,
+                "max_request_time": 2.0, "concurrency": 3},
+    "streamtest": {"concurrency": 4},
+    "counter": {"storage": True, "key": "secret"},
+    "parallel": {"smp": 4, "max_memory": 64},
+    "c-server": {"max_memory": 64, "max_request_memory": 16},
+}
+
+
+def vcl(directory: Path) -> str:
+    text = "vcl 4.1;\nimport tinykvm;\nbackend default none;\nsub vcl_init {\n"
+    for name, own in PROGRAMS.items():
+        settings = {"filename": str(BUILD / "guests" / name / name),
+                    "state_directory": str(directory)} | own
+        words = json.dumps(settings).replace('"}', '" }')
+        text += f'    tinykvm.configure("{name}", {{"{words} "}});\n'
+    return text + """
+        tinykvm.init_self_requests("", "SELF", 20);
+    }
+    sub vcl_recv {
+        if (req.url ~ "^/synth/") { return (synth(700)); }
+        if (req.url == "/invalidate") {
+            set req.http.N = tinykvm.invalidate_programs("^(hello|echo)$");
+            return (synth(200));
+        }
+        return (pass);
+    }
+    sub vcl_synth {
+        if (resp.status == 700) {
+            tinykvm.synth(200, "hello", "/");
+            return (deliver);
+        }
+    }
+    sub vcl_backend_fetch {
+        set bereq.http.X-Program = regsub(bereq.url, "^/([^/?]*).*", "\\1");
+        set bereq.url = regsub(bereq.url, "^/[^/?]*", "");
+        unset bereq.http.Accept-Encoding;
+        if (bereq.http.X-Program == "chain") {
+            tinykvm.chain("streamtest", "/stream-echo");
+            tinykvm.chain("streamtest", "/echo");
+            set bereq.backend = tinykvm.program("streamtest", "/echo");
+        } elseif (bereq.http.X-Program == "string") {
+            set bereq.http.S = regsub(tinykvm.to_string("hello"), "\\s+$", "");
+            set bereq.backend = tinykvm.program("echo", "/", bereq.http.S);
+        } elseif (bereq.http.X-Program == "update") {
+            set bereq.backend = tinykvm.live_update("counter", "secret");
+        } else {
+            set bereq.backend = tinykvm.program(bereq.http.X-Program,
+                bereq.url, bereq.http.X-Arg);
+        }
+    }"""
+
+
+class Soak:
+    """One run. Counts are of all threads, under a lock."""
+
+    def __init__(self, seconds: float, seed: int) -> None:
+        self.seconds = seconds
+        self.seed = seed
+        self.counts: Counter[str] = Counter()
+        self.busy: Counter[str] = Counter()
+        self.unclassified: list[str] = []
+        self.lock = threading.Lock()
+        self.end = 0.0
+        self.reloads = 0
+
+    def count(self, kind: str, words: str = "") -> None:
+        with self.lock:
+            self.counts[kind] += 1
+            if kind == "unclassified" and len(self.unclassified) < 20:
+                self.unclassified.append(words)
+
+    # What is asked: the answer is right, or says what else it is.
+
+    def check(self, what: str, answer: requests.Response, right: bool) -> None:
+        if right:
+            self.count("right")
+        elif answer.status_code == 503:
+            self.count("busy")
+            self.busy[what.split("/")[1] if what.startswith("/") else what] += 1
+        else:
+            self.count("unclassified", f"{what}: {answer.status_code} "
+                       f"{answer.content[:120]!r}")
+
+    def hostile(self, ask: Callable[..., requests.Response],
+                rng: random.Random) -> None:
+        url = rng.choice(sorted(_EXPECTED))
+        if url in _SLOW and rng.random() < 0.95:
+            url = "/ok"
+        want = _EXPECTED[url]
+        answer = ask("GET", "/hostile" + url, headers={"X-Arg": "secret"})
+        if want["outcome"] == "any":
+            right = 200 <= answer.status_code < 600
+        else:
+            right = answer.status_code == want["status"]
+            if "body" in want and right:
+                right = answer.text.rstrip("\n") == want["body"]
+        if right and answer.status_code >= 500:
+            self.count("expected error")
+        else:
+            self.check(url, answer, right)
+
+    def one(self, ask: Callable[..., requests.Response],
+            rng: random.Random) -> None:
+        kind = rng.randrange(12)
+        words = os.urandom(rng.choice((3, 300, 30000))).hex()
+        if kind < 3:
+            self.hostile(ask, rng)
+        elif kind == 3:
+            a = ask("GET", "/hello/")
+            self.check("hello", a, a.text == "Hello, World!\n")
+        elif kind == 4:
+            a = ask("POST", "/echo/x", data=words)
+            self.check("echo", a, a.status_code == 200
+                       and a.json()["body"] == words)
+        elif kind == 5:
+            a = ask("POST", "/chain/", data=words)
+            self.check("chain", a, a.text == words)
+        elif kind == 6:
+            n = rng.randrange(1, 300000)
+            a = ask("GET", f"/streamtest/alphabet/{n}/7000")
+            self.check("stream", a, len(a.content) == n)
+        elif kind == 7:
+            a = ask("GET", "/counter/name")
+            self.check("counter", a, a.status_code == 200
+                       and a.text.strip().isdigit())
+        elif kind == 8:
+            a = ask("GET", "/synth/x")
+            self.check("synth", a, a.text == "Hello, World!\n")
+        elif kind == 9:
+            a = ask("GET", "/string/")
+            self.check("string", a, a.status_code == 200
+                       and a.json()["arg"] == "Hello, World!")
+        elif kind == 10:
+            a = ask("GET", "/c-server/hello?name=soak")
+            self.check("server", a, a.text == "Hello from C, soak!\n")
+        elif rng.random() < 0.2:
+            a = ask("POST", "/thumbnail?w=64", data=_PHOTO)
+            self.check("thumbnail", a, a.content[8:12] == b"WEBP")
+        elif rng.random() < 0.3:
+            a = ask("GET", "/parallel/sum")
+            self.check("parallel", a, a.text.endswith(" right\n"))
+        elif rng.random() < 0.2:
+            self.abort(ask)
+        else:
+            a = ask("GET", "/cxxhello/throw")
+            self.check("cxx", a, a.status_code == 418)
+
+    def abort(self, ask: Callable[..., requests.Response]) -> None:
+        """A client that goes away in the middle of a stream."""
+        a = ask("GET", "/streamtest/alphabet/20000000/7000", stream=True)
+        a.raw.read(1000)
+        a.close()
+        self.count("aborted")
+
+    def client(self, base: str, number: int) -> None:
+        rng = random.Random(self.seed * 1000 + number)
+        with requests.Session() as session:
+            session.trust_env = False
+
+            def ask(method: str, path: str, **more: Any) -> requests.Response:
+                return session.request(method, base + path, timeout=60, **more)
+
+            while time.monotonic() < self.end:
+                try:
+                    self.one(ask, rng)
+                except (requests.RequestException, ValueError) as e:
+                    self.count("unclassified", f"{type(e).__name__}: {e}")
+
+    # What goes on meanwhile.
+
+    def operator(self, varnish: PrivateVarnish, path: Path) -> None:
+        admin, n = varnish.admin, 0
+        counter = (BUILD / "guests" / "counter" / "counter").read_bytes()
+        with requests.Session() as session:
+            session.trust_env = False
+            while time.monotonic() < self.end:
+                time.sleep(RELOAD)
+                n += 1
+                admin.load(f"r{n}", path)
+                admin.use(f"r{n}")
+                old = "it" if n == 1 else f"r{n - 1}"
+                if n % 4 == 0:
+                    admin.command("vcl.state", old, "cold")
+                    admin.command("vcl.state", old, "warm")
+                admin.discard(old)
+                self.reloads += 1
+                if n % 3 == 0:
+                    session.get(varnish.url + "/invalidate", timeout=60)
+                if n % 5 == 0:
+                    session.post(varnish.url + "/update", data=counter,
+                                 timeout=60)
+
+    def run(self) -> dict[str, Any]:
+        with PrivateVarnish(parameters={"workspace_backend": "256k"}
+                            ) as varnish:
+            path = varnish.directory / "soak.vcl"
+            path.write_text(vcl(varnish.directory).replace(
+                "SELF", varnish.url))
+            varnish.admin.load("it", path)
+            varnish.admin.use("it")
+            began = time.monotonic()
+            self.end = began + self.seconds
+            threads = [threading.Thread(target=self.client,
+                                        args=(varnish.url, i))
+                       for i in range(CLIENTS)]
+            threads.append(threading.Thread(target=self.operator,
+                                            args=(varnish, path)))
+            for t in threads:
+                t.start()
+            time.sleep(min(WARM_UP, self.seconds / 3))
+            before = Child(varnish.process_id)
+            for t in threads:
+                t.join()
+            took = time.monotonic() - began
+            time.sleep(3)               # what was discarded goes away
+            after = Child(varnish.process_id)
+            node = str(varnish.node.name)
+            found = stats.counters(node, "*")
+            busy = sum(v for k, v in found.items()
+                       if k.startswith("TINYKVM.")
+                       and k.endswith(".forks_busy"))
+            return {
+                "requests": sum(self.counts.values()),
+                "seconds": round(took, 1), "reloads": self.reloads,
+                "answers": dict(self.counts), "busy": dict(self.busy),
+                "panics": found["MGT.child_panic"],
+                "child_died": found["MGT.child_died"],
+                "leaked_forks": busy,
+                "rss_growth_kib": after.rss_kib - before.rss_kib,
+                "fd_growth": after.descriptors - before.descriptors,
+                "unclassified": self.counts["unclassified"],
+                "examples": self.unclassified, "seed": self.seed,
+            }
+
+
+class Child:
+    """Varnish's worker process: what it holds."""
+
+    def __init__(self, manager: int) -> None:
+        pid = next(p for p in Path("/proc").glob("[0-9]*")
+                   if self._parent(p) == manager)
+        lines = (pid / "status").read_text().splitlines()
+        self.rss_kib = int(next(line for line in lines
+                                if line.startswith("RssAnon:")).split()[1])
+        self.descriptors = len(list((pid / "fd").iterdir()))
+
+    @staticmethod
+    def _parent(process: Path) -> int | None:
+        try:
+            return int((process / "stat").read_text()
+                       .rpartition(")")[2].split()[1])
+        except OSError:
+            return None
+
+
+def main() -> int:
+    seconds = float(os.environ.get("SECONDS_OF_SOAK", "60"))
+    seed = int(os.environ.get("SEED", str(random.randrange(1 << 30))))
+    report = Soak(seconds, seed).run()
+    out = BUILD / "soak"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+    bad = (report["panics"] or report["child_died"] or report["leaked_forks"]
+           or report["unclassified"])
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
