@@ -86,7 +86,10 @@ relayed(void *arg, size_t max, size_t written, size_t total)
 	(void)written;
 	(void)total;
 	memset(&op, 0, sizeof op);
-	if (sys_request(path, strlen(path), &op, NULL, NULL) != 0)
+	/* A stream that broke is a 503 of Varnish when it broke before its
+	 * status was sent: not a piece either. */
+	if (sys_request(path, strlen(path), &op, NULL, NULL) != 0 ||
+	    op.status != 200)
 		return (piece(NULL, 0));
 	return (piece(op.content, op.content_length < max ?
 	    op.content_length : max));
