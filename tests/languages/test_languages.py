@@ -4,13 +4,13 @@
 import ctypes
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvmctl.engine import Engine
 from kvmctl.guest import manifest
+from support.child import Child
 from support.live import Live
 from support.paths import SOURCES, guest
 
@@ -65,23 +65,6 @@ def program_stats(live: Live, name: str) -> dict[str, int]:
     return programs[name]
 
 
-def anonymous_kib(live: Live) -> int:
-    """Private memory of Varnish's child."""
-    pid = next(p for p in Path("/proc").glob("[0-9]*")
-               if _parent(p) == live.varnish.process_id)
-    for line in (pid / "status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1])
-    raise AssertionError("no RssAnon")
-
-
-def _parent(process: Path) -> int | None:
-    try:
-        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
-
-
 @guests
 def test_a_thousand_requests(it: Guest, site: Live) -> None:
     """Right each, by one fork, in memory that does not grow."""
@@ -95,7 +78,8 @@ def test_a_thousand_requests(it: Guest, site: Live) -> None:
         wrong = one.wrong(answer.status_code, answer.raw.read())
         assert wrong is None, f"request {n}: {wrong}"
         if n == it.load // 4:
-            early, memory = program_stats(site, it.name), anonymous_kib(site)
+            early = program_stats(site, it.name)
+            memory = Child(site.varnish.process_id).rss_kib
     late = program_stats(site, it.name)
     assert late["invocations"] == it.load == late["resets"]
     assert late["forks"] == early["forks"] <= 1
@@ -103,7 +87,7 @@ def test_a_thousand_requests(it: Guest, site: Live) -> None:
     assert late["working_set_bytes"] <= early["working_set_bytes"] + 65536
     assert late["master_bytes"] == early["master_bytes"]
     # malloc's own, a page table here and there; not a leak per request.
-    assert anonymous_kib(site) <= memory + 1024
+    assert Child(site.varnish.process_id).rss_kib <= memory + 1024
 
 
 def test_compressed_bodies_are_the_body(site: Live) -> None:

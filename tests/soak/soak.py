@@ -24,9 +24,11 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
+sys.path.insert(0, str(ROOT / "tests"))
 
 from kvmctl.varnish import stats                        # noqa: E402
 from kvmctl.varnish.private import PrivateVarnish       # noqa: E402
+from support.child import Child                         # noqa: E402
 
 CLIENTS = 6
 #: Between two changes of VCL, in seconds.
@@ -274,26 +276,6 @@ class Soak:
                 "unclassified": self.counts["unclassified"],
                 "examples": self.unclassified, "seed": self.seed,
             }
-
-
-class Child:
-    """Varnish's worker process: what it holds."""
-
-    def __init__(self, manager: int) -> None:
-        pid = next(p for p in Path("/proc").glob("[0-9]*")
-                   if self._parent(p) == manager)
-        lines = (pid / "status").read_text().splitlines()
-        self.rss_kib = int(next(line for line in lines
-                                if line.startswith("RssAnon:")).split()[1])
-        self.descriptors = len(list((pid / "fd").iterdir()))
-
-    @staticmethod
-    def _parent(process: Path) -> int | None:
-        try:
-            return int((process / "stat").read_text()
-                       .rpartition(")")[2].split()[1])
-        except OSError:
-            return None
 
 
 def main() -> int:
