@@ -469,9 +469,9 @@ def test_a_port_of_ones_own(engine: Engine, log: Log, file: str) -> None:
             assert peer.ask("k") is None
         assert "ended by the debugger" in r.ended().error
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port + 1))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
-        program = defined(engine, file, debug_port=port + 1)
+        program = defined(engine, file, debug_port=taken.getsockname()[1])
         r = Request(program, log, "/breakpoint")
         assert r.body == _ANSWER
         assert "Address already in use" in r.words()
