@@ -116,10 +116,11 @@ make_call(long number, long a, long b, long c, long d, long e)
 {
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = 0;
 	long r;
 
 	__asm__ volatile ("syscall" : "=a" (r) : "0" (number), "D" (a),
-	    "S" (b), "d" (c), "r" (r10), "r" (r8), "r" (0L) :
+	    "S" (b), "d" (c), "r" (r10), "r" (r8), "r" (r9) :
 	    "rcx", "r11", "memory");
 	host(3, r, 0);
 }

@@ -320,8 +320,7 @@ mappings(void)
 	TEXT(q, 4096);
 	q[5] = 200;
 	T(q[5]);
-	q = mmap(p + 8192, 4096, PROT_READ | PROT_EXEC,
-	    MAP_PRIVATE | MAP_FIXED, fd, 0);
+	q = mmap(p + 8192, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0);
 	T(q == p + 8192);
 	TEXT(q, 4096);
 	T(mprotect(p + 4096, 4096, PROT_READ));

@@ -156,6 +156,24 @@ mmap_some(uint64_t a, uint64_t b)
 	return (p != MAP_FAILED);
 }
 
+/* Pieces that are backed at once, until there is no more; gives them back. */
+static long
+exhaust(void)
+{
+	static void *piece[4096];
+	long i, n;
+
+	for (n = 0; n < 4096; n++) {
+		piece[n] = mmap(NULL, 512 << 10, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (piece[n] == MAP_FAILED)
+			break;
+	}
+	for (i = 0; i < n; i++)
+		munmap(piece[i], 512 << 10);
+	return (n);
+}
+
 /* One operation; its result is told to the host. */
 static void
 operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
@@ -305,6 +323,16 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 		__asm__ volatile ("rep outsl" : "+S" (a), "+c" (n) : "d" (0));
 		break;
 	}
+	case OP_EXHAUST:	/* all memory, and back; then a fault of its own */
+		(void)exhaust();
+		set_handler(SIGSEGV, on_fault);
+		if (sigsetjmp(jump, 1) == 0)
+			*(volatile char *)a = 1;
+		r = caught == SIGSEGV && hole == (void *)a;
+		break;
+	case OP_SPOIL:		/* operation a on another vCPU */
+		r = host(4, (long)a, (long)b);
+		break;
 	default:
 		r = operate_threads(op, a, b);
 	}
@@ -315,7 +343,9 @@ int
 main(int argc, char **argv)
 {
 
-	if (argc > 3)
+	if (argc > 3 && *argv[3] == 's')
+		start_spinner();
+	else if (argc > 3)
 		start_threads();
 	memset(area, 0x5a, sizeof area / 2);
 	initialised[4096] = 7;

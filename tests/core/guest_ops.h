@@ -15,7 +15,8 @@ enum guest_op {
 	OP_CLOCK, OP_HOG, OP_PRINT, OP_SLEEP, OP_OUT, OP_IN, OP_OUTS,
 	/* From here on: guest_threads.c */
 	OP_THREADS, OP_PING, OP_PREEMPT, OP_TGKILL, OP_TIMED_WAIT, OP_VECTORS,
-	OP_LAZY, OP_MUTEXES, OP_SIGWAIT, OP_STORM
+	OP_LAZY, OP_MUTEXES, OP_SIGWAIT, OP_STORM, OP_ACCEPTS, OP_TURN,
+	OP_MAPS, OP_EXHAUST, OP_SPOIL
 };
 
 enum guest_address {
@@ -27,6 +28,7 @@ enum guest_address {
 
 /* guest_threads.c: what main() starts before it waits, and its operations. */
 void start_threads(void);
+void start_spinner(void);
 long operate_threads(unsigned long op, unsigned long a, unsigned long b);
 
 #endif /* TESTS_GUEST_OPS_H_INCLUDED */

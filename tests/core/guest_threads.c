@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -72,6 +73,40 @@ start_threads(void)
 	pthread_create(&t, NULL, ticker, NULL);
 	while (ticks < 2)
 		sched_yield();
+}
+
+static volatile long turns;
+
+/* Runs for ever and never calls anybody. */
+static void *
+spinner(void *arg)
+{
+
+	(void)arg;
+	for (;;)
+		turns++;
+	return (NULL);
+}
+
+void
+start_spinner(void)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, spinner, NULL);
+	while (turns == 0)
+		sched_yield();
+}
+
+/* Until the spinner had its turn, without a system call. */
+static long
+turn(void)
+{
+	long before = turns;
+
+	while (turns == before)
+		__asm__ volatile ("pause" ::: "memory");
+	return (1);
 }
 
 static long
@@ -397,6 +432,51 @@ storm(uint64_t seed, unsigned long n)
 	return (0);
 }
 
+static int listening;
+
+static void *
+accepts(void *arg)
+{
+
+	(void)arg;
+	(void)accept(listening, NULL, NULL);
+	return (NULL);
+}
+
+/* Nobody connects: all wait, for ever. */
+static long
+wait_in_accept(unsigned long n)
+{
+	pthread_t t;
+
+	listening = socket(AF_INET, SOCK_STREAM, 0);
+	if (listen(listening, 5) != 0)
+		return (-1);
+	while (n-- > 1)
+		if (pthread_create(&t, NULL, accepts, NULL) != 0)
+			return (-2);
+	(void)accepts(NULL);
+	return (0);
+}
+
+/* The same address again and again, touched and given back. */
+static long
+map_again(unsigned long n, unsigned long len)
+{
+	volatile char *p;
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (p == MAP_FAILED || *p != 0)
+			return (-1);
+		*p = 1;
+		munmap((void *)p, len);
+	}
+	return ((long)i);
+}
+
 long
 operate_threads(unsigned long op, unsigned long a, unsigned long b)
 {
@@ -420,6 +500,12 @@ operate_threads(unsigned long op, unsigned long a, unsigned long b)
 		return (lazy(a, b));
 	case OP_STORM:
 		return (storm(a, b));
+	case OP_ACCEPTS:
+		return (wait_in_accept(a));
+	case OP_TURN:
+		return (turn());
+	case OP_MAPS:
+		return (map_again(a, b));
 	case OP_SIGWAIT:
 		return (sigwait_for());
 	default:

@@ -225,7 +225,6 @@ boot_image(const void *elf, size_t size, struct tk_error *err)
 
 	memset(&g, 0, sizeof g);
 	memset(&o, 0, sizeof o);
-	o.name = "mutant";
 	o.elf = elf;
 	o.elf_len = size;
 	o.argv = argv;

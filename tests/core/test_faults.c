@@ -157,7 +157,6 @@ boot(double seconds, const char *in_use, struct tk_error *err)
 	memset(&o, 0, sizeof o);
 	memset(&unused, 0, sizeof unused);
 	elf = read_file(getenv("TK_TEST_GUEST"), &o.elf_len);
-	o.name = "guest";
 	o.elf = elf;
 	o.argv = argv;
 	o.envp = none;

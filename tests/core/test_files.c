@@ -414,7 +414,6 @@ dynamic_loader(void)
 	memset(&g, 0, sizeof g);
 	memset(&o, 0, sizeof o);
 	elf = read_file(loader, &o.elf_len);
-	o.name = "loader";
 	o.elf = elf;
 	o.argv = argv;
 	o.envp = envp;

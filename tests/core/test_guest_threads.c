@@ -12,13 +12,19 @@ static struct guest g;
 static struct tk_machine *m;
 
 static void
-set_up(bool threads)
+boot(const struct boot *b)
 {
-	struct boot b = { .threads = threads };
 	struct tk_error err;
 
-	guest_boot(&g, &b);
+	guest_boot(&g, b);
 	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+}
+
+static void
+set_up(bool threads)
+{
+
+	boot(&(struct boot){ .threads = threads });
 }
 
 static void
@@ -161,6 +167,41 @@ time_limit_with_threads(void)
 	tear_down();
 }
 
+/* Each that looks again wakes nobody else: it is seen that all wait. */
+static void
+many_wait_in_accept(void)
+{
+	struct tk_error err;
+	unsigned n;
+	int e;
+
+	for (n = 1; n < 5; n++) {
+		set_up(false);
+		e = guest_op(&g, m, &err, 0.1, OP_ACCEPTS, n, 0, 0);
+		CHECK_MSG(e != 0, "%u threads: %ld", n, (long)g.result);
+		CHECK_STR(err.text, "waits for a descriptor that nothing can");
+		check_as_frozen();
+		tear_down();
+	}
+}
+
+/* A call that makes no system call, while another thread has its turn. */
+static void
+turns_without_a_call(void)
+{
+	unsigned i;
+
+	boot(&(struct boot){ .spinner = true });
+	CHECK(g.master->threads.alive == 2);
+	for (i = 0; i < 10; i++) {
+		CHECK(does(OP_TURN, 0, 0) == 1);
+		check_as_frozen();
+		CHECK(does(OP_NOP, 0, 0) == 0);
+		check_as_frozen();
+	}
+	tear_down();
+}
+
 static void
 lazy_memory(void)
 {
@@ -187,5 +228,7 @@ TESTS(
 	T_KVM(timed_waits),
 	T_KVM(vector_state_and_locks),
 	T_KVM(time_limit_with_threads),
+	T_KVM(many_wait_in_accept),
+	T_KVM(turns_without_a_call),
 	T_KVM(lazy_memory)
 )

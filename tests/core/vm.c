@@ -8,6 +8,7 @@ static enum tk_verdict
 on_call(struct tk_machine *m, uint32_t number, void *priv)
 {
 	struct guest *g = priv;
+	int e;
 
 	switch (number) {
 	case 1:
@@ -21,6 +22,16 @@ on_call(struct tk_machine *m, uint32_t number, void *priv)
 	case 3:
 		g->result = (int64_t)tk_arg(m, 0);
 		return (TK_DONE);
+	case 4: {
+		uint64_t args[1][3] = { { tk_arg(m, 0), tk_arg(m, 1), 0 } };
+
+		e = tk_parallel_start(m, 1, g->at[ADDRESS_OPERATE],
+		    (const uint64_t (*)[3])args, 5);
+		if (e == 0)
+			e = tk_parallel_wait(m);
+		tk_set_result(m, (uint64_t)(int64_t)e);
+		return (TK_RESUME);
+	}
 	default:
 		return (tk_fail(m, 0, "host call %u", number));
 	}
@@ -74,8 +85,9 @@ read_file(const char *name, size_t *len)
 void
 guest_boot(struct guest *g, const struct boot *b)
 {
-	const char *argv[] = { "guest", "one", b->threads ? "0" : b->in_use,
-	    b->threads ? "threads" : NULL, NULL };
+	const char *argv[] = { "guest", "one", b->threads || b->spinner ?
+	    "0" : b->in_use, b->threads ? "threads" : b->spinner ? "spinner" :
+	    NULL, NULL };
 	static const char *const envp[] = { "TEST=yes", NULL };
 	struct tk_boot_options o;
 	struct tk_error err;
@@ -86,7 +98,6 @@ guest_boot(struct guest *g, const struct boot *b)
 	memset(&o, 0, sizeof o);
 	elf = read_file(b->file != NULL ? b->file : getenv("TK_TEST_GUEST"),
 	    &o.elf_len);
-	o.name = "guest";
 	o.elf = elf;
 	o.argv = argv;
 	o.envp = envp;

@@ -31,6 +31,7 @@ struct boot {
 	unsigned		n_paths;
 	const char		*cwd;
 	bool			private_text;
+	bool			spinner;	/* a thread that only computes */
 };
 
 /* Boots, or fails the test. */

@@ -182,7 +182,6 @@ tkc_boot_master(struct tkc_instance *in, const char *type, const void *image,
 		lists_fini(&l);
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
 	}
-	o->name = p->name;
 	o->elf = image;
 	o->elf_len = len;
 	o->argv = (const char *const *)l.argv;

@@ -134,7 +134,6 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 		return (-ENOMEM);
 	if (prot != 0 && kind != TK_VMA_LAZY &&
 	    tk_entries_protect(sp, v.start, v.end, prot, true)) {
-		(void)tk_vmas_split(&sp->vmas, v.start, v.end);
 		(void)tk_space_unmap(sp, v.start, len);
 		return (-ENOMEM);
 	}
@@ -192,6 +191,20 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 	return (0);
 }
 
+static bool
+is_shared(const struct tk_space *sp, tk_gva start, tk_gva end)
+{
+	uint64_t left, pte;
+	tk_gva a;
+
+	for (a = start; a < end; a += tk_round_page(left)) {
+		pte = tk_pt_walk(&sp->pt, a, &left);
+		if (pte != 0 && (pte & TK_PTE_ADDR) < sp->pt.mem->rw_gpa)
+			return (true);
+	}
+	return (false);
+}
+
 int
 tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
     unsigned prot)
@@ -220,16 +233,9 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	if ((prot & (TK_PROT_W | TK_PROT_X)) == (TK_PROT_W | TK_PROT_X) &&
 	    !sp->allow_wx)
 		return (EACCES);
-	if ((prot & TK_PROT_W) && !sp->allow_wx) {
-		/* Text and rodata are shared by all forks. */
-		for (a = start; a < end; a += TK_PAGE) {
-			uint64_t left, pte = tk_pt_walk(&sp->pt, a, &left);
-
-			if (pte != 0 &&
-			    (pte & TK_PTE_ADDR) < sp->pt.mem->rw_gpa)
-				return (EACCES);
-		}
-	}
+	/* Text and rodata are shared by all forks. */
+	if ((prot & TK_PROT_W) && is_shared(sp, start, end))
+		return (EACCES);
 	e = tk_vmas_split(&sp->vmas, start, end);
 	if (e != 0)
 		return (e);
@@ -264,7 +270,7 @@ tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
 	for (a = start; a < start + len; a += n) {
 		/* What is not backed is zero already. */
 		if (tk_pt_walk(&sp->pt, a, &left) == 0) {
-			n = (left + TK_PAGE - 1) & ~(uint64_t)(TK_PAGE - 1);
+			n = tk_round_page(left);
 			continue;
 		}
 		p = tk_space_write_at(sp, a, &left);
@@ -310,7 +316,7 @@ static int64_t
 remap_by_copy(struct tk_space *sp, tk_gva start, uint64_t old_len,
     uint64_t new_len)
 {
-	uint64_t off, left;
+	uint64_t off, left, n;
 	const void *from;
 	void *page;
 	int64_t to;
@@ -319,7 +325,13 @@ remap_by_copy(struct tk_space *sp, tk_gva start, uint64_t old_len,
 	to = tk_space_map(sp, 0, new_len, TK_PROT_RW, TK_VMA_MMAP, false, false);
 	if (to < 0)
 		return (to);
-	for (off = 0; off < old_len; off += TK_PAGE) {
+	for (off = 0; off < old_len; off += n) {
+		/* What is not backed is zero there, too. */
+		if (tk_pt_walk(&sp->pt, start + off, &left) == 0) {
+			n = tk_round_page(left);
+			continue;
+		}
+		n = TK_PAGE;
 		from = tk_space_read_at(sp, start + off, &left);
 		if (from == NULL || tk_page_is_zero(from))
 			continue;

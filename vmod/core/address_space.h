@@ -32,7 +32,7 @@ struct tk_space {
 	bool			stale;	/* a flush failed */
 };
 
-/* Reserves the exception stack's page, the first of writable memory. */
+/* The first of writable memory are the exception stacks' pages. */
 void tk_space_init(struct tk_space *, struct tk_memory *);
 void tk_space_fini(struct tk_space *);
 

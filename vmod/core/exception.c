@@ -182,7 +182,12 @@ static bool
 page_fault_resolved(struct tk_machine *m, tk_gva address, uint64_t code)
 {
 
-	/* The same again: it did not help, so it is a fault. */
+	/* Of this fault: a program may have survived an earlier shortage. */
+	m->space.pages.exhausted = false;
+	/*
+	 * The same again, and no system call in between that could have taken
+	 * the page away: it did not help, so it is a fault.
+	 */
 	if (address == m->fault_at && ++m->fault_repeats > 3)
 		return (false);
 	if (address != m->fault_at) {

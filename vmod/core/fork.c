@@ -132,7 +132,6 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 	if (m == NULL)
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	m->host = ma->host;
-	m->name = ma->name;
 	m->ops = ma->ops;
 	m->priv = priv;
 	m->symbols = ma->symbols;

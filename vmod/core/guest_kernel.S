@@ -55,14 +55,11 @@ tk_stubs_end:
 	.balign	4096
 tk_ustubs:
 /*
- * Entry. R12 = FPU image, R13 = GS base, R14 = FS base, RAX = function; all
- * that the last guest code could have left in the vCPU and that is not in the
- * general registers is set here, where it costs no ioctl.
+ * All that the last guest code could have left in the vCPU and that is not in
+ * the general registers is set here, where it costs no ioctl. R12 = FPU image,
+ * R13 = GS base, R14 = FS base; RAX and RDX are lost.
  */
-	.balign	64
-tk_ustub_entry:
-	mov	%rdx, %rbx
-	mov	%rax, %r15
+	.macro	fresh_vcpu
 	mov	$TK_SEL_UDATA, %eax
 	mov	%eax, %ds
 	mov	%eax, %es
@@ -73,6 +70,14 @@ tk_ustub_entry:
 	mov	$-1, %eax
 	mov	$-1, %edx
 	xrstor64 (%r12)
+	.endm
+
+/* Entry: as fresh_vcpu says, RAX = function. */
+	.balign	64
+tk_ustub_entry:
+	mov	%rdx, %rbx
+	mov	%rax, %r15
+	fresh_vcpu
 	mov	%rbx, %rdx
 	mov	%r15, %rax
 	xor	%ebx, %ebx
@@ -91,16 +96,7 @@ tk_ustub_entry_end:
 	.balign	64
 tk_ustub_resume:
 	mov	%rax, %r15
-	mov	$TK_SEL_UDATA, %eax
-	mov	%eax, %ds
-	mov	%eax, %es
-	mov	%eax, %fs
-	mov	%eax, %gs
-	wrfsbase %r14
-	wrgsbase %r13
-	mov	$-1, %eax
-	mov	$-1, %edx
-	xrstor64 (%r12)
+	fresh_vcpu
 	mov	%r15, %rax
 	mov	(resume + 0)(%rip), %rbx
 	mov	(resume + 8)(%rip), %rdx

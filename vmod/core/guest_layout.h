@@ -10,7 +10,7 @@
  *	2 MiB		read-only	text and rodata: read-only slot, shared
  *	...		page tables	private slot, not logged, not copied
  *	...		writable	private slot with dirty log
- *	...		shared		a memfd of its own, one for all forks
+ *	...		shared		one for all forks
  *
  * Page tables cannot be read-only: on nested paging a walk that finds or
  * wants accessed bits counts as a write at the second level (Intel SDM vol. 3C

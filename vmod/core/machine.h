@@ -36,7 +36,6 @@ struct tk_machine {
 	unsigned		magic;
 #define TK_MACHINE_MAGIC	0x3d90be57
 	const struct tk_host	*host;
-	const char		*name;
 	const struct tk_guest_ops *ops;
 	void			*priv;
 	struct tk_master	*master;	/* NULL while booting */
@@ -79,7 +78,6 @@ struct tk_machine {
 struct tk_master {
 	unsigned		magic;
 #define TK_MASTER_MAGIC		0x08c6f1ea
-	char			*name;
 	const struct tk_host	*host;
 	const struct tk_guest_ops *ops;
 	struct tk_memory	mem;

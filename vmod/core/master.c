@@ -87,7 +87,6 @@ booting_machine(const struct tk_master *ma, const struct tk_boot_options *o,
 		return (NULL);
 	}
 	m->host = ma->host;
-	m->name = ma->name;
 	m->ops = ma->ops;
 	m->priv = o->priv;
 	m->symbols = ma->symbols;
@@ -379,13 +378,11 @@ tk_boot(struct tk_master **pma, const struct tk_boot_options *o,
 		return (tk_error(err, TK_HOST, 0, "Out of memory"));
 	ma->host = h;
 	ma->ops = o->ops;
-	ma->name = strdup(o->name);
 	ma->mem.fd = -1;
 	ma->input_size = (o->input_size + TK_PAGE - 1) &
 	    ~(uint64_t)(TK_PAGE - 1);
 	ma->request_memory = o->request_memory;
-	e = ma->name == NULL ? tk_error(err, TK_HOST, 0, "Out of memory") :
-	    boot(ma, o, err);
+	e = boot(ma, o, err);
 	if (e != 0)
 		tk_master_free(&ma);
 	*pma = ma;
@@ -407,7 +404,6 @@ tk_master_free(struct tk_master **pma)
 	tk_space_fini(&ma->space);
 	tk_threads_fini(&ma->threads);
 	tk_symbols_free(ma->symbols);
-	free(ma->name);
 	TK_FREE_OBJ(ma);
 }
 

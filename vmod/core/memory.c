@@ -57,7 +57,6 @@ tk_memory_new(struct tk_memory *mem, uint64_t read_only, uint64_t writable)
 	int e;
 
 	memset(mem, 0, sizeof *mem);
-	mem->magic = TK_MEMORY_MAGIC;
 	writable = round_huge(writable);
 	read_only = round_huge(read_only);
 	/*
@@ -78,6 +77,7 @@ tk_memory_new(struct tk_memory *mem, uint64_t read_only, uint64_t writable)
 		    MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
 		if (mem->low != NULL) {
 			mem->high = mem->low + mem->pt_gpa;
+			mem->magic = TK_MEMORY_MAGIC;
 			return (0);
 		}
 	}

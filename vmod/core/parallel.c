@@ -142,8 +142,6 @@ cpu_main(void *arg)
 		break;
 	}
 	tk_watch_end(&c->watch);
-	if (c->vcpu->spoiled)
-		c->m->broken = true;
 	return (NULL);
 }
 
@@ -234,6 +232,9 @@ join_all(struct tk_machine *m)
 		tk_parallel_lock(m);
 		tk_watch_remove(&c->watch);
 		c->started = false;
+		/* The VM's vCPUs are put back or destroyed together. */
+		if (c->vcpu->spoiled)
+			m->vcpu->spoiled = true;
 		if (c->failed) {
 			ok = false;
 			tk_refused(m, "%s", c->why);

@@ -135,7 +135,11 @@ tk_entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 
 	for (off = 0; off < len; off += TK_PAGE) {
 		e = tk_pt_entry(&sp->pt, from + off, false);
-		if (e == NULL || tk_pte(e) == 0)
+		if (e == NULL) {
+			off += skip(sp, from + off);
+			continue;
+		}
+		if (tk_pte(e) == 0)
 			continue;
 		old = tk_pte(e);
 		f = tk_pt_entry(&sp->pt, to + off, true);
@@ -153,8 +157,6 @@ tk_entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 /*--------------------------------------------------------------------
  * Unmapping, where entries are reserved: they stay
  */
-
-#define TK_PROT_RW		(TK_PROT_R | TK_PROT_W)
 
 /* The reserved range around or behind gva. */
 static void

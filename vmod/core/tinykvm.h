@@ -168,7 +168,6 @@ struct tk_given_file {
 };
 
 struct tk_boot_options {
-	const char		*name;		/* for messages */
 	const void		*elf;		/* only read during tk_boot() */
 	size_t			elf_len;
 	const char *const	*argv;		/* NULL-terminated */

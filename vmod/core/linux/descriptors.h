@@ -273,6 +273,8 @@ uint8_t *tk_scratch(struct tk_machine *);
  * without any. Always in the future. Who waits in tk_block() looks again then.
  */
 uint64_t tk_files_next_due(const struct tk_machine *);
+/* The program was frozen for so long: timers are due later. */
+void tk_files_thaw(struct tk_machine *, uint64_t ns);
 
 extern const struct tk_file_type tk_type_standard, tk_type_regular,
     tk_type_directory, tk_type_memory, tk_type_null, tk_type_zero,

@@ -196,6 +196,21 @@ tk_files_next_due(const struct tk_machine *m)
 	return (first);
 }
 
+void
+tk_files_thaw(struct tk_machine *m, uint64_t ns)
+{
+	struct tk_file *f;
+	unsigned i;
+
+	for (i = 0; i < m->files.n_files; i++) {
+		f = tk_file_nth(&m->files, i);
+		if (f->type != &tk_type_timerfd || f->timer.due == 0)
+			continue;
+		tk_file_touch(&m->files, f);
+		f->timer.due += ns;
+	}
+}
+
 int64_t
 tk_sys_timerfd_create(struct tk_machine *m, const uint64_t a[6])
 {

@@ -118,6 +118,7 @@ int64_t tk_install_two(struct tk_machine *, struct tk_file *, struct tk_file *,
     bool cloexec, tk_gva to);
 
 /* socket.c: the next connection that waits, or NULL; shutdown(2). */
+bool tk_socket_has_next(const struct tk_machine *, const struct tk_file *);
 struct tk_connection *tk_socket_next(struct tk_machine *,
     const struct tk_file *);
 int64_t tk_socket_shutdown(struct tk_machine *, struct tk_file *, uint64_t);

@@ -45,9 +45,10 @@ map_file(struct tk_machine *m, const uint64_t a[6], unsigned prot, bool fixed)
 		return ((f->flags & O_ACCMODE) == O_RDWR ? -ENODEV : -EACCES);
 	if (buf == NULL)
 		return (-ENOMEM);
-	/* Code that the program wrote into a memfd is no library. */
+	/* What the program can write is no library: W^X holds for it, too. */
 	at = tk_space_map(&m->space, a[0], a[1], prot,
-	    f->type == &tk_type_regular ? TK_VMA_FILE : TK_VMA_MMAP, fixed,
+	    f->type == &tk_type_regular && !f->writable ? TK_VMA_FILE :
+	    TK_VMA_MMAP, fixed,
 	    (a[3] & MAP_FIXED_NOREPLACE) == 0);
 	if (at < 0)
 		return (at);

@@ -89,7 +89,4 @@ int tk_host_parent(struct tk_machine *, const char *verb,
 int tk_host_read(struct tk_machine *, const char *path, size_t max,
     void **image, size_t *len);
 
-/* The listing of a directory, as getdents64() gives it. 0 or -errno. */
-int64_t tk_list_directory(struct tk_machine *, struct tk_file *);
-
 #endif /* TK_PATH_H_INCLUDED */

@@ -136,7 +136,7 @@ limits(uint64_t which, struct rlimit *r)
 		r->rlim_cur = TK_STACK_SIZE;
 		break;
 	case RLIMIT_NOFILE:
-		r->rlim_cur = r->rlim_max = 1024;
+		r->rlim_cur = r->rlim_max = TK_MAX_FDS;
 		break;
 	case RLIMIT_CORE:
 	case RLIMIT_NPROC:

@@ -40,7 +40,7 @@ measure(const struct tk_machine *m, struct sizes *s)
 			s->data += len;
 	}
 	s->total = m->mem.end - m->mem.rw_gpa;
-	s->unused = m->mem.end - m->space.pages.next;
+	s->unused = tk_space_free(&m->space);
 }
 
 static const char *

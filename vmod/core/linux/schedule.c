@@ -22,26 +22,22 @@
 
 #define NS	1000000000ULL
 
-/* Deadlines of threads that were frozen while they waited become true. */
-static void
-thaw(struct tk_threads *ts, uint64_t now)
+void
+tk_thaw(struct tk_machine *m)
 {
+	struct tk_threads *ts = &m->threads;
+	uint64_t frozen;
 	unsigned i;
 
 	if (ts->frozen_at == 0)
 		return;
+	frozen = tk_now() - ts->frozen_at;
 	for (i = 0; i < ts->n; i++)
 		if (ts->thread[i].state == TK_THREAD_BLOCKED &&
 		    ts->thread[i].deadline != TK_FOREVER)
-			ts->thread[i].deadline += now - ts->frozen_at;
+			ts->thread[i].deadline += frozen;
+	tk_files_thaw(m, frozen);
 	ts->frozen_at = 0;
-}
-
-void
-tk_thaw(struct tk_machine *m)
-{
-
-	thaw(&m->threads, tk_now());
 }
 
 void
@@ -59,7 +55,6 @@ tk_block(struct tk_machine *m, uint64_t timeout)
 	struct tk_thread *t = tk_current(&m->threads);
 	uint64_t now = tk_now();
 
-	thaw(&m->threads, now);
 	if (!t->again)
 		t->deadline = timeout > TK_FOREVER - now ? TK_FOREVER :
 		    now + timeout;
@@ -265,9 +260,9 @@ tk_schedule(struct tk_machine *m)
 	int64_t result;
 	uint64_t now;
 
+	tk_thaw(m);
 	for (;;) {
 		now = tk_now();
-		thaw(&m->threads, now);
 		expire(&m->threads, now);
 		t = next_runnable(&m->threads);
 		if (__builtin_expect(m->debug != NULL, 0)) {
@@ -287,8 +282,13 @@ tk_schedule(struct tk_machine *m)
 			    "thread's registers: %s", strerror(errno)));
 		}
 		result = go_on(m, t);
-		if (result == TK_CALL_BLOCKED)
-			continue;
+		if (result == TK_CALL_BLOCKED) {
+			/* Calls that wake each other may never leave here. */
+			if (now < m->watch.deadline)
+				continue;
+			return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rcx,
+			    "waited longer than it may run"));
+		}
 		tk_slice_begin(m);
 		return ((enum tk_verdict)result);
 	}
@@ -326,6 +326,8 @@ tk_slice_over(struct tk_machine *m)
 	    !tk_vcpu_is_quiet(m->vcpu))
 		return (TK_RESUME);
 	m->in_ring0 = false;
+	/* The reset looks at threads only when the guest called. */
+	m->changed = true;
 	t->regs = *r;
 	return (tk_schedule(m));
 }

@@ -149,8 +149,8 @@ tk_socket_readable(const struct tk_machine *m, const struct tk_file *f)
 	return (0);
 }
 
-static bool
-has_incoming(const struct tk_machine *m, const struct tk_file *f)
+bool
+tk_socket_has_next(const struct tk_machine *m, const struct tk_file *f)
 {
 	unsigned i;
 
@@ -188,7 +188,7 @@ socket_poll(const struct tk_machine *m, const struct tk_file *f)
 
 	switch (s->state) {
 	case TK_SOCKET_LISTENING:
-		return (has_incoming(m, f) ? in : 0);
+		return (tk_socket_has_next(m, f) ? in : 0);
 	case TK_SOCKET_PAIR:
 		return (pair_poll(m, s));
 	case TK_SOCKET_ACCEPTED:

@@ -262,7 +262,6 @@ tk_sys_listen(struct tk_machine *m, const uint64_t a[6])
 int64_t
 tk_sys_accept4(struct tk_machine *m, const uint64_t a[6])
 {
-	struct tk_connection *c;
 	struct tk_file *f, *new;
 	int64_t e, fd;
 
@@ -273,6 +272,13 @@ tk_sys_accept4(struct tk_machine *m, const uint64_t a[6])
 		return (e);
 	if (f->socket.state != TK_SOCKET_LISTENING)
 		return (-EINVAL);
+	if (!tk_socket_has_next(m, f)) {
+		if (f->flags & O_NONBLOCK)
+			return (-EAGAIN);
+		e = tk_block(m, f->socket.wait_ns != 0 ? f->socket.wait_ns :
+		    UINT64_MAX);
+		return (e != 0 ? e : -EAGAIN);
+	}
 	/* A descriptor first: a connection is not lost for want of one. */
 	new = new_socket(m, a[3], f->socket.family, TK_SOCKET_NEW);
 	if (new == NULL)
@@ -280,17 +286,8 @@ tk_sys_accept4(struct tk_machine *m, const uint64_t a[6])
 	fd = tk_fd_new(m, new, 0, (a[3] & SOCK_CLOEXEC) != 0);
 	if (fd < 0)
 		return (fd);
-	c = tk_socket_next(m, f);
-	if (c == NULL) {
-		(void)tk_fd_close(m, (uint64_t)fd);
-		if (f->flags & O_NONBLOCK)
-			return (-EAGAIN);
-		e = tk_block(m, f->socket.wait_ns != 0 ? f->socket.wait_ns :
-		    UINT64_MAX);
-		return (e != 0 ? e : -EAGAIN);
-	}
 	new->socket.state = TK_SOCKET_ACCEPTED;
-	new->socket.connection = c;
+	new->socket.connection = tk_socket_next(m, f);
 	new->socket.port = f->socket.port;
 	memcpy(new->socket.address, f->socket.address, 16);
 	if (a[1] != 0)

@@ -68,7 +68,8 @@ static const struct row calls[MAX_CALL] = {
 	ROW(fdatasync, tk_sys_fsync, "d", FULL, ""),
 	ROW(ftruncate, tk_sys_ftruncate, "du", FULL, ""),
 	ROW(fadvise64, tk_sys_fadvise64, "duud", PARTIAL, "ignored"),
-	ROW(fallocate, tk_sys_fallocate, "dxuu", PARTIAL, "only to extend"),
+	ROW(fallocate, tk_sys_fallocate, "dxuu", REFUSED,
+	    "EOPNOTSUPP: the libc writes the bytes itself"),
 	ROW(flock, tk_sys_flock, "dd", PARTIAL,
 	    "granted: nobody else is there"),
 	ROW(umask, tk_sys_umask, "o", FULL, ""),
@@ -345,6 +346,8 @@ tk_linux_call(struct tk_machine *m)
 		return (tk_end(m, TK_FAULT, r->rcx, "system call from 0x%llx, "
 		    "which is not the program's", (unsigned long long)r->rcx));
 	m->changed = true;
+	m->fault_at = 0;
+	tk_thaw(m);
 	result = tk_linux_make(m);
 	if (result == TK_CALL_ENDED)
 		return (TK_FAIL);

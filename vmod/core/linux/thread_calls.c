@@ -103,7 +103,6 @@ futex_wait(struct tk_machine *m, const uint64_t a[6], uint32_t mask)
 		return (-EFAULT);
 	if (value != (uint32_t)a[2])
 		return (-EAGAIN);
-	tk_thaw(m);
 	tk_stop_current(m);
 	t->futex = a[0];
 	t->futex_mask = mask;

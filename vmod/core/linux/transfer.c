@@ -273,91 +273,83 @@ tk_transfer_out(struct tk_machine *m, struct tk_file *f, struct tk_transfer *t)
  * The calls
  */
 
+/* Where to begin. offset: NULL for the file's own. 0 or -errno. */
 static int64_t
-start(struct tk_machine *m, uint64_t fd, struct tk_transfer *t,
-    struct tk_file **pf)
+start(struct tk_machine *m, uint64_t fd, const uint64_t *offset,
+    struct tk_transfer *t, struct tk_file **pf)
 {
 
 	memset(t, 0, sizeof *t);
 	*pf = tk_file_at(m, fd);
-	return (*pf == NULL ? -EBADF : 0);
-}
-
-int64_t
-tk_sys_read(struct tk_machine *m, const uint64_t a[6])
-{
-	struct tk_transfer t;
-	struct tk_file *f;
-
-	if (start(m, a[0], &t, &f))
+	if (*pf == NULL)
 		return (-EBADF);
-	t.vector = tk_vector_of(a[1], a[2]);
-	return (tk_transfer_in(m, f, &t));
-}
-
-int64_t
-tk_sys_write(struct tk_machine *m, const uint64_t a[6])
-{
-	struct tk_transfer t;
-	struct tk_file *f;
-
-	if (start(m, a[0], &t, &f))
-		return (-EBADF);
-	t.vector = tk_vector_of(a[1], a[2]);
-	return (tk_transfer_out(m, f, &t));
-}
-
-int64_t
-tk_sys_pread64(struct tk_machine *m, const uint64_t a[6])
-{
-	struct tk_transfer t;
-	struct tk_file *f;
-
-	if (start(m, a[0], &t, &f))
-		return (-EBADF);
-	if (a[3] > INT64_MAX)
+	if (offset == NULL)
+		return (0);
+	if (*offset > INT64_MAX)
 		return (-EINVAL);
-	t.vector = tk_vector_of(a[1], a[2]);
-	t.at = true;
-	t.io.offset = a[3];
-	return (tk_transfer_in(m, f, &t));
+	t->at = true;
+	t->io.offset = *offset;
+	return (0);
 }
 
-int64_t
-tk_sys_pwrite64(struct tk_machine *m, const uint64_t a[6])
-{
-	struct tk_transfer t;
-	struct tk_file *f;
+typedef int64_t transfer_fn(struct tk_machine *, struct tk_file *,
+    struct tk_transfer *);
 
-	if (start(m, a[0], &t, &f))
-		return (-EBADF);
-	if (a[3] > INT64_MAX)
-		return (-EINVAL);
-	t.vector = tk_vector_of(a[1], a[2]);
-	t.at = true;
-	t.io.offset = a[3];
-	return (tk_transfer_out(m, f, &t));
-}
-
-/* readv() and its kin. offset: NULL for the file's own. */
 static int64_t
-vectored(struct tk_machine *m, const uint64_t *a, const uint64_t *offset,
-    int64_t (*transfer)(struct tk_machine *, struct tk_file *,
-    struct tk_transfer *))
+single(struct tk_machine *m, const uint64_t *a, const uint64_t *offset,
+    transfer_fn *transfer)
 {
 	struct tk_transfer t;
 	struct tk_file *f;
 	int64_t e;
 
-	if (start(m, a[0], &t, &f))
-		return (-EBADF);
-	if (offset != NULL) {
-		if (*offset > INT64_MAX)
-			return (-EINVAL);
-		t.at = true;
-		t.io.offset = *offset;
-	}
-	e = tk_vector_read(m, &t.vector, a[1], a[2]);
+	e = start(m, a[0], offset, &t, &f);
+	if (e != 0)
+		return (e);
+	t.vector = tk_vector_of(a[1], a[2]);
+	return (transfer(m, f, &t));
+}
+
+int64_t
+tk_sys_read(struct tk_machine *m, const uint64_t a[6])
+{
+
+	return (single(m, a, NULL, tk_transfer_in));
+}
+
+int64_t
+tk_sys_write(struct tk_machine *m, const uint64_t a[6])
+{
+
+	return (single(m, a, NULL, tk_transfer_out));
+}
+
+int64_t
+tk_sys_pread64(struct tk_machine *m, const uint64_t a[6])
+{
+
+	return (single(m, a, &a[3], tk_transfer_in));
+}
+
+int64_t
+tk_sys_pwrite64(struct tk_machine *m, const uint64_t a[6])
+{
+
+	return (single(m, a, &a[3], tk_transfer_out));
+}
+
+/* readv() and its kin. */
+static int64_t
+vectored(struct tk_machine *m, const uint64_t *a, const uint64_t *offset,
+    transfer_fn *transfer)
+{
+	struct tk_transfer t;
+	struct tk_file *f;
+	int64_t e;
+
+	e = start(m, a[0], offset, &t, &f);
+	if (e == 0)
+		e = tk_vector_read(m, &t.vector, a[1], a[2]);
 	return (e != 0 ? e : transfer(m, f, &t));
 }
 

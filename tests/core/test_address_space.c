@@ -1,0 +1,173 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What a program may do to its own address space, and what that may cost.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "file_vm.h"
+
+static struct file_vm vm;
+static struct guest g;
+static struct tk_machine *m;
+
+#define ANONYMOUS	(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+#define TERABYTES	(UINT64_C(16) << 40)
+
+static int64_t
+map(uint64_t len, uint64_t prot, uint64_t flags, int64_t fd)
+{
+
+	return (file_vm_call(&vm, SYS_mmap, 0, len, prot, flags,
+	    (uint64_t)fd));
+}
+
+/* Text is shared by all forks, also where a program may make its own code. */
+static void
+text_stays_read_only(void)
+{
+	tk_gva text;
+	unsigned i;
+
+	file_vm_init(&vm, false);
+	text = vm.g.at[FILE_AT_CALL] & ~(tk_gva)(TK_PAGE - 1);
+	for (i = 0; i < 2; i++) {
+		CHECK(SYS(&vm, mprotect, text, TK_PAGE, PROT_READ |
+		    PROT_WRITE) == -EACCES);
+		CHECK(SYS(&vm, mprotect, text, TK_PAGE, PROT_READ |
+		    PROT_WRITE | PROT_EXEC) == -EACCES);
+		CHECK(SYS(&vm, getrandom, text, 64, 0) == -EFAULT);
+		/* As "executable_heap" does. */
+		vm.m->space.allow_wx = true;
+	}
+	file_vm_fini(&vm);
+}
+
+/* Within the time limit: none of them looks at each page. */
+static void
+terabytes(void)
+{
+	int64_t a, b;
+
+	file_vm_init(&vm, false);
+	a = map(TERABYTES, PROT_NONE, ANONYMOUS, -1);
+	CHECK(a > 0);
+	CHECK(SYS(&vm, mprotect, a, TERABYTES, PROT_READ | PROT_WRITE) == 0);
+	CHECK(SYS(&vm, getrandom, a + (1LL << 40), 64, 0) == 64);
+	CHECK(SYS(&vm, madvise, a, TERABYTES, MADV_DONTNEED) == 0);
+	CHECK(SYS(&vm, getrandom, a + (1LL << 40), 64, 0) == 64);
+	b = file_vm_call(&vm, SYS_mremap, (uint64_t)a, TERABYTES,
+	    2 * TERABYTES, MREMAP_MAYMOVE, 0);
+	CHECK(b > 0);
+	CHECK(SYS(&vm, munmap, b, 2 * TERABYTES, 0) == 0);
+	a = map(TERABYTES, PROT_NONE, ANONYMOUS, -1);
+	/* In the way, so that it must move. */
+	CHECK(a > 0 && file_vm_call(&vm, SYS_mmap, (uint64_t)a + TERABYTES,
+	    TK_PAGE, PROT_NONE, ANONYMOUS | MAP_FIXED, UINT64_MAX) > 0);
+	b = file_vm_call(&vm, SYS_mremap, (uint64_t)a, TERABYTES,
+	    2 * TERABYTES, MREMAP_MAYMOVE, 0);
+	CHECK(b > 0 && b != a);
+	file_vm_fini(&vm);
+}
+
+/* What a program can write is not a library, whichever way it was opened. */
+static void
+no_code_from_writable_files(void)
+{
+	int64_t fd;
+
+	file_vm_init(&vm, false);
+	fd = SYS(&vm, open, PATH(&vm, "/data/pages"), O_RDONLY, 0);
+	CHECK(fd >= 0);
+	CHECK(map(TK_PAGE, PROT_READ, MAP_PRIVATE, fd) > 0);
+	CHECK(map(TK_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd) == -EACCES);
+	fd = SYS(&vm, open, PATH(&vm, "/ro/deep/file"), O_RDONLY, 0);
+	CHECK(fd >= 0);
+	CHECK(map(TK_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd) > 0);
+	file_vm_fini(&vm);
+}
+
+/*--------------------------------------------------------------------*/
+
+static void
+set_up(void)
+{
+	struct boot b = { .memory = 64, .request_memory = 64 };
+	struct tk_error err;
+
+	guest_boot(&g, &b);
+	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+}
+
+static void
+tear_down(void)
+{
+
+	tk_fork_free(&m);
+	guest_free(&g);
+}
+
+static int64_t
+does(uint64_t op, uint64_t a, uint64_t b)
+{
+	struct tk_error err;
+	int e;
+
+	e = guest_op(&g, m, &err, 20, op, a, b, 0);
+	CHECK_MSG(e == 0, "operation %lu: %s", (unsigned long)op, err.text);
+	return (g.result);
+}
+
+/* A fault that was mended is not the same fault when it comes again. */
+static void
+the_same_address_again(void)
+{
+
+	set_up();
+	CHECK(does(OP_MAPS, 30, 4 << 20) == 30);
+	CHECK(does(OP_MAPS, 30, 256 << 20) == 30);
+	(void)tk_reset(m);
+	CHECK(does(OP_MAPS, 30, 256 << 20) == 30);
+	tear_down();
+}
+
+/* Memory that was short once does not make each fault one of memory. */
+static void
+a_fault_after_a_shortage(void)
+{
+
+	set_up();
+	CHECK(does(OP_EXHAUST, 8, 0) == 1);
+	(void)tk_reset(m);
+	CHECK(does(OP_EXHAUST, 8, 0) == 1);
+	tear_down();
+}
+
+/* The next owner of the VM would go on in the middle of an instruction. */
+static void
+spoiled_on_another_vcpu(void)
+{
+
+	set_up();
+	CHECK(does(OP_SPOIL, OP_NOP, 0) == 0);
+	(void)tk_reset(m);
+	CHECK(!tk_broken(m) && !m->vcpu->spoiled);
+	/* It wants an answer from the port. */
+	CHECK(does(OP_SPOIL, OP_IN, 0) == -1);
+	(void)tk_reset(m);
+	CHECK(tk_broken(m) && m->vcpu->spoiled);
+	tear_down();
+}
+
+TESTS(
+	T_KVM(text_stays_read_only),
+	T_KVM(terabytes),
+	T_KVM(no_code_from_writable_files),
+	T_KVM(the_same_address_again),
+	T_KVM(a_fault_after_a_shortage),
+	T_KVM(spoiled_on_another_vcpu)
+)
