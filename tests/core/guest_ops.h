@@ -16,7 +16,7 @@ enum guest_op {
 	/* From here on: guest_threads.c */
 	OP_THREADS, OP_PING, OP_PREEMPT, OP_TGKILL, OP_TIMED_WAIT, OP_VECTORS,
 	OP_LAZY, OP_MUTEXES, OP_SIGWAIT, OP_STORM, OP_ACCEPTS, OP_TURN,
-	OP_MAPS, OP_EXHAUST, OP_SPOIL
+	OP_MAPS, OP_EXHAUST, OP_SPOIL, OP_EVENTS
 };
 
 enum guest_address {

@@ -294,6 +294,50 @@ several(void)
 	file_vm_fini(&vm);
 }
 
+/* Connections that the embedder gives between calls, without a listener. */
+static void
+given(void)
+{
+	struct client a, b;
+	size_t room = 5;
+	tk_gva t;
+
+	file_vm_init(&vm, false);
+	client_init(&a, "");
+	client_init(&b, "");
+	a.c.keep_open = b.c.keep_open = true;
+	a.c.room = &room;
+	CHECK(tk_connect(vm.m, &a.c) == 3 && tk_connect(vm.m, &b.c) == 4);
+	CHECK(tk_connected(vm.m, 3, &a.c) && !tk_connected(vm.m, 3, &b.c));
+	CHECK(!tk_connected(vm.m, 5, &a.c) && !tk_connected(vm.m, -1, &a.c));
+	t = PATH(&vm, "abcdefgh");
+	CHECK(SYS(&vm, write, 4, t, 8) == 8 && b.len == 8);
+	CHECK(SYS(&vm, write, 3, t, 8) == 5 && a.len == 5);
+	CHECK(ready(3, POLLIN | POLLOUT) == POLLOUT);
+	room = 0;
+	CHECK(SYS(&vm, write, 3, t, 8) == -EAGAIN && a.len == 5);
+	CHECK(ready(3, POLLIN | POLLOUT) == 0);
+	CHECK(SYS(&vm, read, 3, file_vm_buffer(&vm), 8) == -EAGAIN);
+	/* The guest closes one; the other's client goes. */
+	CHECK(SYS(&vm, close, 3, 0, 0) == 0 && a.ends == 1);
+	CHECK(!tk_connected(vm.m, 3, &a.c));
+	tk_disconnect(vm.m, 3, &a.c);
+	CHECK(SYS(&vm, dup, 4, 0, 0) == 3);
+	tk_disconnect(vm.m, 4, &b.c);
+	CHECK(b.ends == 0);
+	CHECK(SYS(&vm, write, 4, t, 8) == -EBADF);
+	CHECK(SYS(&vm, write, 3, t, 8) == -EPIPE && b.len == 8);
+	CHECK(SYS(&vm, read, 3, file_vm_buffer(&vm), 8) == -ECONNRESET);
+	/* A reset forgets them, whatever was done. */
+	CHECK(tk_connect(vm.m, &a.c) == 4);
+	(void)tk_reset(vm.m);
+	CHECK(!tk_connected(vm.m, 4, &a.c));
+	CHECK(SYS(&vm, write, 4, t, 8) == -EBADF);
+	CHECK(tk_connect(vm.m, &a.c) == 3);
+	(void)tk_reset(vm.m);
+	file_vm_fini(&vm);
+}
+
 static void
 no_network(void)
 {
@@ -325,5 +369,6 @@ TESTS(
 	T_KVM(kept_open),
 	T_KVM(pieces),
 	T_KVM(several),
+	T_KVM(given),
 	T_KVM(no_network)
 )

@@ -258,11 +258,46 @@ given_file(void)
 	CHECK(close(file.fd) == 0);
 }
 
+/* A call that goes on where it asked the host, in the middle of a function. */
+static void
+continued(void)
+{
+	struct tk_machine *other;
+	struct tk_error err;
+	unsigned round;
+	int64_t i, sum;
+
+	set_up();
+	CHECK(tk_fork(g.master, &other, &g, &err) == 0);
+	for (round = 0; round < 3; round++) {
+		CHECK(guest_op(&g, m, &err, 5, OP_EVENTS, 100, 0, 0) == 0);
+		CHECK(g.result == 100);
+		for (i = 1, sum = 100; i < 50; i++) {
+			/* Others compute meanwhile. */
+			CHECK(guest_op(&g, other, &err, 5, OP_VECTORS, 0, 0,
+			    0) == 0);
+			(void)tk_reset(other);
+			CHECK(tk_continue(m, (uint64_t)i, 5, &err) == 0);
+			sum += i;
+			CHECK(g.result == sum);
+		}
+		CHECK(tk_continue(m, 0, 5, &err) == 0);
+		CHECK(g.result == 2 * sum);
+		/* It returned: that is asked of the host, too. */
+		if (round == 1)
+			CHECK(tk_continue(m, 0, 5, &err) == TK_MISUSE);
+		(void)tk_reset(m);
+	}
+	tk_fork_free(&other);
+	tear_down();
+}
+
 TESTS(
 	T_KVM(after_a_wait),
 	T_KVM(after_a_crash),
 	T_KVM(with_threads),
 	T_KVM(less_time),
 	T_KVM(memory_of_another),
-	T_KVM(given_file)
+	T_KVM(given_file),
+	T_KVM(continued)
 )

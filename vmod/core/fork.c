@@ -274,6 +274,19 @@ tk_resume(struct tk_machine *m, uint64_t result, double seconds,
 	return (tk_run(m, seconds, NULL, err));
 }
 
+int
+tk_continue(struct tk_machine *m, uint64_t result, double seconds,
+    struct tk_error *err)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	tk_assert(m->master != NULL && !m->broken && !m->vcpu->sregs_dirty);
+	note_thread(m);
+	/* The registers are those that the vCPU left with. */
+	tk_set_result(m, result);
+	return (tk_run(m, seconds, NULL, err));
+}
+
 /*
  * All threads wait: the connection makes one go on, whichever it is. What the
  * entry stub does for others, ioctls do here: a server makes system calls by

@@ -119,9 +119,10 @@ struct tk_guest_ops {
 };
 
 /*
- * A client's connection to a program that listens by itself. It and what it
- * points at are the embedder's, and stay valid until the call has ended; after
- * the reset nothing refers to it.
+ * A client's connection to a program: to one that listens by itself, or given
+ * by tk_connect(). It and what it points at are the embedder's, and stay valid
+ * until the call has ended, or until tk_disconnect(); after a reset nothing
+ * refers to it.
  */
 struct tk_connection {
 	/* What the client has sent, in host memory. */
@@ -137,6 +138,8 @@ struct tk_connection {
 	 */
 	enum tk_verdict		(*output)(void *priv, const uint8_t *data,
 				    size_t len);
+	/* Bytes that output() takes now, 0: a write waits. NULL: any. */
+	const size_t		*room;
 	void			*priv;
 };
 
@@ -249,6 +252,26 @@ int tk_call(struct tk_machine *, const struct tk_call *, struct tk_error *);
  */
 int tk_resume(struct tk_machine *, uint64_t result, double seconds,
     struct tk_error *);
+
+/*
+ * Goes on behind the host call that completed the call before, as if it had
+ * said TK_RESUME and this result. Since then nothing was reset or kept, and
+ * nothing else was called. What the program may write is counted from the last
+ * reset.
+ */
+int tk_continue(struct tk_machine *, uint64_t result, double seconds,
+    struct tk_error *);
+
+/*
+ * Between calls: an open descriptor of the guest for a connection that does not
+ * block. >= 0, or -ENFILE, -EMFILE, -ENOMEM.
+ */
+int tk_connect(struct tk_machine *, struct tk_connection *);
+/* Is it still that connection's, or has the guest closed it? */
+bool tk_connected(const struct tk_machine *, int fd,
+    const struct tk_connection *);
+/* Closes it, if the guest has not; nothing refers to the connection then. */
+void tk_disconnect(struct tk_machine *, int fd, struct tk_connection *);
 
 /*
  * For a program that serves connections: gives it one, and runs until the

@@ -61,6 +61,50 @@ tk_files_connect(struct tk_machine *m, struct tk_connection *c)
 	return (ECONNREFUSED);
 }
 
+static bool
+is_of(const struct tk_file *f, const struct tk_connection *c)
+{
+
+	return (f != NULL && f->type == &tk_type_socket &&
+	    f->socket.connection == c);
+}
+
+bool
+tk_connected(const struct tk_machine *m, int fd,
+    const struct tk_connection *c)
+{
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	return (is_of(tk_file_at(m, (uint64_t)fd), c));
+}
+
+void
+tk_disconnect(struct tk_machine *m, int fd, struct tk_connection *c)
+{
+	bool open = tk_connected(m, fd, c);
+	struct tk_file *f;
+	unsigned i;
+
+	/* A copy of the descriptor may outlive it. */
+	for (i = 0; i < m->files.n_files; i++) {
+		f = tk_file_nth(&m->files, i);
+		if (!is_of(f, c))
+			continue;
+		f->socket.state = TK_SOCKET_DEAD;
+		f->socket.connection = NULL;
+		f->socket.taken = 0;
+	}
+	if (open)
+		(void)tk_fd_close(m, (uint64_t)fd);
+}
+
+static bool
+takes(const struct tk_connection *c)
+{
+
+	return (c->room == NULL || *c->room > 0);
+}
+
 /* Hands bytes to the embedder. The result of a write, or a verdict. */
 static int64_t
 put_out(struct tk_machine *m, struct tk_connection *c, const void *data,
@@ -120,6 +164,7 @@ socket_write(struct tk_machine *m, struct tk_file *f, const void *from,
     size_t len, const struct tk_io *io)
 {
 	struct tk_socket *s = &f->socket;
+	const struct tk_connection *c = s->connection;
 
 	(void)io;
 	if (s->no_write)
@@ -128,7 +173,13 @@ socket_write(struct tk_machine *m, struct tk_file *f, const void *from,
 	case TK_SOCKET_PAIR:
 		return (tk_stream_write(m, s->tx, from, len));
 	case TK_SOCKET_ACCEPTED:
-		return (len == 0 ? 0 : put_out(m, s->connection, from, len));
+		if (len == 0)
+			return (0);
+		if (!takes(c))
+			return (-EAGAIN);
+		if (c->room != NULL && len > *c->room)
+			len = *c->room;
+		return (put_out(m, s->connection, from, len));
 	default:
 		return (-EPIPE);
 	}
@@ -184,7 +235,8 @@ static uint32_t
 socket_poll(const struct tk_machine *m, const struct tk_file *f)
 {
 	const struct tk_socket *s = &f->socket;
-	const uint32_t in = POLLIN | POLLRDNORM, out = POLLOUT | POLLWRNORM;
+	const uint32_t in = POLLIN | POLLRDNORM;
+	uint32_t out = POLLOUT | POLLWRNORM;
 
 	switch (s->state) {
 	case TK_SOCKET_LISTENING:
@@ -192,6 +244,8 @@ socket_poll(const struct tk_machine *m, const struct tk_file *f)
 	case TK_SOCKET_PAIR:
 		return (pair_poll(m, s));
 	case TK_SOCKET_ACCEPTED:
+		if (!takes(s->connection))
+			out = 0;
 		if (s->no_read || (s->taken == s->connection->in_len &&
 		    !s->connection->keep_open))
 			return (in | out | POLLRDHUP |

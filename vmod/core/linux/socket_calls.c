@@ -298,6 +298,27 @@ tk_sys_accept4(struct tk_machine *m, const uint64_t a[6])
 	return (e != 0 ? e : -EFAULT);
 }
 
+int
+tk_connect(struct tk_machine *m, struct tk_connection *c)
+{
+	struct tk_file *f;
+	int64_t fd;
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	tk_assert(c->output != NULL);
+	f = new_socket(m, SOCK_NONBLOCK, AF_INET, TK_SOCKET_NEW);
+	if (f == NULL)
+		return (-ENFILE);
+	/* The reset looks at files only when the guest called. */
+	m->changed = true;
+	fd = tk_fd_new(m, f, 0, true);
+	if (fd < 0)
+		return ((int)fd);
+	f->socket.state = TK_SOCKET_ACCEPTED;
+	f->socket.connection = c;
+	return ((int)fd);
+}
+
 int64_t
 tk_sys_accept(struct tk_machine *m, const uint64_t a[6])
 {
