@@ -20,8 +20,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
+sys.path.insert(0, str(ROOT / "tests"))
+
 from kvmctl.engine import Engine                        # noqa: E402
-from kvmctl.guest import manifest                       # noqa: E402
+from support.paths import settings                      # noqa: E402
 
 BUILD = ROOT / "build"
 NATIVE_RUN = BUILD / "bench" / "native_run"
@@ -78,10 +80,7 @@ class Fork:
     """A warm fork of a guest."""
 
     def __init__(self, engine: Engine, guest: str) -> None:
-        settings = manifest.load(ROOT / "guests" / guest).settings | {
-            "filename": str(BUILD / "guests" / guest / guest),
-            "concurrency": 1}
-        self._program = engine.define(guest, settings)
+        self._program = engine.define(guest, settings(guest))
         self._program.start()
 
     def best(self, job: Job, count: int) -> float:

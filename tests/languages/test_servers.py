@@ -13,11 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from kvmctl.guest import manifest
 from support.live import Live, running
 from support.paths import SOURCES, guest
-
-from .conftest import vcl_json
 
 pytestmark = [pytest.mark.kvm, pytest.mark.languages]
 
@@ -78,22 +75,8 @@ def natively(name: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    vcl = "sub vcl_init {\n"
-    for name in SERVERS:
-        settings = manifest.load(SOURCES / name).settings | {
-            "filename": str(guest(name)), "concurrency": 1}
-        vcl += (f'    tinykvm.configure("{name}", '
-                f'{{"{vcl_json(settings)} "}});\n')
-    vcl += """}
-        sub vcl_recv { return (pass); }
-        sub vcl_backend_fetch {
-            set bereq.http.X-Program = regsub(bereq.url, "^/([^/]*).*", "\\1");
-            set bereq.url = regsub(bereq.url, "^/[^/]*", "");
-            unset bereq.http.Accept-Encoding;
-            set bereq.backend = tinykvm.program(bereq.http.X-Program);
-        }"""
     with running() as it:
-        it.use(vcl)
+        it.use_guests(SERVERS)
         yield it
 
 
@@ -118,22 +101,16 @@ def test_the_same_answers(name: str, live: Live) -> None:
                 assert fields(have) == fields(want), ask.path
 
 
-def stats(live: Live, name: str) -> dict[str, Any]:
-    from kvmctl.varnish import stats as found
-    (programs,) = found.programs(str(live.varnish.node.name)).values()
-    return programs[name]
-
-
 @servers
 def test_a_thousand_connections(name: str, live: Live) -> None:
-    before = stats(live, name)
+    before = live.program(name)
     for n in range(1000):
         answer = live.ask(f"/{name}/hello?name={n}")
         assert answer.status_code == 200, n
         assert answer.text.endswith(f", {n}!\n")
         if n == 250:
-            early = stats(live, name)
-    late = stats(live, name)
+            early = live.program(name)
+    late = live.program(name)
     assert late["invocations"] - before["invocations"] == 1000
     assert late["program_exception"] == 0 == late["program_timeout"]
     assert late["boots"] == 1 and late["forks"] == 1
