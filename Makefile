@@ -45,6 +45,7 @@ LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	python3.11-minimal libsqlite3-dev libzstd-dev libbrotli-dev \
 	libdeflate-dev libssl-dev \
 	$(if $(shell command -v rustc),,rustc) \
+	$(if $(shell command -v cargo),,cargo) \
 	$(if $(shell command -v go),,golang-go) \
 	$(if $(shell command -v npm),,npm)
 

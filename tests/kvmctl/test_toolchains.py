@@ -38,6 +38,38 @@ def test_what_is_missing_is_named(language: str, tmp_path: Path,
     assert "apt-get install" in str(e.value) or "pip install" in str(e.value)
 
 
+@pytest.mark.parametrize("name, text, words", [
+    ("Cargo.toml", 'language = "rust"', "cargo is missing: apt-get install"),
+    ("it.c", f'[fetch]\nnpm = "x@1"\nsha256 = "{_HASH}"',
+     "npm is missing: apt-get install"),
+])
+def test_what_this_guest_needs(tmp_path: Path,
+                               monkeypatch: pytest.MonkeyPatch, name: str,
+                               text: str, words: str) -> None:
+    """Beyond its language, which is there."""
+    (tmp_path / name).touch()
+    (tmp_path / "guest.toml").write_text(f'sources = ["{name}"]\n{text}\n')
+    for there in ("gcc", "rustc"):
+        (tmp_path / there).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match=words):
+        toolchains.build(manifest.load(tmp_path), tmp_path / "out")
+
+
+@pytest.mark.parametrize("language, source", [
+    ("go", "main.go"), ("pascal", "it.pas"), ("ocaml", "it.ml"),
+    ("executable", "it"), ("rust", "Cargo.toml"),
+])
+def test_libraries_that_would_be_ignored(tmp_path: Path, language: str,
+                                         source: str) -> None:
+    (tmp_path / source).touch()
+    (tmp_path / "guest.toml").write_text(
+        f'language = "{language}"\nsources = ["{source}"]\n'
+        'libraries = ["m"]\n')
+    with pytest.raises(ManifestError, match='"libraries" is nothing to'):
+        manifest.load(tmp_path)
+
+
 def test_every_language_has_one_toolchain() -> None:
     found = [name for t in toolchains.TOOLCHAINS for name in t.languages]
     assert sorted(found) == sorted(manifest.LANGUAGES)
