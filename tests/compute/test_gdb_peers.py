@@ -10,13 +10,13 @@ import socket
 import struct
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvmctl.engine.library import Engine, Program
-from support.debugged import Peer, Request, compiled
+from support.compiled import compiled
+from support.debugged import Peer, Request
 
 pytestmark = pytest.mark.kvm
 
@@ -60,7 +60,7 @@ Log = list[Any]
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return compiled(tmp_path_factory.mktemp("peers"), "it", _PROGRAM)
+    return str(compiled(tmp_path_factory.mktemp("peers"), "it", _PROGRAM))
 
 
 @pytest.fixture

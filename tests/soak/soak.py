@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from kvmctl.varnish import stats                        # noqa: E402
 from kvmctl.varnish.private import PrivateVarnish       # noqa: E402
-from kvmctl.vcl import escape                           # noqa: E402
 from support.child import Child                         # noqa: E402
+from support.live import configure                      # noqa: E402
 
 CLIENTS = 6
 #: Between two changes of VCL, in seconds.
@@ -65,8 +65,7 @@ def vcl(directory: Path) -> str:
     for name, own in PROGRAMS.items():
         settings = {"filename": str(BUILD / "guests" / name / name),
                     "state_directory": str(directory)} | own
-        words = escape.string(json.dumps(settings))
-        text += f'    tinykvm.configure("{name}", {words});\n'
+        text += configure(name, settings)
     return text + """
         tinykvm.init_self_requests("", "SELF", 20);
     }

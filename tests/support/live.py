@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -13,6 +14,12 @@ from kvmctl.varnish import stats
 from kvmctl.varnish.private import PrivateVarnish
 from kvmctl.vcl import escape
 from support.paths import settings
+
+
+def configure(name: str, settings: dict[str, Any]) -> str:
+    """A line of vcl_init: this program."""
+    return (f"tinykvm.configure({escape.string(name)}, "
+            f"{escape.string(json.dumps(settings))});\n")
 
 
 @dataclass
@@ -31,10 +38,7 @@ class Live:
 
     def use_guests(self, names: Iterable[str]) -> None:
         """/NAME/... goes to the guest NAME, with X-Arg as the argument."""
-        programs = "".join(
-            f'    tinykvm.configure("{name}", '
-            f'{escape.string(json.dumps(settings(name)))});\n'
-            for name in names)
+        programs = "".join(configure(name, settings(name)) for name in names)
         self.use("sub vcl_init {\n" + programs + """}
             sub vcl_recv { return (pass); }
             sub vcl_backend_fetch {

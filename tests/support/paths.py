@@ -20,7 +20,7 @@ def guest(name: str) -> Path:
     return path
 
 
-def settings(name: str) -> dict[str, Any]:
-    """Its program: the settings of its manifest, one fork."""
+def settings(name: str, **more: Any) -> dict[str, Any]:
+    """Its program: the settings of its manifest, one fork, and more."""
     return manifest.load(SOURCES / name).settings | {
-        "filename": str(guest(name)), "concurrency": 1}
+        "filename": str(guest(name)), "concurrency": 1} | more
