@@ -93,7 +93,8 @@ GUESTS = (
         Ask("/fail", FAILED, 500, log="ValueError: asked to fail")), 24),
     _hello("pascal-hello", "Pascal", 16, f"Hello from Pascal! {AGENT}\n",
            more=(_TOO_MANY,)),
-    _hello("ocaml-hello", "OCaml", 32, f"Hello from OCaml! {AGENT}\n"),
+    _hello("ocaml-hello", "OCaml", 32, f"Hello from OCaml! {AGENT}\n",
+           more=(_TOO_MANY,)),
     _hello("lua-hello", "Lua", 32, "Hello from Lua 5.4!\n",
            log="hello.lua:5: asked to fail"),
     Guest("lua-edge", "Lua, edge logic", (
