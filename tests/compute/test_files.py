@@ -57,7 +57,7 @@ main(void)
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("guest")
-    return compiled(directory, "it", _SOURCE)
+    return Path(compiled(directory, "it", _SOURCE))
 
 
 def get(engine: Engine, program: Path, urls: list[str],

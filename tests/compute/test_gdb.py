@@ -128,7 +128,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def file(directory: Path) -> str:
-    return str(compiled(directory, "it", _PROGRAM))
+    return compiled(directory, "it", _PROGRAM)
 
 
 def defined(engine: Engine, file: str, debug: bool = True,
@@ -360,9 +360,9 @@ def test_requests_stop_at_their_start(engine: Engine, log: Log,
 
 def test_main_is_debugged(engine: Engine, log: Log, directory: Path) -> None:
     """A breakpoint at boot; those that stay do not get into the master."""
-    file = str(compiled(directory, "boots", _PROGRAM.replace(
+    file = compiled(directory, "boots", _PROGRAM.replace(
         "set_backend_get(on_get);", "sys_breakpoint(); "
-        "set_backend_get(on_get);")))
+        "set_backend_get(on_get);"))
     program = engine.define("boots", {"filename": file, "allow_debug": True,
                                       "max_boot_time": 1})
     r = Request(program, log, do="start")
@@ -376,8 +376,8 @@ def test_main_is_debugged(engine: Engine, log: Log, directory: Path) -> None:
 
 
 def test_a_boot_that_fails(engine: Engine, log: Log, directory: Path) -> None:
-    file = str(compiled(directory, "fails", _PROGRAM.replace(
-        "set_backend_get(on_get);", "_exit((int)add(3, 4));")))
+    file = compiled(directory, "fails", _PROGRAM.replace(
+        "set_backend_get(on_get);", "_exit((int)add(3, 4));"))
     program = engine.define("fails", {
         "filename": file, "allow_debug": True, "max_boot_time": 0.5,
         "remote_debug_on_exception": True})
@@ -409,7 +409,7 @@ def test_a_server(engine: Engine, log: Log) -> None:
                                    ("-pie", "-fPIE")])
 def test_position_independent(engine: Engine, log: Log, directory: Path,
                               flags: tuple[str, ...]) -> None:
-    file = str(compiled(directory, flags[0], _PROGRAM, *flags, static=False))
+    file = compiled(directory, flags[0], _PROGRAM, *flags, static=False)
     libraries = [] if flags[0] == "-static-pie" else [
         {"virtual": p, "real": p, "prefix": True}
         for p in ("/lib", "/lib64", "/usr/lib") if Path(p).is_dir()]

@@ -60,7 +60,7 @@ Log = list[Any]
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(compiled(tmp_path_factory.mktemp("peers"), "it", _PROGRAM))
+    return compiled(tmp_path_factory.mktemp("peers"), "it", _PROGRAM)
 
 
 @pytest.fixture

@@ -59,10 +59,10 @@ __asm__(".globl _start\\n_start: movups %xmm15, seen(%rip)\\n"
 
 
 def test_vector_registers_are_new_at_boot(tmp_path: Path) -> None:
-    leaves = str(compiled(tmp_path, "leaves", _LEAVES))
-    looks = str(compiled(
+    leaves = compiled(tmp_path, "leaves", _LEAVES)
+    looks = compiled(
         tmp_path, "looks", _LOOKS, "-nostdlib", "-fno-stack-protector",
-        "-fno-tree-loop-distribute-patterns"))
+        "-fno-tree-loop-distribute-patterns")
     for _ in range(3):
         with Engine() as engine:
             program = engine.define("leaves", {"filename": leaves})

@@ -50,7 +50,7 @@ main(void)
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_request_is_debugged(live: Live, tmp_path: Path,
                                allowed: bool) -> None:
-    file = str(compiled(tmp_path, "it", _PROGRAM))
+    file = compiled(tmp_path, "it", _PROGRAM)
     port = free_port()
     live.use("sub vcl_init {" + configure("it", {
         "filename": file, "allow_debug": allowed, "debug_port": port,

@@ -149,7 +149,7 @@ def test_what_is_no_http(tmp_path: Any) -> None:
             return 0;
         }""", "-w")
     with Engine() as engine:
-        odd = engine.define("odd", {"filename": str(program),
+        odd = engine.define("odd", {"filename": program,
                                     "max_request_time": 0.5})
         for url, words in (("/garbage", "no HTTP/1"), ("/half", "complete"),
                            ("/close", "complete"), ("/status", "999"),

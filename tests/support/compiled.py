@@ -9,7 +9,7 @@ from support.paths import SOURCES
 
 
 def compiled(directory: Path, name: str, source: str | Sequence[Path],
-             *flags: str, static: bool = True) -> Path:
+             *flags: str, static: bool = True) -> str:
     """directory/name, of a text in C or of files; later flags win."""
     path = directory / name
     if isinstance(source, str):
@@ -18,4 +18,4 @@ def compiled(directory: Path, name: str, source: str | Sequence[Path],
     subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g",
                     *(["-static"] if static else []), f"-I{SOURCES / 'sdk'}",
                     *flags, "-o", path, *source], check=True)
-    return path
+    return str(path)

@@ -48,8 +48,8 @@ def begun(log: Any) -> int:
 def version(directory: Path, name: str, *flags: str) -> Path:
     """The guest with other flags: another version of it."""
     sources = SOURCES / "storagetest"
-    return compiled(directory, name, [sources / "storagetest.c",
-                                      sources / "misdeeds.c"], "-O2", *flags)
+    return Path(compiled(directory, name, [
+        sources / "storagetest.c", sources / "misdeeds.c"], "-O2", *flags))
 
 
 def held() -> tuple[int, int, int]:
