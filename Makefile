@@ -26,7 +26,8 @@ PREFIX	= /usr
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .PHONY: all lib vmod guests setup packages demo serve test test-long \
-    bench soak languages language-guests setup-languages install clean check-types
+    bench soak languages language-guests language-packages setup-languages \
+    install clean check-types
 
 # What each package is for: Varnish and its headers; the engine's libraries for
 # JSON, regular expressions and the answers of servers in guests, for HTTP and TLS (curl), for programs in archives
@@ -45,15 +46,19 @@ LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	python3.11-minimal libsqlite3-dev libzstd-dev libbrotli-dev \
 	libdeflate-dev libssl-dev \
 	$(if $(shell command -v rustc),,rustc) \
+	$(if $(shell command -v cargo),,cargo) \
 	$(if $(shell command -v go),,golang-go) \
 	$(if $(shell command -v npm),,npm)
 
-# GDB: the tests debug guests with it.
-TEST_PACKAGES = gdb
+# GDB: the tests debug guests with it; openssl makes their certificates.
+TEST_PACKAGES = gdb openssl
 
 # The build proper runs in a second make, once the packages are there: its
 # variables ask pkg-config.
 ifeq ($(TK_SET_UP),)
+
+# `make demo test` is one after the other; each has -j for itself.
+.NOTPARALLEL:
 
 all lib vmod guests demo serve bench soak check-types: setup
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
@@ -66,13 +71,14 @@ install:
 
 setup: packages $(VENV)/stamp
 
-setup-languages: packages $(VENV)/stamp-languages
+setup-languages: language-packages $(VENV)/stamp-languages
 
-setup-languages: WANTED += $(LANGUAGE_PACKAGES) $(TEST_PACKAGES)
-
-packages: WANTED += $(PACKAGES)
-packages:
-	@missing=$$(for p in $(WANTED); do \
+packages: WANTED = $(PACKAGES)
+language-packages: packages
+language-packages: WANTED = $(LANGUAGE_PACKAGES) $(TEST_PACKAGES)
+packages language-packages:
+	@mkdir -p $(B); \
+	missing=$$(for p in $(WANTED); do \
 	    dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | \
 	    grep -qx installed || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -81,11 +87,10 @@ packages:
 			echo "Not root. Install them first: sudo apt-get install" \
 			    $$missing >&2; exit 1; \
 		fi; \
-		apt-get update -q >$(or $(TMPDIR),/tmp)/tk-apt.log 2>&1; \
+		apt-get update -q >$(B)/apt.log 2>&1; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-		    --no-install-recommends $$missing \
-		    >>$(or $(TMPDIR),/tmp)/tk-apt.log 2>&1 || \
-		    { tail -20 $(or $(TMPDIR),/tmp)/tk-apt.log >&2; exit 1; }; \
+		    --no-install-recommends $$missing >>$(B)/apt.log 2>&1 || \
+		    { tail -20 $(B)/apt.log >&2; exit 1; }; \
 	fi
 
 $(VENV)/stamp: pyproject.toml | packages
@@ -155,14 +160,14 @@ languages: lib vmod guests language-guests $(B)/bench/native_run
 # kvmctl finds the rest of itself in $(PREFIX)/lib/tinykvm.
 LIBDIR	= $(DESTDIR)$(PREFIX)/lib/tinykvm
 install: lib vmod
-	install -D -m 755 $(VMOD_SO) $(DESTDIR)$(VMODDIR)/libvmod_tinykvm.so
+	install -D -m 755 $(VMOD_SO) "$(DESTDIR)$(VMODDIR)/libvmod_tinykvm.so"
 	install -D -m 644 $(VMOD_MAN) \
-	    $(DESTDIR)$(PREFIX)/share/man/man3/vmod_tinykvm.3
-	install -D -m 755 $(B)/lib/libtkcompute.so $(LIBDIR)/libtkcompute.so
-	install -m 644 $(B)/lib/compute.h $(B)/lib/host.h $(LIBDIR)
-	install -d $(LIBDIR)/sdk
-	cp -R --preserve=timestamps guests/sdk/. $(LIBDIR)/sdk
-	install -D -m 644 -t $(LIBDIR)/vcl vcl/*.j2
+	    "$(DESTDIR)$(PREFIX)/share/man/man3/vmod_tinykvm.3"
+	install -D -m 755 $(B)/lib/libtkcompute.so "$(LIBDIR)/libtkcompute.so"
+	install -m 644 $(B)/lib/compute.h $(B)/lib/host.h "$(LIBDIR)"
+	install -d "$(LIBDIR)/sdk"
+	cp -R --preserve=timestamps guests/sdk/. "$(LIBDIR)/sdk"
+	install -D -m 644 -t "$(LIBDIR)/vcl" vcl/*.j2
 	@echo "kvmctl itself: pip install ."
 
 endif

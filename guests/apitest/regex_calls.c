@@ -16,8 +16,12 @@ regex_init(void)
 
 	from_init = regex("^/init/([a-z]+)$");
 	/* They can be used at once, too. */
-	(void)regex_sub(regex("b"), "abc", "-", out, sizeof out);
-	if (strcmp(out, "a-c") != 0)
+	if (regex_sub(regex("b"), "abcb", "-", out, sizeof out) != out ||
+	    strcmp(out, "a-cb") != 0)
+		exit(1);
+	if (regex_sub_all(regex("b"), "abcb", "-", out, sizeof out) != out ||
+	    strcmp(out, "a-c-") != 0 ||
+	    regex_sub_all(regex("b"), "abcb", "-", out, 4) != NULL)
 		exit(1);
 }
 

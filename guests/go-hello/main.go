@@ -16,6 +16,8 @@ func main() {
 			panic("asked to fail")
 		case "/version":
 			return kvm.Text(runtime.Version() + "\n")
+		case "/headers":
+			return kvm.Response{Headers: make([][2]string, 65)}
 		}
 		return kvm.Text(fmt.Sprintf("Hello from Go! %s\n",
 			r.Header("User-Agent")))

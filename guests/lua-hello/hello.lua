@@ -4,5 +4,8 @@ kvm.serve(function(request)
 	if request.url == "/fail" then
 		error("asked to fail")
 	end
+	if request.url == "/dice" then
+		return tostring(math.random())
+	end
 	return "Hello from " .. _VERSION .. "!\n"
 end)

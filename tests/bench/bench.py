@@ -21,13 +21,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kvmctl.engine import Engine
-from kvmctl.errors import KvmctlError
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
 
-import load
-import report
+from kvmctl.engine import Engine                        # noqa: E402
+from kvmctl.errors import KvmctlError                   # noqa: E402
 
-BUILD = Path(__file__).resolve().parents[2] / "build"
+import load                                             # noqa: E402
+import report                                           # noqa: E402
+
+BUILD = ROOT / "build"
 PROGRAMS = ("bench/core_bench", "bench/native", "tests/guest",
             "guests/bench/bench", "guests/hello/hello")
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from kvmctl.engine import Engine                        # noqa: E402
 from kvmctl.errors import KvmctlError                   # noqa: E402
-from kvmctl.guest import manifest                       # noqa: E402
 from languages.cases import AGENT, GUESTS, Guest        # noqa: E402
+from support.paths import settings                      # noqa: E402
 
 BUILD = ROOT / "build"
 NATIVE_RUN = BUILD / "bench" / "native_run"
@@ -38,7 +38,7 @@ def native(name: str, guest: Guest) -> dict[str, float] | None:
     for _ in range(NATIVE_ROUNDS):
         done = subprocess.run(
             [NATIVE_RUN, BUILD / "guests" / name / name, str(NATIVE_REQUESTS),
-             ask.url, ask.method, ask.data.decode(), ask.type, ask.arg],
+             ask.url, ask.method, ask.data.decode(), "", ask.arg],
             capture_output=True, text=True, check=False)
         if done.returncode != 0:
             return None
@@ -49,16 +49,13 @@ def native(name: str, guest: Guest) -> dict[str, float] | None:
             for key in ("start_us", "request_us")}
 
 
-def virtual(guest: Guest, executable: Path) -> dict[str, Any]:
+def virtual(guest: Guest) -> dict[str, Any]:
     """The same in virtual machines. Raises KvmctlError."""
     ask = guest.asks[0]
-    settings = (manifest.load(ROOT / "guests" / guest.name).settings
-                | guest.settings
-                | {"filename": str(executable), "concurrency": 1})
     boots, times, pages, exits = [], [], [], []
     for _ in range(BOOTS):
         with Engine() as engine:
-            program = engine.define(guest.name, settings)
+            program = engine.define(guest.name, settings(guest.name))
             begun = time.perf_counter()
             program.start()
             boots.append((time.perf_counter() - begun) * 1e3)
@@ -67,7 +64,7 @@ def virtual(guest: Guest, executable: Path) -> dict[str, Any]:
             for n in range(WARM + REQUESTS):
                 answer = program.request(
                     ask.method, ask.url, ask.arg, [f"User-Agent: {AGENT}"],
-                    ask.data, ask.type)
+                    ask.data)
                 wrong = ask.wrong(answer.status, answer.body)
                 if wrong is not None:
                     raise KvmctlError(wrong)
@@ -91,7 +88,7 @@ def measure(guest: Guest, empty: Guest) -> dict[str, Any]:
         "exits_per_request": None, "request_us": None, "native_us": None,
         "ok": True}
     try:
-        row |= virtual(guest, executable)
+        row |= virtual(guest)
     except KvmctlError as e:
         row |= {"ok": False, "error": str(e)}
     floor, found = native(EMPTY, empty), native(guest.name, guest)

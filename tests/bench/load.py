@@ -21,6 +21,7 @@ from typing import Any
 import requests
 
 from kvmctl.varnish.private import PrivateVarnish
+from support.live import configure
 
 import report
 
@@ -35,8 +36,7 @@ import tinykvm;
 backend default none;
 
 sub vcl_init {
-	tinykvm.configure("hello", {"{ "filename": "%(hello)s",
-	    "concurrency": %(forks)d } "});
+	%(hello)s
 	tinykvm.start("hello", async = false);
 }
 
@@ -130,8 +130,8 @@ def _varnish(hello: Path) -> Iterator[str]:
     """The URL of a varnishd that answers all ways, as was tried."""
     with PrivateVarnish() as varnish, requests.Session() as session:
         vcl = varnish.directory / "bench.vcl"
-        vcl.write_text(_VCL % {"hello": hello, "body": _BODY,
-                               "forks": max(CONNECTIONS)})
+        vcl.write_text(_VCL % {"body": _BODY, "hello": configure("hello", {
+            "filename": str(hello), "concurrency": max(CONNECTIONS)})})
         varnish.admin.load("bench", vcl)
         varnish.admin.use("bench")
         session.trust_env = False

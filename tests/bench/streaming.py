@@ -20,14 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kvmctl.varnish.private import PrivateVarnish
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from kvmctl.varnish.private import PrivateVarnish       # noqa: E402
+from support.live import configure                      # noqa: E402
+from support.paths import guest                         # noqa: E402
 
 SIZE = 100_000_000
 RUNS = 9
 CALLS = 300
-
-GUEST = (Path(__file__).resolve().parents[2] / "build" / "guests" /
-         "streamtest" / "streamtest")
 
 VCL = """
 vcl 4.1;
@@ -35,7 +37,7 @@ import tinykvm;
 backend default { .host = "127.0.0.1"; .port = "%(port)d"; }
 
 sub vcl_init {
-	tinykvm.configure("s", {"{ "filename": "%(guest)s", "concurrency": 2 } "});
+	%(program)s
 	tinykvm.start("s", async = false);
 }
 
@@ -151,7 +153,8 @@ def main() -> None:
     """Measures and prints."""
     with server() as port, PrivateVarnish() as varnish:
         vcl = varnish.directory / "bench.vcl"
-        vcl.write_text(VCL % {"port": port, "guest": GUEST})
+        vcl.write_text(VCL % {"port": port, "program": configure("s", {
+            "filename": str(guest("streamtest")), "concurrency": 2})})
         varnish.admin.load("bench", vcl)
         varnish.admin.use("bench")
         client = Client(varnish.url)

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """allowed_paths and current_working_directory, from settings to open()."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvmctl.engine.library import Engine
-from support.paths import SOURCES
+from support.compiled import compiled
 
 pytestmark = pytest.mark.kvm
 
@@ -58,11 +57,7 @@ main(void)
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("guest")
-    (directory / "it.c").write_text(_SOURCE)
-    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static",
-                    f"-I{SOURCES / 'sdk'}", "-o", directory / "it",
-                    directory / "it.c"], check=True)
-    return directory / "it"
+    return Path(compiled(directory, "it", _SOURCE))
 
 
 def get(engine: Engine, program: Path, urls: list[str],

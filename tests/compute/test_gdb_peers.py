@@ -10,13 +10,13 @@ import socket
 import struct
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvmctl.engine.library import Engine, Program
-from support.debugged import Peer, Request, compiled
+from support.compiled import compiled
+from support.debugged import Peer, Request
 
 pytestmark = pytest.mark.kvm
 

@@ -10,8 +10,7 @@ import pytest
 from kvmctl.engine import Engine
 from kvmctl.engine.library import Program
 from kvmctl.errors import GuestError
-from kvmctl.guest import manifest
-from support.paths import SOURCES, guest
+from support.paths import guest, settings
 
 pytestmark = pytest.mark.kvm
 
@@ -20,9 +19,8 @@ _SUM = sum(i * i for i in range(2_000_000)) % 2**64
 
 @pytest.fixture
 def parallel(engine: Engine) -> Program:
-    return engine.define("parallel", manifest.load(
-        SOURCES / "parallel").settings | {
-            "filename": str(guest("parallel")), "concurrency": 2})
+    return engine.define("parallel", settings("parallel")
+                         | {"concurrency": 2})
 
 
 def text(program: Program, url: str) -> str:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """No program finds another's vector registers, or its rounding, at its boot."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from kvmctl.engine import Engine
-from support.paths import SOURCES
+from support.compiled import compiled
 
 pytestmark = pytest.mark.kvm
 
@@ -59,19 +58,11 @@ __asm__(".globl _start\\n_start: movups %xmm15, seen(%rip)\\n"
 """
 
 
-def compiled(directory: Path, name: str, source: str, *flags: str) -> str:
-    path = directory / name
-    path.with_suffix(".c").write_text(source)
-    subprocess.run(["gcc", "-static", "-O1", "-fno-stack-protector", *flags,
-                    f"-I{SOURCES / 'sdk'}", path.with_suffix(".c"), "-o",
-                    path], check=True)
-    return str(path)
-
-
 def test_vector_registers_are_new_at_boot(tmp_path: Path) -> None:
     leaves = compiled(tmp_path, "leaves", _LEAVES)
-    looks = compiled(tmp_path, "looks", _LOOKS, "-nostdlib",
-                     "-fno-tree-loop-distribute-patterns")
+    looks = compiled(
+        tmp_path, "looks", _LOOKS, "-nostdlib", "-fno-stack-protector",
+        "-fno-tree-loop-distribute-patterns")
     for _ in range(3):
         with Engine() as engine:
             program = engine.define("leaves", {"filename": leaves})

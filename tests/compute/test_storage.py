@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from kvmctl.engine.library import Engine
 from kvmctl.errors import GuestError
 from support.paths import guest
-from support.storage import Storage, define, held, until
+from support.storage import Storage, begun, define, held
+from support.wait import until
 
 pytestmark = pytest.mark.kvm
 
@@ -78,17 +79,18 @@ def test_many_threads_lose_nothing(engine: Engine, tmp_path: Path) -> None:
     assert it.counts()["storage_queue"] == 0
 
 
-def test_first_come_first_served(engine: Engine, tmp_path: Path) -> None:
+def test_first_come_first_served(engine: Engine, log: Any,
+                                 tmp_path: Path) -> None:
     it = define(engine, tmp_path, concurrency=6)
     it.program.start()
-    results: list[str] = []
+    results: list[list[str]] = [[] for _ in range(5)]
     threads = []
-    for n in range(5):
-        threads.append(in_thread(results, it, "slow", 100))
-        time.sleep(0.04)
+    for n, result in enumerate(results):
+        threads.append(in_thread(result, it, "slow", 100))
+        until(lambda: begun(log) + it.counts()["storage_queue"] > n)
     for t in threads:
         t.join()
-    assert results == ["1", "2", "3", "4", "5"]
+    assert results == [["1"], ["2"], ["3"], ["4"], ["5"]]
 
 
 def test_without_storage(engine: Engine, log: Any) -> None:
@@ -224,12 +226,12 @@ def test_waiting_has_an_end(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_a_request_does_not_wait_longer_than_it_may_run(
-        engine: Engine, tmp_path: Path) -> None:
+        engine: Engine, log: Any, tmp_path: Path) -> None:
     it = define(engine, tmp_path, max_request_time=0.15, max_storage_time=5)
     it.program.start()
     results: list[str] = []
     slow = in_thread(results, it, "slow", 800)
-    time.sleep(0.1)
+    until(lambda: begun(log) == 1)
     start = time.monotonic()
     with pytest.raises(GuestError, match="its time was over|ran longer"):
         it.ask("add", 1)
@@ -253,15 +255,16 @@ def test_tasks(it: Storage) -> None:
 
 
 def test_timers(it: Storage) -> None:
+    start = time.monotonic()
     timer = it.number("timer", 10)
     assert timer > 0
-    time.sleep(0.5)
+    until(lambda: it.number("ticks") >= 20)
     ticks = it.number("ticks")
-    assert 5 <= ticks <= 60
+    assert time.monotonic() - start > (ticks - 1) * 0.01
     assert it.counts()["storage_timers"] == 1
     assert it.number("stop", timer) == 1
     ticks = it.number("ticks")
-    time.sleep(0.1)
+    time.sleep(0.1)                     # in which ten more would come
     assert it.number("ticks") == ticks
     assert it.number("stop", timer) == 0 and it.number("stop", -1) == 0
     # Once: it is gone by itself.
@@ -302,13 +305,14 @@ def test_a_storm_is_bounded(engine: Engine, tmp_path: Path) -> None:
 
 # Coming and going
 
-def test_cold_ends_what_runs(engine: Engine, tmp_path: Path) -> None:
+def test_cold_ends_what_runs(engine: Engine, log: Any,
+                             tmp_path: Path) -> None:
     it = define(engine, tmp_path, max_storage_time=60,
                 main_arguments=["tick"])
     it.program.start()
     threads = held()[0]
     it.ask("slow-task", 30000)
-    time.sleep(0.1)
+    until(lambda: begun(log) == 1)
     start = time.monotonic()
     engine.set_warm(False)
     assert time.monotonic() - start < 3
@@ -319,15 +323,17 @@ def test_cold_ends_what_runs(engine: Engine, tmp_path: Path) -> None:
     assert it.number("add", 1) == 1
 
 
-def test_unloading_under_load(engine: Engine, tmp_path: Path) -> None:
+def test_unloading_under_load(engine: Engine, log: Any,
+                              tmp_path: Path) -> None:
     """The machines of a request outlive their program's unloading."""
     it = define(engine, tmp_path, concurrency=4, max_storage_time=5)
     # Without handlers it would be reloaded with its state.
     it.ask("save", 1)
     results: list[str] = []
     for _ in range(8):
+        before = begun(log)
         threads = [in_thread(results, it, "slow", 20) for _ in range(4)]
-        time.sleep(0.03)
+        until(lambda: begun(log) > before)
         engine.define("st", {"max_request_time": 7})
         for t in threads:
             t.join()

@@ -2,10 +2,12 @@
 """A live varnishd with the hostile program."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from support.live import Live, running
+from support.live import Live, configure, running
+from support.paths import guest
 
 
 @pytest.fixture
@@ -17,20 +19,16 @@ def live() -> Iterator[Live]:
 @pytest.fixture
 def hostile(live: Live) -> Callable[..., Live]:
     """Takes the settings of the program; gives a varnishd that runs it."""
-    from support.paths import guest
-
-    def start(settings: str) -> Live:
-        live.use(f"""
-            sub vcl_init {{
-                tinykvm.configure("hostile", {{"{{
-                    "filename": "{guest('hostile')}", "max_memory": 64,
-                    {settings} }} "}});
+    def start(**settings: Any) -> Live:
+        live.use("sub vcl_init {" + configure("hostile", {
+            "filename": str(guest("hostile")), "max_memory": 64,
+            "max_request_memory": 16} | settings) + """
                 tinykvm.start("hostile", async = false);
-            }}
-            sub vcl_recv {{ return (pass); }}
-            sub vcl_backend_fetch {{
+            }
+            sub vcl_recv { return (pass); }
+            sub vcl_backend_fetch {
                 set bereq.backend = tinykvm.program("hostile", bereq.url,
                     bereq.http.X-Arg);
-            }}""")
+            }""")
         return live
     return start

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A program inside a live varnishd under GDB."""
 
-import socket
 import threading
 import time
 from pathlib import Path
@@ -9,8 +8,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from support.debugged import Peer, compiled, gdb
-from support.live import Live
+from support.compiled import compiled
+from support.debugged import Peer, gdb
+from support.live import Live, configure
+from support.port import free_port
 
 pytestmark = pytest.mark.kvm
 
@@ -46,29 +47,20 @@ main(void)
 """
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_request_is_debugged(live: Live, tmp_path: Path,
                                allowed: bool) -> None:
     file = compiled(tmp_path, "it", _PROGRAM)
     port = free_port()
-    live.use(f"""
-        sub vcl_init {{
-            tinykvm.configure("it", {{"{{ "filename": "{file}",
-                "allow_debug": {str(allowed).lower()}, "debug_port": {port},
-                "debug_wait": 30, "concurrency": 2 }} "}});
+    live.use("sub vcl_init {" + configure("it", {
+        "filename": file, "allow_debug": allowed, "debug_port": port,
+        "debug_wait": 30, "concurrency": 2}) + """
             tinykvm.start("it", async = false, debug = true);
-        }}
-        sub vcl_recv {{ return (pass); }}
-        sub vcl_backend_fetch {{
+        }
+        sub vcl_recv { return (pass); }
+        sub vcl_backend_fetch {
             set bereq.backend = tinykvm.program("it", bereq.url);
-        }}""")
+        }""")
     if not allowed:
         assert live.ask("/breakpoint").text == "5"
         return

@@ -4,11 +4,8 @@
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,10 @@ import pytest
 import requests
 
 from kvmctl import demo
-from support.paths import PHOTOS, ROOT
+from support.live import configure
+from support.paths import PHOTOS, ROOT, settings
+from support.port import free_port
+from support.wait import until
 
 pytestmark = pytest.mark.kvm
 
@@ -60,13 +60,6 @@ def test_is_webp(data: bytes, good: bool) -> None:
     assert demo.is_webp(data) is good
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_serve_ends_cleanly(how: signal.Signals, tmp_path: Path) -> None:
     port = free_port()
@@ -92,10 +85,7 @@ def test_serve_ends_cleanly(how: signal.Signals, tmp_path: Path) -> None:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-    deadline = time.monotonic() + 10
-    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not list(tmp_path.iterdir())
+    until(lambda: not list(tmp_path.iterdir()))
 
 
 def test_a_wrong_answer_fails_the_demo(
@@ -110,16 +100,12 @@ def test_a_wrong_answer_fails_the_demo(
 
 def test_photographs(live: Any) -> None:
     """Every photograph becomes a smaller WebP of the width asked for."""
-    from support.paths import guest
-    live.use(f"""
-        sub vcl_init {{
-            tinykvm.configure("thumbnail", {{"{{ "filename":
-                "{guest('thumbnail')}" }} "}});
-        }}
-        sub vcl_recv {{ return (pass); }}
-        sub vcl_backend_fetch {{
+    live.use("sub vcl_init {" + configure("thumbnail",
+                                          settings("thumbnail")) + """}
+        sub vcl_recv { return (pass); }
+        sub vcl_backend_fetch {
             set bereq.backend = tinykvm.program("thumbnail", bereq.url);
-        }}""")
+        }""")
     for photo in sorted(PHOTOS.iterdir()):
         if photo.suffix not in (".png", ".jpg"):
             continue

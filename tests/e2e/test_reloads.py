@@ -9,8 +9,9 @@ import pytest
 import requests
 
 from support.child import Child
-from support.live import Live
-from support.paths import guest
+from support.live import Live, configure
+from support.paths import settings
+from support.wait import until
 
 RELOADS = 500
 # VMs of a program that is gone are kept for the next: the first reloads fill
@@ -21,17 +22,14 @@ MOST_KIB = RELOADS * 16
 
 
 def vcl() -> str:
-    return f"""
-        sub vcl_init {{
-            tinykvm.configure("hello", {{"{{
-                "filename": "{guest('hello')}", "max_memory": 16,
-                "concurrency": 1 }} "}});
+    return "sub vcl_init {" + configure("hello", settings(
+        "hello", max_memory=16)) + """
             tinykvm.start("hello", async = false);
-        }}
-        sub vcl_recv {{ return (pass); }}
-        sub vcl_backend_fetch {{
+        }
+        sub vcl_recv { return (pass); }
+        sub vcl_backend_fetch {
             set bereq.backend = tinykvm.program("hello", "/");
-        }}"""
+        }"""
 
 
 class Client(threading.Thread):
@@ -52,10 +50,7 @@ class Client(threading.Thread):
 
 def settled(live: Live) -> Child:
     """The worker once only the active VCL and Varnish's own are there."""
-    for _ in range(700):
-        if len(live.varnish.admin.vcls()) == 2:
-            break
-        time.sleep(0.1)
+    until(lambda: len(live.varnish.admin.vcls()) == 2, 70)
     time.sleep(1)
     return Child(live.varnish.process_id)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kvmctl import cli
+from kvmctl.commands import doctor
 from kvmctl.errors import ExitCode
 from support.paths import PHOTOS, guest
 
@@ -37,8 +39,8 @@ def test_exit_codes(kvmctl: Any, words: list[str], code: int) -> None:
 
 def test_every_command_explains_itself(
         kvmctl: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("doctor", "init", "build", "inspect", "run", "render", "deploy",
-                 "rollback", "status"):
+    assert "syscalls" in cli.cli.commands
+    for name in cli.cli.commands:
         assert kvmctl(name, "--help") == ExitCode.OK
         assert "Usage: kvmctl " + name in capsys.readouterr().out
 
@@ -66,9 +68,7 @@ def test_doctor_fails_where_something_is_missing(
     empty = tmp_path / "vmods"
     empty.mkdir()
     monkeypatch.setenv("KVMCTL_VMODS", str(empty))
-    if Path("/usr/lib/x86_64-linux-gnu/varnish/vmods/"
-            "libvmod_tinykvm.so").exists():
-        return
+    monkeypatch.setattr(doctor, "system_vmods", lambda: str(empty))
     assert kvmctl("doctor") == ExitCode.HOST
     assert "vmod" in kvmctl.err and "make install" in kvmctl.out
 
@@ -106,5 +106,3 @@ def test_run_writes_binary_bodies(kvmctl: Any, tmp_path: Path) -> None:
 def test_run_says_why_a_guest_failed(kvmctl: Any) -> None:
     assert kvmctl("run", guest("hostile"), "/null-write") == ExitCode.GUEST
     assert "null pointer" in kvmctl.err and not kvmctl.out
-
-

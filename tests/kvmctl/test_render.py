@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """VCL: whatever a manifest holds, the VCL compiles and means that."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,8 +173,8 @@ origin = "web"
 def test_every_kind_of_route(varnish: PrivateVarnish, tmp_path: Path) -> None:
     parsed = site_of(tmp_path, _EVERYTHING)
     library = tmp_path / "programs.json"
-    library.write_text('{"hello": {"filename": "%s"}, "echo": {"filename": '
-                       '"%s"}}' % (guest("hello"), guest("echo")))
+    library.write_text(json.dumps({name: {"filename": str(guest(name))}
+                                   for name in ("hello", "echo")}))
     (tmp_path / "site.vcl").write_text(render(parsed, library, "everything"))
     varnish.admin.load("everything", tmp_path / "site.vcl")
     varnish.admin.use("everything")
@@ -206,8 +207,8 @@ def test_every_kind_of_route(varnish: PrivateVarnish, tmp_path: Path) -> None:
 def test_a_failed_vcl_recv_shows_no_route(varnish: PrivateVarnish,
                                           tmp_path: Path) -> None:
     """Then Varnish shows the client's own headers to vcl_synth."""
-    (tmp_path / "p.json").write_text('{"hello": {"filename": "%s"}}'
-                                     % guest("hello"))
+    (tmp_path / "p.json").write_text(json.dumps(
+        {"hello": {"filename": str(guest("hello"))}}))
     text = render(site_of(tmp_path, f"""
 [programs.hello]
 file = "{guest('hello')}"

@@ -38,6 +38,38 @@ def test_what_is_missing_is_named(language: str, tmp_path: Path,
     assert "apt-get install" in str(e.value) or "pip install" in str(e.value)
 
 
+@pytest.mark.parametrize("name, text, words", [
+    ("Cargo.toml", 'language = "rust"', "cargo is missing: apt-get install"),
+    ("it.c", f'[fetch]\nnpm = "x@1"\nsha256 = "{_HASH}"',
+     "npm is missing: apt-get install"),
+])
+def test_what_this_guest_needs(tmp_path: Path,
+                               monkeypatch: pytest.MonkeyPatch, name: str,
+                               text: str, words: str) -> None:
+    """Beyond its language, which is there."""
+    (tmp_path / name).touch()
+    (tmp_path / "guest.toml").write_text(f'sources = ["{name}"]\n{text}\n')
+    for there in ("gcc", "rustc"):
+        (tmp_path / there).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match=words):
+        toolchains.build(manifest.load(tmp_path), tmp_path / "out")
+
+
+@pytest.mark.parametrize("language, source", [
+    ("go", "main.go"), ("pascal", "it.pas"), ("ocaml", "it.ml"),
+    ("executable", "it"), ("rust", "Cargo.toml"),
+])
+def test_libraries_that_would_be_ignored(tmp_path: Path, language: str,
+                                         source: str) -> None:
+    (tmp_path / source).touch()
+    (tmp_path / "guest.toml").write_text(
+        f'language = "{language}"\nsources = ["{source}"]\n'
+        'libraries = ["m"]\n')
+    with pytest.raises(ManifestError, match='"libraries" is nothing to'):
+        manifest.load(tmp_path)
+
+
 def test_every_language_has_one_toolchain() -> None:
     found = [name for t in toolchains.TOOLCHAINS for name in t.languages]
     assert sorted(found) == sorted(manifest.LANGUAGES)
@@ -149,13 +181,11 @@ def test_embedded_names_are_quoted() -> None:
     assert '.asciz "a\\"b\\\\c"' in text and '.incbin "/x y"' in text
 
 
+@pytest.mark.languages
 def test_syntax_errors_are_found_at_build(kvmctl: Any,
                                           tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("def broken(:\n")
     (tmp_path / "guest.toml").write_text(
         'name = "it"\nlanguage = "python"\nsources = ["main.py"]\n')
-    needs = toolchains.needs(manifest.load(tmp_path))
-    if not all(n.there() for n in needs):
-        pytest.skip("CPython's static library is not installed")
     assert kvmctl("build", tmp_path, "-o", tmp_path / "out") == 4
     assert "main.py" in kvmctl.err and "SyntaxError" in kvmctl.err

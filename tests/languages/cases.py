@@ -7,8 +7,7 @@ The first request of a guest is the one that is measured and repeated.
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 AGENT = "test/1"
 FAILED = "The program failed; its log says why.\n"
@@ -23,7 +22,6 @@ class Ask:
     status: int | None = 200            # None: any
     method: str = "GET"
     data: bytes = b""
-    type: str = ""
     arg: str = ""
     headers: tuple[str, ...] = ()       # parts of the answer's headers
     log: str = ""                       # a part of what it logs
@@ -51,16 +49,19 @@ class Guest:
     pages: int
     #: Requests of the load test.
     load: int = 1000
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def _hello(name: str, language: str, pages: int, answer: str,
-           log: str = "asked to fail") -> Guest:
+           log: str = "asked to fail", more: tuple[Ask, ...] = ()) -> Guest:
     """The hello guests: an answer at /, a failure at /fail."""
     return Guest(name, language, (
-        Ask("/", answer), Ask("/fail", FAILED, 500, log=log)), pages)
+        Ask("/", answer), Ask("/fail", FAILED, 500, log=log), *more), pages)
 
 
+_TOO_MANY = Ask("/headers", FAILED, 500,
+                log="an answer has at most 64 headers")
+#: A byte that is no UTF-8, as Python has it in texts.
+NO_UTF8 = "\udcff"
 _JSON = b'{"a" : [1, 2 , {"b": "x y"}], "c": null }'
 _TEXT = b"Linux programs run as they are. " * 200
 
@@ -79,7 +80,7 @@ GUESTS = (
         Ask("/scoped", "scoped 333328333350000\n")), 64),
     Guest("go-hello", "Go", (
         Ask("/", f"Hello from Go! {AGENT}\n"),
-        Ask("/version", re.compile(r"^go1\.")),
+        Ask("/version", re.compile(r"^go1\.")), _TOO_MANY,
         Ask("/fail", FAILED, 500, log="asked to fail")), 96),
     Guest("go-gc", "Go, goroutines", (
         Ask("/", re.compile("^32752 nodes, 2047 kept, 0 collections")),
@@ -90,8 +91,10 @@ GUESTS = (
     Guest("nim-hello", "Nim (musl)", (
         Ask("/", f"Hello from Nim! {AGENT}\n"), Ask("/words", "3\n"),
         Ask("/fail", FAILED, 500, log="ValueError: asked to fail")), 24),
-    _hello("pascal-hello", "Pascal", 16, f"Hello from Pascal! {AGENT}\n"),
-    _hello("ocaml-hello", "OCaml", 32, f"Hello from OCaml! {AGENT}\n"),
+    _hello("pascal-hello", "Pascal", 16, f"Hello from Pascal! {AGENT}\n",
+           more=(_TOO_MANY,)),
+    _hello("ocaml-hello", "OCaml", 32, f"Hello from OCaml! {AGENT}\n",
+           more=(_TOO_MANY,)),
     _hello("lua-hello", "Lua", 32, "Hello from Lua 5.4!\n",
            log="hello.lua:5: asked to fail"),
     Guest("lua-edge", "Lua, edge logic", (
@@ -105,7 +108,9 @@ GUESTS = (
         Ask("/?size=200", "10192 of 40000 points\n"),
         Ask("/?size=1001", "size is at most 1000\n", 400)), 48),
     _hello("quickjs-hello", "JavaScript (QuickJS)", 64,
-           f"Hello from JavaScript! {AGENT}\n"),
+           f"Hello from JavaScript! {AGENT}\n", more=(
+               Ask("/symbol", FAILED, 500, log="cannot convert symbol"),
+               Ask("/thrower", FAILED, 500, log="Error: no text"))),
     Guest("quickjs-render", "JavaScript, rendering", (
         Ask("/", re.compile("Product &lt;20&gt;.*together 315.00", re.S),
             headers=("X-Rendered: 20",)),
@@ -115,7 +120,9 @@ GUESTS = (
         Ask("/", re.compile("JSON"), 400, method="POST", data=b"[")), 128),
     _hello("python-hello", "Python (static)", 256,
            f"Hello from Python! {AGENT}\n",
-           log="ValueError: asked to fail"),
+           log="ValueError: asked to fail", more=(
+               Ask(f"/fail/{NO_UTF8}", FAILED, 500,
+                   log=r"asked to fail by /fail/\udcff"),)),
     Guest("python-wsgi", "Python, WSGI", (
         Ask("/api?q=17", re.compile(r'^\{"found": \[\{"id": 17, '),
             headers=("X-App: wsgi",)),
@@ -124,7 +131,9 @@ GUESTS = (
         Ask("/dice", re.compile("^[0-9a-f]{16}\n$")),
         Ask("/nowhere", "no such page\n", 404)), 512),
     _hello("wasm-hello", "WebAssembly (wasm3)", 24,
-           "Hello from WebAssembly! 5050\n", log="unreachable executed"),
+           "Hello from WebAssembly! 5050\n", log="unreachable executed",
+           more=(Ask("/headers", "",
+                     headers=("X-Which: 1", "X-Which: 2")),)),
     Guest("sqlite", "C, SQLite", (
         Ask("/q?SELECT+part,count(*)+n+FROM+stock+WHERE+size=7+GROUP+BY+part"
             "+LIMIT+2",

@@ -4,6 +4,7 @@
 import ctypes
 import gzip
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from kvmctl.engine import Engine
 from kvmctl.guest import manifest
 from support.child import Child
 from support.live import Live
-from support.paths import SOURCES, guest
+from support.paths import guest, settings
 
-from .cases import _TEXT, AGENT, GUESTS, Ask, Guest
+from .cases import _TEXT, AGENT, GUESTS, NO_UTF8, Ask, Guest
 
 pytestmark = [pytest.mark.kvm, pytest.mark.languages]
 
@@ -23,17 +24,15 @@ guests = pytest.mark.parametrize("it", GUESTS, ids=lambda g: g.name)
 
 def ask(program: Any, it: Ask) -> Any:
     return program.request(it.method, it.url, it.arg,
-                           [f"User-Agent: {AGENT}"], it.data, it.type)
+                           [f"User-Agent: {AGENT}"], it.data)
 
 
 @guests
 def test_answers(it: Guest) -> None:
     """Every request twice, in one fork: the second sees nothing of others."""
     words: list[str] = []
-    settings = manifest.load(SOURCES / it.name).settings | it.settings | {
-        "filename": str(guest(it.name)), "concurrency": 1}
     with Engine(lambda _program, _kind, text: words.append(text)) as engine:
-        program = engine.define(it.name, settings)
+        program = engine.define(it.name, settings(it.name))
         program.start()
         for one in (*it.asks, *it.asks):
             words.clear()
@@ -48,21 +47,12 @@ def test_answers(it: Guest) -> None:
 @guests
 def test_a_request_writes_few_pages(it: Guest) -> None:
     """A reset puts back all that was ever written: another program again."""
-    settings = manifest.load(SOURCES / it.name).settings | it.settings | {
-        "filename": str(guest(it.name)), "concurrency": 1}
     with Engine(lambda _program, _kind, text: print(text)) as engine:
-        program = engine.define(it.name, settings)
+        program = engine.define(it.name, settings(it.name))
         program.start()
         for _ in range(20):
             answer = ask(program, it.asks[0])
         assert answer.pages_written <= it.pages
-
-
-def program_stats(live: Live, name: str) -> dict[str, int]:
-    from kvmctl.varnish import stats
-    found = stats.programs(str(live.varnish.node.name))
-    (programs,) = found.values()
-    return programs[name]
 
 
 @guests
@@ -78,9 +68,9 @@ def test_a_thousand_requests(it: Guest, site: Live) -> None:
         wrong = one.wrong(answer.status_code, answer.raw.read())
         assert wrong is None, f"request {n}: {wrong}"
         if n == it.load // 4:
-            early = program_stats(site, it.name)
+            early = site.program(it.name)
             memory = Child(site.varnish.process_id).rss_kib
-    late = program_stats(site, it.name)
+    late = site.program(it.name)
     assert late["invocations"] == it.load == late["resets"]
     assert late["forks"] == early["forks"] <= 1
     assert late["boots"] == 1 and late["program_exception"] == 0
@@ -88,6 +78,22 @@ def test_a_thousand_requests(it: Guest, site: Live) -> None:
     assert late["master_bytes"] == early["master_bytes"]
     # malloc's own, a page table here and there; not a leak per request.
     assert Child(site.varnish.process_id).rss_kib <= memory + 1024
+
+
+def test_bytes_that_are_no_text(site: Live) -> None:
+    """An URL that is no UTF-8 is what it was in Python's answer."""
+    with Engine() as engine:
+        answer = engine.define("it", settings("python-hello")).request(
+            url=f"/url/{NO_UTF8}")
+    assert (answer.status, answer.body) == (200, b"/url/\xff")
+    with socket.create_connection(("127.0.0.1", site.varnish.port),
+                                  timeout=20) as s:
+        s.sendall(b"GET /python-hello/url/\xff HTTP/1.1\r\nHost: it\r\n"
+                  b"Connection: close\r\n\r\n")
+        with s.makefile("rb") as file:
+            head, body = file.read().split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 200 ") and body == b"/url/\xff"
+    assert b"\r\nX-Url: /url/\xff\r\n" in head + b"\r\n"
 
 
 def test_compressed_bodies_are_the_body(site: Live) -> None:
@@ -115,7 +121,8 @@ def test_compressed_bodies_are_the_body(site: Live) -> None:
     assert out.raw[:size.value] == _TEXT
 
 
-@pytest.mark.parametrize("name", ["python-wsgi"])
+@pytest.mark.parametrize("name", ["lua-hello", "luajit-hello", "quickjs-hello",
+                                  "python-wsgi", "wasm-hello"])
 def test_random_numbers_differ(name: str, site: Live) -> None:
     """A generator that was frozen with the program is seeded anew."""
     seen = {site.ask(f"/{name}/dice").text for _ in range(20)}

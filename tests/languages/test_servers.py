@@ -4,7 +4,6 @@ ordinary processes."""
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +12,13 @@ from typing import Any
 import pytest
 import requests
 
-from kvmctl.guest import manifest
+from kvmctl.engine import Engine
+from kvmctl.errors import GuestError
+from support.compiled import compiled
 from support.live import Live, running
 from support.paths import SOURCES, guest
-
-from .conftest import vcl_json
+from support.port import free_port
+from support.wait import until
 
 pytestmark = [pytest.mark.kvm, pytest.mark.languages]
 
@@ -46,17 +47,15 @@ _PASSING = {"date", "x-varnish", "age", "via", "connection", "accept-ranges",
             "transfer-encoding", "content-length", "keep-alive"}
 
 
-def _free_port() -> int:
+def _listens(port: int) -> bool:
     with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
 def natively(name: str) -> Iterator[str]:
     """The same server as a process of this machine; its base URL."""
-    port = _free_port()
+    port = free_port()
     where = str(port) if name == "c-server" else f"127.0.0.1:{port}"
     line = [str(guest(name)), where]
     if name == "python-server":
@@ -65,11 +64,7 @@ def natively(name: str) -> Iterator[str]:
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+        until(lambda: _listens(port))
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
@@ -78,22 +73,8 @@ def natively(name: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    vcl = "sub vcl_init {\n"
-    for name in SERVERS:
-        settings = manifest.load(SOURCES / name).settings | {
-            "filename": str(guest(name)), "concurrency": 1}
-        vcl += (f'    tinykvm.configure("{name}", '
-                f'{{"{vcl_json(settings)} "}});\n')
-    vcl += """}
-        sub vcl_recv { return (pass); }
-        sub vcl_backend_fetch {
-            set bereq.http.X-Program = regsub(bereq.url, "^/([^/]*).*", "\\1");
-            set bereq.url = regsub(bereq.url, "^/[^/]*", "");
-            unset bereq.http.Accept-Encoding;
-            set bereq.backend = tinykvm.program(bereq.http.X-Program);
-        }"""
     with running() as it:
-        it.use(vcl)
+        it.use_guests(SERVERS)
         yield it
 
 
@@ -118,22 +99,16 @@ def test_the_same_answers(name: str, live: Live) -> None:
                 assert fields(have) == fields(want), ask.path
 
 
-def stats(live: Live, name: str) -> dict[str, Any]:
-    from kvmctl.varnish import stats as found
-    (programs,) = found.programs(str(live.varnish.node.name)).values()
-    return programs[name]
-
-
 @servers
 def test_a_thousand_connections(name: str, live: Live) -> None:
-    before = stats(live, name)
+    before = live.program(name)
     for n in range(1000):
         answer = live.ask(f"/{name}/hello?name={n}")
         assert answer.status_code == 200, n
         assert answer.text.endswith(f", {n}!\n")
         if n == 250:
-            early = stats(live, name)
-    late = stats(live, name)
+            early = live.program(name)
+    late = live.program(name)
     assert late["invocations"] - before["invocations"] == 1000
     assert late["program_exception"] == 0 == late["program_timeout"]
     assert late["boots"] == 1 and late["forks"] == 1
@@ -142,10 +117,7 @@ def test_a_thousand_connections(name: str, live: Live) -> None:
 
 def test_what_is_no_http(tmp_path: Any) -> None:
     """A server that speaks something else, closes, or never answers."""
-    from kvmctl.engine import Engine
-    from kvmctl.errors import GuestError
-    source = tmp_path / "odd.c"
-    source.write_text(r"""
+    program = compiled(tmp_path, "odd", r"""
         #include <arpa/inet.h>
         #include <stdlib.h>
         #include <string.h>
@@ -175,12 +147,9 @@ def test_what_is_no_http(tmp_path: Any) -> None:
                     46);
             close(c);
             return 0;
-        }""")
-    program = tmp_path / "odd"
-    subprocess.run(["gcc", "-static", "-O1", "-w", "-o", program, source],
-                   check=True)
+        }""", "-w")
     with Engine() as engine:
-        odd = engine.define("odd", {"filename": str(program),
+        odd = engine.define("odd", {"filename": program,
                                     "max_request_time": 0.5})
         for url, words in (("/garbage", "no HTTP/1"), ("/half", "complete"),
                            ("/close", "complete"), ("/status", "999"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kvmctl.engine import Engine
-from support.paths import guest
+from support.paths import settings
 
 pytestmark = [pytest.mark.kvm, pytest.mark.languages]
 
@@ -27,18 +27,16 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-def settings(database: Path) -> dict[str, Any]:
-    return {"filename": str(guest("sqlite")), "concurrency": 1,
-            "max_memory": 64, "max_request_memory": 16,
-            "allowed_paths": [{"real": str(database.parent),
-                               "virtual": "/data"}],
-            "main_arguments": ["/data/stock.db"]}
+def over(database: Path) -> dict[str, Any]:
+    return settings("sqlite", main_arguments=["/data/stock.db"],
+                    allowed_paths=[{"real": str(database.parent),
+                                    "virtual": "/data"}])
 
 
 def test_a_file_is_queried_and_never_changed(database: Path) -> None:
     before = database.read_bytes()
     with Engine(lambda *_: None) as engine:
-        program = engine.define("sqlite", settings(database))
+        program = engine.define("sqlite", over(database))
         program.start()
 
         def ask(sql: str) -> Any:
@@ -61,7 +59,7 @@ def test_no_such_file_ends_the_boot(database: Path) -> None:
     words: list[str] = []
     database.unlink()
     with Engine(lambda _program, _kind, text: words.append(text)) as engine:
-        program = engine.define("sqlite", settings(database))
+        program = engine.define("sqlite", over(database))
         with pytest.raises(Exception, match="sqlite"):
             program.start()
     assert "unable to open database file" in "".join(words)
@@ -72,7 +70,7 @@ def test_a_file_beyond_the_memory_is_read_by_calls(database: Path) -> None:
         db.execute("CREATE TABLE filling AS SELECT zeroblob(67108864) z")
     db.close()
     with Engine(lambda *_: None) as engine:
-        program = engine.define("sqlite", settings(database))
+        program = engine.define("sqlite", over(database))
         program.start()
         answer = program.request("POST", "/", "", [],
                                  b"SELECT n FROM stock WHERE id = 99999", "")

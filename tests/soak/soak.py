@@ -6,7 +6,7 @@ chains, streams, fetches of Varnish itself, through storage; meanwhile VCLs are
 loaded, used, made cold and discarded, programs are invalidated and updated
 live. Every answer is classified: right, the error that it had to be, busy
 (503 of a program that is just being replaced), or unclassified, which is a
-failure. Writes build/soak/report.json.
+failure; wrong() has the others. Writes build/soak/report.json.
 """
 
 import json
@@ -29,12 +29,19 @@ sys.path.insert(0, str(ROOT / "tests"))
 from kvmctl.varnish import stats                        # noqa: E402
 from kvmctl.varnish.private import PrivateVarnish       # noqa: E402
 from support.child import Child                         # noqa: E402
+from support.live import configure                      # noqa: E402
 
 CLIENTS = 6
 #: Between two changes of VCL, in seconds.
 RELOAD, WARM_UP = 3.0, 15.0
 #: The longest wait for the VCLs that were discarded, in seconds.
 SETTLE = 90
+#: From so many seconds on, all must have been asked, and VCLs reloaded.
+LONG = 10.0
+#: Of all answers, and of those of one kind, what may be busy.
+BUSY, BUSY_OF_KIND = 0.02, 0.2
+KINDS = ("hostile", "hello", "echo", "chain", "stream", "counter", "synth",
+         "string", "server", "thumbnail", "parallel", "cxx")
 _EXPECTED: dict[str, Any] = json.loads(
     (ROOT / "guests" / "hostile" / "expectations.json").read_text())
 #: Misdeeds that take their whole time limit are rarer.
@@ -58,8 +65,7 @@ def vcl(directory: Path) -> str:
     for name, own in PROGRAMS.items():
         settings = {"filename": str(BUILD / "guests" / name / name),
                     "state_directory": str(directory)} | own
-        words = json.dumps(settings).replace('"}', '" }')
-        text += f'    tinykvm.configure("{name}", {{"{words} "}});\n'
+        text += configure(name, settings)
     return text + """
         tinykvm.init_self_requests("", "SELF", 20);
     }
@@ -104,8 +110,10 @@ class Soak:
         self.seconds = seconds
         self.seed = seed
         self.counts: Counter[str] = Counter()
+        self.right: Counter[str] = Counter()
         self.busy: Counter[str] = Counter()
         self.unclassified: list[str] = []
+        self.failures: list[Exception] = []
         self.lock = threading.Lock()
         self.end = 0.0
         self.reloads = 0
@@ -118,14 +126,19 @@ class Soak:
 
     # What is asked: the answer is right, or says what else it is.
 
-    def check(self, what: str, answer: requests.Response, right: bool) -> None:
+    def check(self, kind: str, answer: requests.Response, right: bool,
+              url: str = "") -> None:
         if right:
-            self.count("right")
+            error = kind == "hostile" and answer.status_code >= 500
+            self.count("expected error" if error else "right")
+            with self.lock:
+                self.right[kind] += 1
         elif answer.status_code == 503:
             self.count("busy")
-            self.busy[what.split("/")[1] if what.startswith("/") else what] += 1
+            with self.lock:
+                self.busy[kind] += 1
         else:
-            self.count("unclassified", f"{what}: {answer.status_code} "
+            self.count("unclassified", f"{kind}{url}: {answer.status_code} "
                        f"{answer.content[:120]!r}")
 
     def hostile(self, ask: Callable[..., requests.Response],
@@ -141,10 +154,7 @@ class Soak:
             right = answer.status_code == want["status"]
             if "body" in want and right:
                 right = answer.text.rstrip("\n") == want["body"]
-        if right and answer.status_code >= 500:
-            self.count("expected error")
-        else:
-            self.check(url, answer, right)
+        self.check("hostile", answer, right, url)
 
     def one(self, ask: Callable[..., requests.Response],
             rng: random.Random) -> None:
@@ -213,6 +223,15 @@ class Soak:
                 except (requests.RequestException, ValueError) as e:
                     self.count("unclassified", f"{type(e).__name__}: {e}")
 
+    def guarded(self, work: Callable[..., None], *words: Any) -> None:
+        """A thread's work: run() raises what it raised, and the rest ends."""
+        try:
+            work(*words)
+        except Exception as e:
+            with self.lock:
+                self.failures.append(e)
+            self.end = 0.0
+
     # What goes on meanwhile.
 
     def operator(self, varnish: PrivateVarnish, path: Path) -> None:
@@ -232,10 +251,17 @@ class Soak:
                 admin.discard(old)
                 self.reloads += 1
                 if n % 3 == 0:
-                    session.get(varnish.url + "/invalidate", timeout=60)
+                    self.done(session.get(varnish.url + "/invalidate",
+                                          timeout=60))
                 if n % 5 == 0:
-                    session.post(varnish.url + "/update", data=counter,
-                                 timeout=60)
+                    self.done(session.post(varnish.url + "/update/",
+                                           data=counter, timeout=60))
+
+    @staticmethod
+    def done(answer: requests.Response) -> None:
+        if answer.status_code != 200:
+            raise RuntimeError(f"{answer.url}: {answer.status_code} "
+                               f"{answer.text[:300]}")
 
     @staticmethod
     def settle(varnish: PrivateVarnish) -> None:
@@ -256,17 +282,18 @@ class Soak:
             varnish.admin.use("it")
             began = time.monotonic()
             self.end = began + self.seconds
-            threads = [threading.Thread(target=self.client,
-                                        args=(varnish.url, i))
-                       for i in range(CLIENTS)]
-            threads.append(threading.Thread(target=self.operator,
-                                            args=(varnish, path)))
+            threads = [threading.Thread(target=self.guarded, args=(
+                self.client, varnish.url, i)) for i in range(CLIENTS)]
+            threads.append(threading.Thread(target=self.guarded, args=(
+                self.operator, varnish, path)))
             for t in threads:
                 t.start()
             time.sleep(min(WARM_UP, self.seconds / 3))
             before = Child(varnish.process_id)
             for t in threads:
                 t.join()
+            for failure in self.failures:
+                raise failure
             took = time.monotonic() - began
             self.settle(varnish)
             after = Child(varnish.process_id)
@@ -278,7 +305,8 @@ class Soak:
             return {
                 "requests": sum(self.counts.values()),
                 "seconds": round(took, 1), "reloads": self.reloads,
-                "answers": dict(self.counts), "busy": dict(self.busy),
+                "answers": dict(self.counts), "right": dict(self.right),
+                "busy": dict(self.busy),
                 "panics": found["MGT.child_panic"],
                 "child_died": found["MGT.child_died"],
                 "leaked_forks": busy,
@@ -291,17 +319,37 @@ class Soak:
             }
 
 
+def wrong(report: dict[str, Any]) -> list[str]:
+    """What a run fails for."""
+    words = [f"{report[key]} {key.replace('_', ' ')}" for key in (
+        "panics", "child_died", "leaked_forks", "unclassified")
+        if report[key]]
+    busy = report["answers"].get("busy", 0)
+    if busy > BUSY * report["requests"]:
+        words.append(f"{busy} of {report['requests']} answers are busy")
+    if report["seconds"] < LONG:
+        return words
+    if report["reloads"] == 0:
+        words.append("nothing was reloaded")
+    for kind in KINDS:
+        right = report["right"].get(kind, 0)
+        if right == 0:
+            words.append(f"{kind}: no right answer")
+        elif report["busy"].get(kind, 0) > BUSY_OF_KIND * right:
+            words.append(f"{kind}: busy too often")
+    return words
+
+
 def main() -> int:
     seconds = float(os.environ.get("SECONDS_OF_SOAK", "60"))
     seed = int(os.environ.get("SEED", str(random.randrange(1 << 30))))
     report = Soak(seconds, seed).run()
+    report["wrong"] = wrong(report)
     out = BUILD / "soak"
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
-    bad = (report["panics"] or report["child_died"] or report["leaked_forks"]
-           or report["unclassified"])
-    return 1 if bad else 0
+    return 1 if report["wrong"] else 0
 
 
 if __name__ == "__main__":

@@ -6,23 +6,12 @@ import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from kvmctl.engine.library import Program, Response
 from kvmctl.errors import GuestError
-from support.paths import SOURCES
 
 SECONDS = 60
-
-
-def compiled(directory: Path, name: str, source: str, *flags: str) -> str:
-    path = directory / name
-    path.with_suffix(".c").write_text(source)
-    subprocess.run(["gcc", "-O1", "-g", *(flags or ("-static",)),
-                    f"-I{SOURCES / 'sdk'}", path.with_suffix(".c"), "-o",
-                    path], check=True)
-    return str(path)
 
 
 class Request(threading.Thread):

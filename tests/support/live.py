@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A live varnishd for tests."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
 from kvmctl.varnish import stats
 from kvmctl.varnish.private import PrivateVarnish
+from kvmctl.vcl import escape
+from support.paths import settings
+
+
+def configure(name: str, settings: dict[str, Any]) -> str:
+    """A line of vcl_init: this program."""
+    return (f"tinykvm.configure({escape.string(name)}, "
+            f"{escape.string(json.dumps(settings))});\n")
 
 
 @dataclass
@@ -26,6 +36,20 @@ class Live:
         self.varnish.admin.load(name, path)
         self.varnish.admin.use(name)
 
+    def use_guests(self, names: Iterable[str]) -> None:
+        """/NAME/... goes to the guest NAME, with X-Arg as the argument."""
+        programs = "".join(configure(name, settings(name)) for name in names)
+        self.use("sub vcl_init {\n" + programs + """}
+            sub vcl_recv { return (pass); }
+            sub vcl_backend_fetch {
+                set bereq.http.X-Program = regsub(bereq.url, "^/([^/]*).*",
+                    "\\1");
+                set bereq.url = regsub(bereq.url, "^/[^/]*", "");
+                unset bereq.http.Accept-Encoding;
+                set bereq.backend = tinykvm.program(bereq.http.X-Program,
+                    bereq.url, bereq.http.X-Arg);
+            }""")
+
     def ask(self, path: str, method: str = "GET",
             **options: object) -> requests.Response:
         return self.session.request(
@@ -34,6 +58,12 @@ class Live:
 
     def counter(self, name: str) -> int:
         return stats.counters(str(self.varnish.node.name), name)[name]
+
+    def program(self, name: str) -> dict[str, int]:
+        """Counters of a program, while there is one VCL."""
+        found = stats.programs(str(self.varnish.node.name))
+        (programs,) = found.values()
+        return programs[name]
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 """Where things are in the checkout."""
 
 from pathlib import Path
+from typing import Any
+
+from kvmctl.guest import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
@@ -15,3 +18,9 @@ def guest(name: str) -> Path:
     path = GUESTS / name / name
     assert path.exists(), f"{path} is missing: run `make test`"
     return path
+
+
+def settings(name: str, **more: Any) -> dict[str, Any]:
+    """Its program: the settings of its manifest, one fork, and more."""
+    return manifest.load(SOURCES / name).settings | {
+        "filename": str(guest(name)), "concurrency": 1} | more

@@ -2,21 +2,13 @@
 """The guest "storagetest", and what a process holds."""
 
 import os
-import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kvmctl.engine.library import Engine, Program
-from support.paths import SOURCES, guest
-
-
-def settings(directory: Path, **more: Any) -> dict[str, Any]:
-    return {"filename": str(guest("storagetest")), "storage": True,
-            "state_directory": str(directory), "max_memory": 64,
-            "max_request_memory": 16} | more
+from support.compiled import compiled
+from support.paths import SOURCES, settings
 
 
 @dataclass
@@ -42,26 +34,22 @@ class Storage:
 
 def define(engine: Engine, directory: Path, name: str = "st",
            **more: Any) -> Storage:
-    program = engine.define(name, settings(directory, **more))
+    program = engine.define(name, settings("storagetest", **{
+        "state_directory": str(directory), "concurrency": 2} | more))
     return Storage(engine, program, name)
 
 
-def compiled(directory: Path, name: str, *flags: str) -> Path:
+def begun(log: Any) -> int:
+    """How many of those that take their time have begun, by their word."""
+    count: int = log.text().count("begins")
+    return count
+
+
+def version(directory: Path, name: str, *flags: str) -> Path:
     """The guest with other flags: another version of it."""
     sources = SOURCES / "storagetest"
-    path = directory / name
-    subprocess.run(["gcc", "-static", "-O2", f"-I{SOURCES / 'sdk'}", *flags,
-                    "-o", path, sources / "storagetest.c",
-                    sources / "misdeeds.c"], check=True)
-    return path
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Waits for what comes true by itself."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.005)
+    return Path(compiled(directory, name, [
+        sources / "storagetest.c", sources / "misdeeds.c"], "-O2", *flags))
 
 
 def held() -> tuple[int, int, int]:

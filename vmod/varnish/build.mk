@@ -17,11 +17,11 @@ vmod: $(VMOD_SO) $(VMOD_MAN)
 
 $(B)/gen/vcc_tinykvm_if.h: vmod/varnish/vmod_tinykvm.vcc
 	@mkdir -p $(@D)
-	@cd $(@D) && $(PYTHON) $(VMODTOOL) -o vcc_tinykvm_if $(CURDIR)/$<
+	@cd $(@D) && $(PYTHON) $(VMODTOOL) -o vcc_tinykvm_if "$(CURDIR)/$<"
 
 $(B)/gen/VSC_%.h: vmod/varnish/%.vsc
 	@mkdir -p $(@D)
-	@cd $(@D) && $(PYTHON) $(VSCTOOL) -ch $(CURDIR)/$<
+	@cd $(@D) && $(PYTHON) $(VSCTOOL) -ch "$(CURDIR)/$<"
 
 $(B)/gen/vcc_tinykvm_if.c $(B)/gen/vmod_tinykvm.man.rst: $(B)/gen/vcc_tinykvm_if.h
 $(B)/gen/VSC_tinykvm.c: $(B)/gen/VSC_tinykvm.h

@@ -193,7 +193,11 @@ func answer(handler func(*Request) Response) (r Response) {
 				Body: []byte("The program failed; its log says why.\n")}
 		}
 	}()
-	return handler(&request)
+	r = handler(&request)
+	if len(r.Headers) > len(lines) {
+		panic(fmt.Sprintf("an answer has at most %d headers", len(lines)))
+	}
+	return r
 }
 
 // Memory beyond which a request's garbage is collected, unless SetMemoryLimit

@@ -254,7 +254,8 @@ take_body(struct kvm_answer *a, JSValueConst v)
 		a->body = JS_GetUint8Array(js, &a->body_len, v);
 	else
 		a->body = JS_ToCStringLen(js, &a->body_len, v);
-	return (a->body != NULL || a->body_len == 0);
+	/* An empty buffer has no address. */
+	return (a->body != NULL || !JS_HasException(js));
 }
 
 static double

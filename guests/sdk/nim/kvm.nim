@@ -116,7 +116,7 @@ proc respond*(r: Response) =
     list.add OutField(p: f.cstring, len: csize_t f.len)
   if list.len > 0:
     extra.headers = addr list[0]
-    extra.numHeaders = uint16 list.len
+    extra.numHeaders = uint16 min(list.len, int high(uint16))
   if r.ttl >= 0:
     extra.cached = r.ttl > 0
     extra.ttl = if r.ttl > 0: float32 r.ttl else: 0.001

@@ -49,7 +49,12 @@ let header r name =
 (* Does not return. *)
 let serve handler =
   let answer r =
-    try handler r with e ->
+    try
+      let a = handler r in
+      if Array.length a.fields > 64 then
+        failwith "an answer has at most 64 headers";
+      a
+    with e ->
       log (Printexc.to_string e);
       text ~status:500 "The program failed; its log says why.\n" in
   Callback.register "kvm_answer" answer;

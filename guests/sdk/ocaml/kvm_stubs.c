@@ -58,6 +58,7 @@ on_request(const struct kvm_request *r)
 	a.body = String_val(Field(v, 2));
 	a.body_len = caml_string_length(Field(v, 2));
 	fields = Field(v, 3);
+	/* Kvm.serve has seen to it that there are no more. */
 	for (i = 0; i < Wosize_val(fields) && i < KVM_ANSWER_HEADERS; i++) {
 		a.header[i].field = String_val(Field(fields, i));
 		a.header[i].field_len = caml_string_length(Field(fields, i));

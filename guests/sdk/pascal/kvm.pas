@@ -184,6 +184,9 @@ begin
     R.Body := Piece(Raw^.Content, Raw^.ContentLen);
     R.Seed := LongInt(Raw^.Prng[0]);
     TheHandler(R, A);
+    if Length(A.Headers) > Length(Fields) then
+      raise Exception.CreateFmt('an answer has at most %d headers',
+        [Length(Fields)]);
   except
     on E: Exception do
     begin

@@ -11,7 +11,9 @@ or, with a WSGI application (PEP 3333):
 
     kvm.serve_wsgi(application)
 
-The answer is a string, bytes, or a kvm.Response. An exception is status 500
+The answer is a string, bytes, or a kvm.Response. Bytes of the request's texts
+that are no UTF-8 are escaped ("surrogateescape"), and are themselves again in
+the answer. An exception is status 500
 and its traceback in the log. Everything that was imported and made before the
 freeze is there in every request; what a request changes is gone after it.
 `random` is seeded anew for every request; os.urandom() is fresh by itself.
@@ -221,6 +223,13 @@ def _main():
     gc.disable()
 
 
+def _bytes(text):
+    """What came as no UTF-8 goes out as it came."""
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogateescape")
+    return text
+
+
 def _dispatch(method, url, arg, type, body, headers, seed):
     random = sys.modules.get("random")
     if random is not None:
@@ -228,15 +237,13 @@ def _dispatch(method, url, arg, type, body, headers, seed):
     answer = _handler(Request(method, url, arg, type, body, headers, seed))
     if not isinstance(answer, Response):
         answer = Response(answer)
-    body = answer.body
-    if isinstance(body, str):
-        body = body.encode()
     headers = answer.headers
-    headers = (list(headers.items()) if isinstance(headers, dict)
-               else [tuple(h) for h in headers])
+    if isinstance(headers, dict):
+        headers = headers.items()
+    headers = [(_bytes(name), _bytes(value)) for name, value in headers]
     ttl = -1 if answer.ttl is None else answer.ttl
-    _kvm.respond(answer.status, answer.type, body, headers, ttl,
-                 answer.grace, answer.keep)
+    _kvm.respond(answer.status, _bytes(answer.type), _bytes(answer.body),
+                 headers, ttl, answer.grace, answer.keep)
 
 
 def _explain(kind, value, trace):

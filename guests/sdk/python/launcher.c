@@ -15,13 +15,26 @@ extern const struct _frozen kvm_frozen_stdlib[];
 
 static PyObject *dispatch;		/* kvm._dispatch */
 
+/* Text may have what is no UTF-8 (new_text()): the log shows it escaped. */
+static bool
+log_text(PyObject *text)
+{
+	PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8",
+	    "backslashreplace");
+
+	if (bytes == NULL)
+		return (false);
+	sys_log(PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+	Py_DECREF(bytes);
+	return (true);
+}
+
 /* Logs the exception that is pending with its traceback. */
 static void
 log_exception(void)
 {
+	static const char unknown[] = "an exception that cannot be shown";
 	PyObject *type, *value, *trace, *kvm, *text = NULL;
-	const char *words;
-	Py_ssize_t len;
 
 	PyErr_Fetch(&type, &value, &trace);
 	PyErr_NormalizeException(&type, &value, &trace);
@@ -33,12 +46,8 @@ log_exception(void)
 		    type != NULL ? type : Py_None,
 		    value != NULL ? value : Py_None,
 		    trace != NULL ? trace : Py_None);
-	words = text != NULL ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
-	if (words == NULL) {
-		words = "an exception that cannot be shown";
-		len = (Py_ssize_t)strlen(words);
-	}
-	sys_log(words, (size_t)len);
+	if (text == NULL || !log_text(text))
+		sys_log(unknown, sizeof unknown - 1);
 }
 
 static KVM_NORETURN void
@@ -56,13 +65,10 @@ request_failed(void)
 static PyObject *
 f_log(PyObject *self, PyObject *arg)
 {
-	Py_ssize_t len;
-	const char *text = PyUnicode_AsUTF8AndSize(arg, &len);
 
 	(void)self;
-	if (text == NULL)
+	if (!log_text(arg))
 		return (NULL);
-	sys_log(text, (size_t)len);
 	Py_RETURN_NONE;
 }
 
@@ -97,7 +103,7 @@ f_respond(PyObject *self, PyObject *args)
 
 	(void)self;
 	kvm_answer_init(&a);
-	if (!PyArg_ParseTuple(args, "isy#O!ddd", &a.status, &a.type, &a.body,
+	if (!PyArg_ParseTuple(args, "iyy#O!ddd", &a.status, &a.type, &a.body,
 	    &body_len, &PyList_Type, &headers, &ttl, &grace, &keep))
 		return (NULL);
 	a.body_len = (size_t)body_len;
@@ -164,15 +170,23 @@ new_headers(const struct kvm_request *r)
 	return (list);
 }
 
+/* Any bytes: what is no UTF-8 is escaped, as in Python's own file names. */
+static PyObject *
+new_text(const char *s, size_t len)
+{
+
+	return (PyUnicode_DecodeUTF8(s, (Py_ssize_t)len, "surrogateescape"));
+}
+
 static void
 on_request(const struct kvm_request *r)
 {
 	PyObject *done;
 
-	done = PyObject_CallFunction(dispatch, "s#s#s#s#y#NK", r->method,
-	    (Py_ssize_t)r->method_len, r->url, (Py_ssize_t)r->url_len, r->arg,
-	    (Py_ssize_t)r->arg_len, r->content_type,
-	    (Py_ssize_t)r->content_type_len, r->content != NULL ?
+	done = PyObject_CallFunction(dispatch, "NNNNy#NK",
+	    new_text(r->method, r->method_len), new_text(r->url, r->url_len),
+	    new_text(r->arg, r->arg_len),
+	    new_text(r->content_type, r->content_type_len), r->content != NULL ?
 	    (const char *)r->content : "", (Py_ssize_t)r->content_len,
 	    new_headers(r), (unsigned long long)r->prng[0]);
 	/* A handler that answered does not come back. */

@@ -218,7 +218,7 @@ impl Response {
         let (ttl, grace, keep) = self.cache.unwrap_or((0.0, 0.0, 0.0));
         let extra = Extra {
             headers: lines.as_ptr(),
-            num_headers: lines.len() as u16,
+            num_headers: u16::try_from(lines.len()).unwrap_or(u16::MAX),
             cached: ttl > 0.0,
             ttl: if self.cache.is_some() && ttl <= 0.0 { 0.001 } else { ttl },
             grace,

@@ -28,7 +28,7 @@ KVM_IMPORT(part) size_t kvm_part(enum kvm_part, char *out, size_t size);
 KVM_IMPORT(header) int kvm_wasm_header(const char *name, size_t len, char *out,
     size_t size);
 
-/* Adds "Name: value" to the answer. */
+/* Adds "Name: value" to the answer; the field is copied. */
 KVM_IMPORT(set_header) void kvm_set_header(const char *field, size_t len);
 
 /* May the answer be cached, for how many milliseconds; 0 forbids it. */

@@ -99,12 +99,18 @@ m3ApiRawFunction(f_set_header)
 	m3ApiGetArgMem(const char *, field)
 	m3ApiGetArg(uint32_t, len)
 	struct ResponseHeader *h;
+	char *copy;
 
 	m3ApiCheckMem(field, len);
 	if (answer.extra.num_headers == KVM_ANSWER_HEADERS)
 		m3ApiTrap("kvm.set_header: too many headers");
+	/* The module may use its buffer again, and its memory may move. */
+	copy = malloc((size_t)len + 1);
+	if (copy == NULL)
+		m3ApiTrap("kvm.set_header: out of memory");
+	memcpy(copy, field, len);
 	h = &answer.header[answer.extra.num_headers++];
-	h->field = field;
+	h->field = copy;
 	h->field_len = len;
 	m3ApiSuccess();
 }

@@ -16,6 +16,7 @@ COMPILED = ("c", "c++", "rust", "go", "zig", "nim", "pascal", "ocaml", "lua",
             "luajit", "javascript", "python", "wasm")
 LANGUAGES = (*COMPILED, "executable")
 LIBCS = ("glibc", "musl")
+_WITHOUT_LIBRARIES = ("go", "pascal", "ocaml", "executable")
 
 _KEYS: dict[str, tuple[type, ...]] = {
     "name": (str,), "language": (str,), "sources": (list,),
@@ -136,12 +137,19 @@ def parse(path: Path, table: dict[str, Any]) -> Manifest:
     language = _choice(where, table, "language", "c", LANGUAGES)
     if "fetch" in table and language not in ("c", "c++"):
         raise ManifestError(f"{where}: [fetch] is for C and C++")
+    libraries = _strings(where, table, "libraries")
+    if libraries and language in _WITHOUT_LIBRARIES:
+        raise ManifestError(f"{where}: \"libraries\" is nothing to "
+                            f"{language}")
+    if libraries and language == "rust" and paths[0].name == "Cargo.toml":
+        raise ManifestError(f"{where}: \"libraries\" is nothing to cargo: "
+                            "Cargo.toml and build.rs name them")
     return Manifest(
         path=path, name=name,
         language=language,
         libc=_choice(where, table, "libc", "glibc", LIBCS),
         sources=paths,
-        libraries=_strings(where, table, "libraries"),
+        libraries=libraries,
         cflags=_strings(where, table, "cflags"),
         packages=_strings(where, table, "packages"),
         fetch=(_fetch(f"{where} [fetch]", table["fetch"])

@@ -61,14 +61,12 @@ def all_needs() -> Iterator[tuple[str, str, tuple[Need, ...]]]:
 
 
 def needs(manifest: Manifest) -> tuple[Need, ...]:
-    """What this guest needs. Raises BuildError when there is no way."""
+    """What its language needs. Raises BuildError when there is no way."""
     found = _toolchain(manifest.language).needs(manifest.language,
                                                 manifest.libc)
     if found is None:
         raise BuildError(f"{manifest.path}: there is no {manifest.language} "
                          f"compiler for {manifest.libc}")
-    if manifest.fetch is not None:
-        found += manifest.fetch.package.needs()
     return found
 
 
@@ -134,12 +132,12 @@ def build(manifest: Manifest, out: Path) -> Artefact:
     executable = directory / manifest.name
     record_file = directory / f"{manifest.name}.json"
     work = directory / "work"
-    for need in needs(manifest):
+    partial = directory / f".{manifest.name}.partial"
+    plan = _toolchain(manifest.language).plan(manifest, work, partial)
+    for need in (*needs(manifest), *plan.needs):
         if not need.there():
             raise BuildError(f"{manifest.name}: {need.what} is missing: "
                              f"{need.mend}")
-    partial = directory / f".{manifest.name}.partial"
-    plan = _toolchain(manifest.language).plan(manifest, work, partial)
     inputs = _inputs_hash(manifest, plan)
     try:
         record = json.loads(record_file.read_text())

@@ -64,4 +64,5 @@ class C:
             (step,), (*tree(manifest.directory, "*.h", "*.hpp"),
                       *tree(paths.sdk(), "*.h"), *manifest.sources),
             prepare=(fetched.package.fetch,) if fetched else (),
-            identity=(fetched.package.identity,) if fetched else ())
+            identity=(fetched.package.identity,) if fetched else (),
+            needs=fetched.package.needs() if fetched else ())

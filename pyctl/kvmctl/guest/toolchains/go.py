@@ -6,6 +6,7 @@ modules made in the work directory, so that neither needs a go.mod with a path
 in it, and nothing is fetched.
 """
 
+import json
 from pathlib import Path
 
 from kvmctl import paths
@@ -35,5 +36,6 @@ class Go:
         return Plan((step,), (*tree(directory, "*.go", "*.s", "go.mod"),
                               *tree(sdk, "*.go", "*.s", "go.mod"),
                               *manifest.sources),
-                    files={"go.work": f"go 1.19\nuse {directory}\nuse {sdk}\n"}
-                    )
+                    files={"go.work": "go 1.19\n" + "".join(
+                        f"use {json.dumps(str(d), ensure_ascii=False)}\n"
+                        for d in (directory, sdk))})

@@ -7,6 +7,7 @@ way from the source to Nim's library: the same sources give the same bytes at
 the same depth of directories only.
 """
 
+import shlex
 from pathlib import Path
 
 from kvmctl import paths
@@ -28,8 +29,8 @@ class Nim:
         sdk = paths.sdk() / "nim"
         musl = (("--gcc.exe:musl-gcc", "--gcc.linkerexe:musl-gcc")
                 if manifest.libc == "musl" else ())
-        flags = " ".join((*reproducible(manifest.directory, work, sdk),
-                          *manifest.cflags))
+        flags = shlex.join((*reproducible(manifest.directory, work, sdk),
+                            *manifest.cflags))
         step = Step(line(
             "nim", "c", "--hints:off", "-d:release", "--gc:orc",
             "--threads:off", "--skipUserCfg", f"--path:{sdk}", *musl,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """OCaml's native compiler, with stubs in C."""
 
+import shlex
 from pathlib import Path
 
 from kvmctl import paths
@@ -26,7 +27,7 @@ class Ocaml:
         flags = ("-static", *reproducible(work, paths.sdk()))
         step = Step(line(
             "ocamlopt", "-ccopt",
-            " ".join((*flags, f"-I{paths.sdk()}")),
+            shlex.join((*flags, f"-I{paths.sdk()}")),
             *manifest.cflags, "kvm_stubs.c", *(n.name for n in names),
             "-o", output), work)
         return Plan((copies, step), (*tree(sdk, "*.ml", "*.c"),

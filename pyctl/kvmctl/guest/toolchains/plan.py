@@ -12,9 +12,6 @@ from kvmctl.guest.need import Need, file, program
 __all__ = ["Need", "Plan", "Step", "Toolchain", "file", "line", "program",
            "tree"]
 
-#: Files of a guest's directory that never matter to its build.
-IGNORED = {"guest.toml", "edge.toml", "README.md"}
-
 
 @dataclass(frozen=True)
 class Step:
@@ -29,8 +26,8 @@ class Step:
 class Plan:
     """How one guest is built, in order: prepare, files, steps.
 
-    The last step writes the executable. All that is here but `prepare` makes
-    the hash that tells whether something changed.
+    The last step writes the executable. All that is here but `prepare` and
+    `needs` makes the hash that tells whether something changed.
     """
 
     steps: tuple[Step, ...]
@@ -41,6 +38,8 @@ class Plan:
     #: Things fetched or compiled once for all guests; named by `identity`.
     prepare: tuple[Callable[[], object], ...] = ()
     identity: tuple[str, ...] = ()
+    #: Beyond what its language needs.
+    needs: tuple[Need, ...] = ()
 
 
 class Toolchain(Protocol):
@@ -68,5 +67,4 @@ def tree(directory: Path, *patterns: str) -> tuple[Path, ...]:
     """The files under a directory whose names fit, sorted."""
     return tuple(sorted(
         p for pattern in patterns for p in directory.rglob(pattern)
-        if p.is_file() and p.name not in IGNORED
-        and "__pycache__" not in p.parts))
+        if p.is_file()))

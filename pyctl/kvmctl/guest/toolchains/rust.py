@@ -30,7 +30,8 @@ class Rust:
         sources = (*tree(manifest.directory, "*.rs", "Cargo.*"),
                    *tree(sdk, "*.rs", "Cargo.toml"), *manifest.sources)
         if manifest.sources[0].name == "Cargo.toml":
-            return Plan(self._cargo(manifest, work, output), sources)
+            return Plan(self._cargo(manifest, work, output), sources,
+                        needs=(program("cargo", "cargo"),))
         common = line(
             "--edition", "2021", "-O", "-C", "strip=debuginfo", *_STATIC,
             "--remap-path-prefix", f"{manifest.directory}=.",
@@ -49,12 +50,14 @@ class Rust:
     def _cargo(self, manifest: Manifest, work: Path,
                output: Path) -> tuple[Step, ...]:
         target = work / "target"
-        flags = " ".join((*_STATIC, "--remap-path-prefix",
-                          f"{manifest.directory}=.", *manifest.cflags))
+        flags = "\x1f".join((
+            *_STATIC, "--remap-path-prefix", f"{manifest.directory}=.",
+            "--remap-path-prefix", f"{paths.sdk() / 'rust'}=sdk",
+            *manifest.cflags))
         return (
             Step(line("cargo", "build", "--quiet", "--offline", "--release",
                       "--target", _TARGET, "--target-dir", target,
                       "--manifest-path", manifest.sources[0]),
-                 manifest.directory, {"RUSTFLAGS": flags}),
+                 manifest.directory, {"CARGO_ENCODED_RUSTFLAGS": flags}),
             Step(line("cp", target / _TARGET / "release" / manifest.name,
                       output), work))

@@ -45,11 +45,10 @@ class Wasm:
                 "-Wl,--strip-all", f"-I{paths.sdk() / 'wasm'}",
                 *manifest.cflags, *manifest.sources, "-o", main), work,
                 zig_environment()))
-        made = launcher.plan(
+        return launcher.plan(
             manifest, work, output, "wasm/launcher.c",
             files=[("main.wasm", main)],
             flags=["-isystem", str(WASM3.include_directory)],
             link=[WASM3.archive, "-lm"], before=before,
             inputs=tree(paths.sdk() / "wasm", "*.h"),
             prepare=[WASM3.compile], identity=[WASM3.identity])
-        return made

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the soak fails for."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import soak  # noqa: E402
+
+
+def report(**other: Any) -> dict[str, Any]:
+    return {"requests": 10000, "seconds": 60.0, "reloads": 19, "panics": 0,
+            "child_died": 0, "leaked_forks": 0, "unclassified": 0,
+            "answers": {"right": 9990, "busy": 10}, "busy": {"hello": 10},
+            "right": {kind: 800 for kind in soak.KINDS}} | other
+
+
+def test_a_good_run() -> None:
+    assert soak.wrong(report()) == []
+
+
+@pytest.mark.parametrize("other, words", [
+    ({"panics": 1}, "1 panics"),
+    ({"leaked_forks": 2}, "2 leaked forks"),
+    ({"unclassified": 1}, "1 unclassified"),
+    ({"reloads": 0}, "nothing was reloaded"),
+    ({"answers": {"right": 9000, "busy": 1000}}, "1000 of 10000 answers"),
+    ({"right": {kind: 800 for kind in soak.KINDS if kind != "chain"}},
+     "chain: no right answer"),
+    ({"busy": {"parallel": 200}}, "parallel: busy too often"),
+])
+def test_a_bad_run(other: dict[str, Any], words: str) -> None:
+    (wrong,) = soak.wrong(report(**other))
+    assert wrong.startswith(words)
+
+
+def test_a_short_run_may_have_missed_some() -> None:
+    assert soak.wrong(report(seconds=3.0, reloads=0, right={})) == []
+
+
+def test_a_thread_that_dies_ends_the_run() -> None:
+    it = soak.Soak(60, 1)
+    it.end = 1e12
+
+    def work(_: str) -> None:
+        raise OSError("dead")
+
+    it.guarded(work, "word")
+    assert [str(e) for e in it.failures] == ["dead"] and it.end == 0.0
