@@ -34,7 +34,7 @@ struct tkc_wire {
 	size_t			head_len;
 	size_t			start[TKC_MAX_HEADERS + 1];
 	unsigned		n_fields;
-	bool			in_value;
+	bool			in_head, in_value;
 	bool			complete;
 	const char		*wrong;		/* what the answer is not */
 	http_parser		parser;
@@ -239,7 +239,7 @@ on_begin(http_parser *p)
 
 	w->head_len = w->out_len = 0;
 	w->n_fields = 0;
-	w->in_value = true;
+	w->in_head = w->in_value = true;
 	return (0);
 }
 
@@ -247,7 +247,7 @@ static int
 add_text(struct tkc_wire *w, const char *s, size_t len)
 {
 
-	if (len > MAX_HEAD - 4 - w->head_len)
+	if (w->head_len + len > MAX_HEAD - 4)
 		return (wrong(w, "header fields of more than 64 KiB"));
 	memcpy(w->head + w->head_len, s, len);
 	w->head_len += len;
@@ -268,6 +268,9 @@ on_field(http_parser *p, const char *s, size_t len)
 {
 	struct tkc_wire *w = wire_at(p);
 
+	/* Trailers are not merged into the head: RFC 9110, 6.5.1. */
+	if (!w->in_head)
+		return (0);
 	if (w->in_value) {
 		end_field(w);
 		if (w->n_fields == TKC_MAX_HEADERS)
@@ -283,6 +286,8 @@ on_value(http_parser *p, const char *s, size_t len)
 {
 	struct tkc_wire *w = wire_at(p);
 
+	if (!w->in_head)
+		return (0);
 	if (!w->in_value && add_text(w, ": ", 2))
 		return (-1);
 	w->in_value = true;
@@ -295,6 +300,7 @@ on_head(http_parser *p)
 	struct tkc_wire *w = wire_at(p);
 
 	end_field(w);
+	w->in_head = false;
 	/* 1: there is no body, whatever the fields say. */
 	return (strcmp(w->inv->request->method, "HEAD") == 0);
 }
@@ -319,9 +325,11 @@ on_complete(http_parser *p)
 {
 
 	/* 100 Continue and the like are followed by the answer. */
-	if (p->status_code >= 200)
-		wire_at(p)->complete = true;
-	return (0);
+	if (p->status_code < 200)
+		return (0);
+	wire_at(p)->complete = true;
+	/* Not 0: the parser stops here, whatever follows. */
+	return (1);
 }
 
 static const http_parser_settings callbacks = {
