@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """State that goes on from request to request, or does not; warm-up."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvmctl.engine.library import Engine, Program
 from kvmctl.errors import GuestError, ManifestError
+from support.debugged import compiled
 from support.paths import guest
 
 pytestmark = pytest.mark.kvm
@@ -151,3 +153,45 @@ def test_settings_of_the_warm_up(engine: Engine, warmup: object,
     with pytest.raises(ManifestError) as e:
         define(engine, warmup=warmup)
     assert words in str(e.value)
+
+
+#: Loses the memory in which it waits for requests: by munmap() or mprotect().
+_CARELESS = r"""
+#include <sys/mman.h>
+#include "kvm_api.h"
+
+int
+main(void)
+{
+	struct kvm_request *q = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char what;
+
+	wait_for_requests_paused(q);
+	what = q->url[1];
+	if (what == 'u' && munmap(q, 4096) != 0)
+		respond_text(500, "munmap\n");
+	if (what == 'p' && mprotect(q, 4096, PROT_READ) != 0)
+		respond_text(500, "mprotect\n");
+	if (what == 'o' && mprotect(q, 4096, PROT_NONE) != 0)
+		respond_text(500, "mprotect\n");
+	respond_text(200, "done\n");
+}
+"""
+
+
+@pytest.mark.parametrize("deed", ["/protect", "/out-of-reach", "/unmap"])
+def test_memory_of_the_request_that_is_gone(engine: Engine, tmp_path: Path,
+                                            log: Any, deed: str) -> None:
+    """It costs the next request; or the warm-up, and then nothing."""
+    settings = {"filename": compiled(tmp_path, "careless", _CARELESS),
+                "max_memory": 64, "concurrency": 1, "ephemeral": False}
+    program = engine.define("careless", settings)
+    for _ in range(3):
+        assert program.request(url=deed).body == b"done\n"
+        with pytest.raises(GuestError, match="wait_for_requests_paused"):
+            program.request(url="/")
+        assert program.request(url="/").body == b"done\n"
+    warm = engine.define("warm", settings | {"warmup": {"url": deed}})
+    assert warm.request(url="/").body == b"done\n"
+    assert "warm-up failed" in log.text()

@@ -274,6 +274,26 @@ tkc_body_at_hand(const struct tkc_invocation *inv)
 	    inv->out_len - inv->out_at);
 }
 
+/* 0, or a reason. */
+static int
+view_body(struct tkc_invocation *inv, uint64_t n, struct tkc_span *s,
+    struct tkc_error *err)
+{
+	int e;
+
+	s->ptr = tk_view(inv->vm, inv->body, n, &s->len);
+	if (s->ptr != NULL)
+		return (0);
+	/* Readable when the guest named it; other vCPUs' stacks went since. */
+	s->len = 0;
+	e = tkc_fail(err, TKC_EXCEPTION, "%s: its response body at 0x%llx is "
+	    "not its memory any more: the stack of another vCPU ends with the "
+	    "request; copy what is there", inv->instance->program->name,
+	    (unsigned long long)inv->body);
+	tkc_failed(inv, err);
+	return (e);
+}
+
 int
 tkc_body_next(struct tkc_invocation *inv, size_t max, struct tkc_span *s,
     struct tkc_error *err)
@@ -299,9 +319,9 @@ tkc_body_next(struct tkc_invocation *inv, size_t max, struct tkc_span *s,
 		if (s->len > n)
 			s->len = n;
 	} else {
-		s->ptr = tk_view(inv->vm, inv->body, n, &s->len);
-		/* It was readable when the guest named it, and did not run. */
-		tk_assert(s->ptr != NULL);
+		e = view_body(inv, n, s, err);
+		if (e != 0)
+			return (e);
 		inv->body += s->len;
 	}
 	inv->out_at += s->len;
