@@ -114,7 +114,7 @@ append_pieces(struct tkc_invocation *inv, const uint8_t *data, uint64_t len)
 	uint64_t room, n;
 	tk_gva to = tk_input_area(inv->vm, &room);
 
-	if (in->total == 0 && inv->request->body_expected > room)
+	if (in->total + len > room || inv->request->body_expected > room)
 		in->window = true;
 	while (len > 0) {
 		n = PIECE - (in->fill - in->piece);
@@ -127,13 +127,9 @@ append_pieces(struct tkc_invocation *inv, const uint8_t *data, uint64_t len)
 		in->total += n;
 		data += n;
 		len -= n;
-		if (in->fill - in->piece == PIECE || in->fill == room) {
-			/* The body goes on: it will not fit. */
-			if (in->fill == room && len > 0)
-				in->window = true;
-			if (!tell_piece(inv))
-				return (false);
-		}
+		if ((in->fill - in->piece == PIECE || in->fill == room) &&
+		    !tell_piece(inv))
+			return (false);
 		if (in->fill == room)
 			in->piece = in->fill = 0;
 	}
