@@ -54,7 +54,9 @@ bool
 tkc_fetch_is_depth(const char *field, size_t len)
 {
 
-	return (is_field(field, len, DEPTH_FIELD));
+	return (is_field(field, len, DEPTH_FIELD) ||
+	    (len == strlen(DEPTH_FIELD) &&
+	    strncasecmp(field, DEPTH_FIELD, len) == 0));
 }
 
 unsigned
