@@ -222,6 +222,17 @@ call(struct tkc_invocation *inv, struct tkc_error *err)
 	return (e);
 }
 
+/* What the failed request has changed on the host's side. */
+static void
+undo(const struct tkc_invocation *inv)
+{
+	const struct tkc_host_interface *i =
+	    &inv->instance->program->registry->iface;
+
+	if (i->http_undo != NULL && inv->request->task != NULL)
+		i->http_undo(inv->request->task);
+}
+
 int
 tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
     struct tkc_response *r, struct tkc_error *err)
@@ -239,11 +250,13 @@ tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
 	e = call(inv, err);
 	if (e != 0) {
 		memset(inv->response, 0, sizeof *inv->response);
+		undo(inv);
 		if (e != TKC_TOOBIG && tkc_request_error(inv, q, err->text)) {
 			inv->count.error_handled++;
 			inv->response->from_error_handler = 1;
 			e = 0;
-		}
+		} else
+			undo(inv);
 	}
 	start += inv->count.request_ns - told;
 	tkc_settle(inv, start);

@@ -61,13 +61,26 @@ void *tk_ws_alloc(struct ws *, uint64_t len);
 /* host_varnish.c */
 extern const struct tkc_host_interface tk_host_interface;
 
-/* Who a guest is called for: the log's and the header calls' context. */
+/* The fields of a table as they were; on its workspace. */
+struct tk_fields;
+
+/*
+ * Who a guest is called for: the log's and the header calls' context. What a
+ * call changes in the tables can be undone until the call has succeeded: what
+ * the program under way has, and what all of a chain have.
+ */
 struct tk_task {
 	unsigned		magic;
 #define TK_TASK_MAGIC		0x40d7be13
 	struct vsl_log		*vsl;
 	struct http		*http[2];	/* request, response */
+	/* NULL: not changed since. */
+	const struct tk_fields	*at_call[2], *at_step[2];
 };
+/* Another program begins: what was changed is that of those before. */
+void tk_task_step(struct tk_task *);
+/* The table as it was before the first program. */
+void tk_task_undo(struct tk_task *, enum tkc_http_where);
 /* From here on this thread calls guests for the task; NULL: for nobody. */
 void tk_enter(struct tk_task *);
 /* Header fields of hp as the guest sees them; their number, or -1. */
@@ -151,6 +164,8 @@ int tk_chain_run(VRT_CTX, const struct vmod_tinykvm *, struct tk_chain *,
 /* More of the body, at most max bytes; *s empty at the end. 0, or a reason. */
 int tk_chain_body(struct tk_chain *, size_t max, struct tkc_span *s,
     struct tkc_error *);
+/* The call has failed, after all: what it changed in VCL's tables is undone. */
+void tk_chain_undo(struct tk_chain *);
 void tk_chain_end(struct tk_chain *);
 
 /* body.c: the body of the request that is fetched, into the fork. */
