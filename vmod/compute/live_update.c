@@ -249,7 +249,7 @@ pause_and_hand_over(struct update *u, struct tkc_instance *old,
 	}
 	(void)pthread_mutex_lock(&p->lock);
 	p->state = old != NULL ? TKC_UP : TKC_DOWN;
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	return (e);
 }
 
@@ -343,7 +343,7 @@ begin(struct tkc_program *p, const void *elf, size_t len,
 	p->updating = false;
 	if (p->live != NULL && p->live->forks == 0)
 		tkc_program_unload(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	return (e);
 }
 

@@ -174,7 +174,7 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 			    p->settings.concurrency));
 		p->total.queue_length++;
 		tkc_program_publish(p);
-		e = pthread_cond_timedwait(&p->changed, &p->lock, &until);
+		e = pthread_cond_timedwait(&p->returned, &p->lock, &until);
 		p->total.queue_length--;
 		if (e != 0 && !(p->state == TKC_UP && p->live->idle != NULL)) {
 			p->total.reservation_timeouts++;
@@ -391,7 +391,7 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	} else
 		in->forks--;
 	if (p->total.queue_length > 0)
-		(void)pthread_cond_signal(&p->changed);
+		(void)pthread_cond_signal(&p->returned);
 	tkc_program_publish(p);
 	if (__builtin_expect(in->retired, 0)) {
 		tkc_instance_settle(in);

@@ -97,6 +97,7 @@ tkc_program_new(struct tkc_registry *r, const char *name)
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&p->changed, &attr);
+	(void)pthread_cond_init(&p->returned, &attr);
 	(void)pthread_condattr_destroy(&attr);
 	return (p);
 }
@@ -119,6 +120,7 @@ tkc_program_free(struct tkc_program **pp)
 	json_decref(p->unknown);
 	json_decref(p->refused);
 	(void)pthread_cond_destroy(&p->changed);
+	(void)pthread_cond_destroy(&p->returned);
 	(void)pthread_mutex_destroy(&p->lock);
 	free(p->name);
 	TK_FREE_OBJ(p);
@@ -185,6 +187,14 @@ tkc_program_refused(struct tkc_program *p, const char *what)
 	(void)pthread_mutex_unlock(&p->lock);
 	if (first)
 		tkc_logf(p, TKC_LOG_INFO, "refused: %s", what);
+}
+
+void
+tkc_program_changed(struct tkc_program *p)
+{
+
+	(void)pthread_cond_broadcast(&p->changed);
+	(void)pthread_cond_broadcast(&p->returned);
 }
 
 /*--------------------------------------------------------------------
@@ -264,7 +274,7 @@ take_live(struct tkc_program *p)
 		tkc_storage_retire(in->storage);
 	p->total.working_set_bytes = 0;
 	tkc_program_publish(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	return (in);
 }
 
@@ -314,7 +324,7 @@ tkc_program_replace(struct tkc_program *p, struct tkc_instance *in)
 	p->state = TKC_UP;
 	p->wanted = true;
 	tkc_program_publish(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	if (old != NULL) {
 		tkc_instance_settle(old);
 		(void)pthread_mutex_lock(&p->lock);
@@ -370,6 +380,6 @@ tkc_program_boot(struct tkc_program *p, int debug)
 		p->state = TKC_FAILED;
 	}
 	tkc_program_publish(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	(void)pthread_mutex_unlock(&p->lock);
 }

@@ -97,7 +97,9 @@ struct tkc_program {
 	struct tkc_registry	*registry;
 	char			*name;
 	pthread_mutex_t		lock;
-	pthread_cond_t		changed;	/* state, or a fork came back */
+	pthread_cond_t		changed;	/* state, and what else is said */
+	pthread_cond_t		returned;	/* a fork, or there is none */
+						/* to wait for any more */
 	json_t			*definition;	/* as given */
 	struct tkc_settings	settings;
 	enum tkc_state		state;
@@ -231,6 +233,11 @@ void tkc_program_boot(struct tkc_program *, int debug);
 void tkc_program_abandon(struct tkc_program *);
 /* The instance serves from now on. Lock held, given up meanwhile. */
 void tkc_program_replace(struct tkc_program *, struct tkc_instance *);
+/*
+ * Wakes all who wait for something to become of it, those in the queue for a
+ * fork as well. Lock held.
+ */
+void tkc_program_changed(struct tkc_program *);
 /* Until it neither boots nor is being updated. Lock held. */
 void tkc_program_wait(struct tkc_program *);
 /*

@@ -509,7 +509,7 @@ tkc_registry_cold(struct tkc_registry *r)
 		(void)pthread_mutex_lock(&p->lock);
 		tkc_program_wait(p);
 		tkc_program_unload(p);
-		(void)pthread_cond_broadcast(&p->changed);
+		tkc_program_changed(p);
 		(void)pthread_mutex_unlock(&p->lock);
 	}
 }

@@ -267,7 +267,7 @@ come_to_rest(struct tkc_storage *st)
 	st->at_rest = true;
 	if (st->counted) {
 		p->loud_storages--;
-		(void)pthread_cond_broadcast(&p->changed);
+		tkc_program_changed(p);
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	(void)pthread_mutex_lock(&st->lock);
