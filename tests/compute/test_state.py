@@ -49,6 +49,99 @@ def test_after_an_error_it_is_reset(engine: Engine, deed: str) -> None:
     assert engine.stats()["programs"]["streamtest"]["resets"] == 1
 
 
+#: Of two threads, and the one that does not serve answers "/other".
+_THREADS = r"""
+#include <pthread.h>
+#include <semaphore.h>
+#include "kvm_api.h"
+
+static sem_t begin;
+static int served;
+
+static void *
+other(void *arg)
+{
+
+	(void)arg;
+	for (;;) {
+		(void)sem_wait(&begin);
+		respondf(200, "%d", served);
+	}
+}
+
+static void
+on_get(const char *url, const char *arg)
+{
+	sem_t never;
+
+	(void)arg;
+	served++;
+	if (strcmp(url, "/other") != 0)
+		respondf(200, "%d", served);
+	(void)sem_init(&never, 0, 0);
+	(void)sem_post(&begin);
+	for (;;)
+		(void)sem_wait(&never);
+}
+
+int
+main(void)
+{
+	pthread_t t;
+
+	(void)sem_init(&begin, 0, 0);
+	if (pthread_create(&t, NULL, other, NULL) != 0)
+		return (1);
+	set_backend_get(on_get);
+	wait_for_requests();
+}
+"""
+
+
+def test_after_an_answer_of_another_thread_it_is_reset(
+        engine: Engine, tmp_path: Path) -> None:
+    """The next call would take that thread's place in the middle of it."""
+    program = engine.define("threads", {
+        "filename": compiled(tmp_path, "threads", _THREADS, "-static",
+                             "-pthread"),
+        "max_memory": 64, "max_request_time": 1, "concurrency": 1,
+        "ephemeral": False})
+
+    def ask(url: str) -> str:
+        return program.request(url=url).body.decode()
+
+    assert [ask("/one"), ask("/one"), ask("/other")] == ["1", "2", "3"]
+    assert [ask("/one"), ask("/other"), ask("/other")] == ["1", "2", "1"]
+    assert ask("/one") == "1"
+    assert engine.stats()["programs"]["threads"]["resets"] == 3
+
+
+def test_such_a_fork_is_not_kept(engine: Engine, tmp_path: Path) -> None:
+    """Not for the next call of a task, either: soft_reset."""
+    program = engine.define("threads", {
+        "filename": compiled(tmp_path, "threads", _THREADS, "-static",
+                             "-pthread"),
+        "max_memory": 64, "max_request_time": 1, "concurrency": 1})
+    ffi: Any = engine._ffi
+    inv = ffi.new("struct tkc_invocation **")
+    error = ffi.new("struct tkc_error *")
+    texts = [ffi.new("char[]", s) for s in (b"GET", b"/one", b"/other", b"")]
+    kept = []
+    for url in texts[1:3]:
+        request = ffi.new("struct tkc_request *", {
+            "method": texts[0], "url": url, "arg": texts[3],
+            "content_type": texts[3]})
+        if inv[0] == ffi.NULL:
+            assert engine._lib.tkc_reserve(program._handle, inv, error) == 0
+        assert engine._lib.tkc_invoke(
+            inv[0], request, ffi.new("struct tkc_response *"), error) == 0
+        engine._lib.tkc_keep(inv)
+        kept.append(inv[0] != ffi.NULL)
+    assert kept == [True, False]
+    assert program.request(url="/one").body == b"1"
+    assert engine.stats()["programs"]["threads"]["resets"] == 2
+
+
 def test_nothing_is_missed_when_a_kept_fork_is_reset(engine: Engine) -> None:
     """Many requests write all over the place; one error undoes it all."""
     program = define(engine, ephemeral=False)

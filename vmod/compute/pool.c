@@ -307,13 +307,16 @@ reset(struct tkc_invocation *inv, struct tkc_release_cost *cost)
 	}
 }
 
-/* There is something to go on from. */
+/*
+ * As the request left it, if there is something to go on from. False: it must
+ * be reset.
+ */
 static bool
-can_keep(const struct tkc_invocation *inv)
+keep(const struct tkc_invocation *inv)
 {
 
 	return (inv->failure.reason == 0 && !inv->instance->serves &&
-	    !tk_broken(inv->vm));
+	    !tk_broken(inv->vm) && tk_keep(inv->vm));
 }
 
 /* Nothing of the request is left in the invocation. */
@@ -335,22 +338,10 @@ forget(struct tkc_invocation *inv)
 		tkc_server_forget(inv);
 }
 
-void
-tkc_keep(struct tkc_invocation **pinv)
-{
-	struct tkc_invocation *inv = *pinv;
-
-	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
-	if (!can_keep(inv)) {
-		tkc_release(pinv, NULL);
-		return;
-	}
-	tk_keep(inv->vm);
-	forget(inv);
-}
-
-void
-tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
+/* To the pool; anew: reset in any case. */
+static void
+give_back(struct tkc_invocation **pinv, bool anew,
+    struct tkc_release_cost *cost)
 {
 	struct tkc_invocation *inv;
 	struct tkc_instance *in;
@@ -364,8 +355,7 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	TK_CHECK_OBJ(in, TKC_INSTANCE_MAGIC);
 	p = in->program;
 
-	if (__builtin_expect(!in->ephemeral, 0) && can_keep(inv)) {
-		tk_keep(inv->vm);
+	if (__builtin_expect(!in->ephemeral, 0) && !anew && keep(inv)) {
 		if (cost != NULL)
 			memset(cost, 0, sizeof *cost);
 	} else
@@ -402,4 +392,24 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 		tkc_program_unload(p);
 	}
 	(void)pthread_mutex_unlock(&p->lock);
+}
+
+void
+tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
+{
+
+	give_back(pinv, false, cost);
+}
+
+void
+tkc_keep(struct tkc_invocation **pinv)
+{
+	struct tkc_invocation *inv = *pinv;
+
+	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
+	if (!keep(inv)) {
+		give_back(pinv, true, NULL);
+		return;
+	}
+	forget(inv);
 }
