@@ -112,7 +112,9 @@ restore(struct tkc_storage *to, void *data, uint64_t len,
 	int e;
 
 	/* What it wrote while it booted was about an older state. */
-	tkc_state_undo(to->state);
+	if (!tkc_state_undo(to->state))
+		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: its state cannot "
+		    "be read", to->instance->program->name));
 	memset(&c, 0, sizeof c);
 	c.kind = TKC_RESTORE;
 	c.data = data;
@@ -196,14 +198,22 @@ drain(struct tkc_program *p, const struct tkc_instance *old)
 	}
 }
 
-/* The new storage begins to live: its state is the program's. */
+/*
+ * The new storage begins to live: its state is the program's, once nothing can
+ * go wrong any more. Its tasks wait until that is done.
+ */
 static int
 go_live(struct tkc_storage *st, struct tkc_error *err)
 {
+	uint64_t waited;
+	int e;
 
-	if (tkc_state_changed(st->state))
+	tk_assert(tkc_storage_take(st, 1, &waited));
+	e = tkc_tasks_start(st, err);
+	if (e == 0 && tkc_state_changed(st->state))
 		tkc_state_save(st->state, false);
-	return (tkc_tasks_start(st, err));
+	tkc_storage_give(st);
+	return (e);
 }
 
 static int

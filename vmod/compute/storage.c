@@ -201,8 +201,8 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 
 	tk_assert(st->busy && st->call == NULL);
 	if (st->dead)
-		return (tkc_fail(err, TKC_EXCEPTION, "%s: storage: its "
-		    "machine is broken", name));
+		return (tkc_fail(err, TKC_EXCEPTION, "%s: storage: it cannot "
+		    "go on, and boots anew", name));
 	if (!tk_executable(st->vm, c->call.function))
 		return (tkc_fail(err, TKC_EXCEPTION, "%s: storage: 0x%llx is "
 		    "no function there", name,
@@ -225,8 +225,8 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 	    tkc_state_changed(st->state)) {
 		if (e == 0)
 			tkc_state_save(st->state, false);
-		else
-			tkc_state_undo(st->state);
+		else if (!tkc_state_undo(st->state))
+			st->dead = true;
 	}
 	return (e);
 }

@@ -85,7 +85,8 @@ struct tkc_storage {
 	bool			counted, at_rest;
 	struct tkc_waiter	*first, **last;
 	_Atomic unsigned	n_waiting;
-	_Atomic bool		dead;		/* its machine is broken */
+	_Atomic bool		dead;		/* its machine is broken, */
+						/* or its state unknown */
 
 	/* Tasks, by their thread: tasks.c */
 	pthread_cond_t		work;
@@ -136,8 +137,8 @@ void tkc_storage_close(struct tkc_storage *);
 int tkc_storage_run(struct tkc_storage *, struct tkc_storage_call *,
     double seconds, struct tkc_error *);
 /*
- * After giving back: a storage whose machine is broken takes the program's
- * instance with it; the next request boots both anew.
+ * After giving back: a storage that cannot go on takes the program's instance
+ * with it; the next request boots both anew.
  */
 void tkc_storage_mourn(struct tkc_storage *);
 
