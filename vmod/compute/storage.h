@@ -28,7 +28,7 @@
 #define TKC_MAX_TASKS	64		/* that wait for their turn */
 #define TKC_MAX_TASK	(2 << 20)	/* bytes of data of one, */
 #define TKC_MAX_TASK_BYTES (16 << 20)	/* and of all that wait */
-#define TKC_REST_SECONDS 1.0		/* behind storage_return() */
+#define TKC_REST_SECONDS 1.0		/* behind storage_return(), at most */
 
 struct tkc_state_file;
 struct tkc_task;
