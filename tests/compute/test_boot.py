@@ -43,6 +43,28 @@ def test_bad_boots(engine: Engine, log: Any, how: str,
     assert good.request().body == b"Hello, World!\n"
 
 
+def test_debug_comes_too_late(engine: Engine, log: Any) -> None:
+    """What runs stays as it is, and the log says so."""
+    hello = engine.define("hello", {"filename": str(guest("hello"))})
+    hello.start()
+    assert "debug" not in log.text()
+    hello.start()
+    assert "debug" not in log.text()
+    hello.start(debug=True)
+    assert "hello" in [name for name, _, text in log if "debug" in text]
+    assert "runs already, and not for debugging" in log.text()
+    engine.invalidate()
+    log.clear()
+    hello.start(debug=True)
+    hello.start(debug=True)
+    assert "runs already" not in log.text()
+    # It stays so, if it boots anew.
+    engine.invalidate()
+    hello.request()
+    hello.start(debug=True)
+    assert "runs already" not in log.text()
+
+
 def test_arguments_and_environment(engine: Engine) -> None:
     bad = engine.define("bad", {"filename": str(guest("hostile-boot")),
                                 "main_arguments": ["x y", "z"],

@@ -103,7 +103,7 @@ boot_here(struct tkc_program *p)
 	}
 	p->state = TKC_BOOTING;
 	(void)pthread_mutex_unlock(&p->lock);
-	tkc_program_boot(p, 0);
+	tkc_program_boot(p);
 	(void)pthread_mutex_lock(&p->lock);
 }
 

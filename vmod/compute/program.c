@@ -340,7 +340,7 @@ tkc_program_wait(struct tkc_program *p)
 }
 
 void
-tkc_program_boot(struct tkc_program *p, int debug)
+tkc_program_boot(struct tkc_program *p)
 {
 	struct tkc_instance *in;
 	struct tkc_error err;
@@ -352,8 +352,6 @@ tkc_program_boot(struct tkc_program *p, int debug)
 	(void)pthread_mutex_unlock(&p->lock);
 	start = tkc_now();
 	/* State TKC_BOOTING keeps everybody else off settings and image. */
-	/* Booted again it is as it was asked for. */
-	p->debug |= debug != 0;
 	e = tkc_instance_new(&in, p, p->image, p->image_len, p->debug, &err);
 	if (e == 0 && in->storage != NULL) {
 		e = tkc_tasks_start(in->storage, &err);

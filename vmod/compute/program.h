@@ -228,7 +228,7 @@ void tkc_program_unload(struct tkc_program *);
  * Boots the program on this thread. State is TKC_BOOTING, set by the caller;
  * afterwards TKC_UP or TKC_FAILED.
  */
-void tkc_program_boot(struct tkc_program *, int debug);
+void tkc_program_boot(struct tkc_program *);
 /* As tkc_program_unload(), but on a thread that must not free anything. */
 void tkc_program_abandon(struct tkc_program *);
 /* The instance serves from now on. Lock held, given up meanwhile. */

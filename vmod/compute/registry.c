@@ -363,19 +363,13 @@ tkc_main_arguments(struct tkc_registry *r, const char *name,
  * Start and stop
  */
 
-struct boot_order {
-	struct tkc_program	*program;
-	int			debug;
-};
-
 static void *
 boot_thread(void *arg)
 {
-	struct boot_order order = *(struct boot_order *)arg;
-	struct tkc_registry *r = order.program->registry;
+	struct tkc_program *p = arg;
+	struct tkc_registry *r = p->registry;
 
-	free(arg);
-	tkc_program_boot(order.program, order.debug);
+	tkc_program_boot(p);
 	(void)pthread_mutex_lock(&r->lock);
 	r->boot_threads--;
 	(void)pthread_cond_broadcast(&r->idle);
@@ -385,35 +379,30 @@ boot_thread(void *arg)
 
 /* Boots on a thread of its own; on this one when there can be none. */
 static void
-boot_apart(struct tkc_program *p, int debug)
+boot_apart(struct tkc_program *p)
 {
 	struct tkc_registry *r = p->registry;
-	struct boot_order *order;
 	pthread_attr_t attr;
 	pthread_t thread;
-	int e = -1;
+	int e;
 
-	order = malloc(sizeof *order);
 	(void)pthread_mutex_lock(&r->lock);
 	r->boot_threads++;
 	(void)pthread_mutex_unlock(&r->lock);
-	if (order != NULL) {
-		order->program = p;
-		order->debug = debug;
-		(void)pthread_attr_init(&attr);
-		(void)pthread_attr_setdetachstate(&attr,
-		    PTHREAD_CREATE_DETACHED);
-		e = pthread_create(&thread, &attr, boot_thread, order);
-		(void)pthread_attr_destroy(&attr);
-	}
-	if (e != 0) {
-		free(order);
-		tkc_program_boot(p, debug);
-		(void)pthread_mutex_lock(&r->lock);
-		r->boot_threads--;
-		(void)pthread_cond_broadcast(&r->idle);
-		(void)pthread_mutex_unlock(&r->lock);
-	}
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	e = pthread_create(&thread, &attr, boot_thread, p);
+	(void)pthread_attr_destroy(&attr);
+	if (e != 0)
+		(void)boot_thread(p);
+}
+
+/* Is it, or will it be when it is up, one that was started for debugging? */
+static bool
+for_debugging(const struct tkc_program *p)
+{
+
+	return (p->live != NULL ? p->live->debug : p->debug);
 }
 
 int
@@ -425,14 +414,19 @@ tkc_start(struct tkc_program *p, int async, int debug, struct tkc_error *err)
 	(void)pthread_mutex_lock(&p->lock);
 	p->wanted = true;
 	if (p->state == TKC_DOWN || p->state == TKC_FAILED) {
+		/* Booted again it is as it was asked for. */
+		p->debug |= debug != 0;
 		p->state = TKC_BOOTING;
 		(void)pthread_mutex_unlock(&p->lock);
 		if (async)
-			boot_apart(p, debug);
+			boot_apart(p);
 		else
-			tkc_program_boot(p, debug);
+			tkc_program_boot(p);
 		(void)pthread_mutex_lock(&p->lock);
-	}
+	} else if (debug && !for_debugging(p))
+		tkc_logf(p, TKC_LOG_ERROR, "start() with debug: it runs "
+		    "already, and not for debugging: leave out what starts it "
+		    "before (the setting \"start\", another start())");
 	if (!async) {
 		while (p->state == TKC_BOOTING)
 			(void)pthread_cond_wait(&p->changed, &p->lock);
