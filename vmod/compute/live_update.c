@@ -330,10 +330,12 @@ update(struct update *u, struct tkc_error *err)
 	return (e);
 }
 
-/* Lock held before and after. */
+/*
+ * Lock held before and after. On success the image becomes the program's; NULL
+ * is its file's.
+ */
 static int
-begin(struct tkc_program *p, const void *elf, size_t len,
-    struct tkc_error *err)
+begin(struct tkc_program *p, void *image, size_t len, struct tkc_error *err)
 {
 	struct update u;
 	int e;
@@ -346,10 +348,16 @@ begin(struct tkc_program *p, const void *elf, size_t len,
 		    p->name));
 	memset(&u, 0, sizeof u);
 	u.p = p;
-	u.elf = elf;
+	u.elf = image;
 	u.len = len;
 	p->updating = true;
 	e = update(&u, err);
+	if (e == 0) {
+		/* Before anybody may boot it. */
+		free(p->image);
+		p->image = image;
+		p->image_len = len;
+	}
 	p->updating = false;
 	if (p->live != NULL && p->live->forks == 0)
 		tkc_program_unload(p);
@@ -366,11 +374,6 @@ with_image(struct tkc_program *p, void *image, size_t len,
 
 	(void)pthread_mutex_lock(&p->lock);
 	e = begin(p, image, len, err);
-	if (e == 0) {
-		free(p->image);
-		p->image = image;
-		p->image_len = len;
-	}
 	(void)pthread_mutex_unlock(&p->lock);
 	if (e != 0)
 		free(image);
@@ -422,12 +425,6 @@ tkc_can_reload(const struct tkc_program *p)
 int
 tkc_reload(struct tkc_program *p, struct tkc_error *err)
 {
-	int e;
 
-	e = begin(p, NULL, 0, err);
-	if (e == 0) {
-		free(p->image);
-		p->image = NULL;
-	}
-	return (e);
+	return (begin(p, NULL, 0, err));
 }

@@ -339,6 +339,37 @@ tkc_program_wait(struct tkc_program *p)
 		(void)pthread_cond_wait(&p->changed, &p->lock);
 }
 
+/* With its tasks running. */
+static int
+new_instance(struct tkc_program *p, struct tkc_instance **pin,
+    struct tkc_error *err)
+{
+	int e;
+
+	/* State TKC_BOOTING keeps everybody else off settings and image. */
+	e = tkc_instance_new(pin, p, p->image, p->image_len, p->debug, err);
+	if (e == 0 && (*pin)->storage != NULL) {
+		e = tkc_tasks_start((*pin)->storage, err);
+		if (e != 0)
+			tkc_instance_free(pin);
+	}
+	return (e);
+}
+
+/* Was it invalidated meanwhile? Then its file is the program. Lock held. */
+static bool
+is_stale(struct tkc_program *p)
+{
+	bool stale = p->stale && p->registry->warm;
+
+	if (p->stale) {
+		free(p->image);
+		p->image = NULL;
+	}
+	p->stale = false;
+	return (stale);
+}
+
 void
 tkc_program_boot(struct tkc_program *p)
 {
@@ -350,28 +381,29 @@ tkc_program_boot(struct tkc_program *p)
 	(void)pthread_mutex_lock(&p->lock);
 	free_abandoned(p);
 	(void)pthread_mutex_unlock(&p->lock);
-	start = tkc_now();
-	/* State TKC_BOOTING keeps everybody else off settings and image. */
-	e = tkc_instance_new(&in, p, p->image, p->image_len, p->debug, &err);
-	if (e == 0 && in->storage != NULL) {
-		e = tkc_tasks_start(in->storage, &err);
-		if (e != 0)
+	for (;;) {
+		start = tkc_now();
+		e = new_instance(p, &in, &err);
+		(void)pthread_mutex_lock(&p->lock);
+		p->total.boots++;
+		p->total.boot_ns = tkc_now() - start;
+		if (!is_stale(p))
+			break;
+		(void)pthread_mutex_unlock(&p->lock);
+		tkc_logf(p, TKC_LOG_INFO, "invalidated while it booted: boots "
+		    "again");
+		if (e == 0)
 			tkc_instance_free(&in);
 	}
-	if (e == 0)
+	if (e == 0) {
 		tkc_logf(p, TKC_LOG_INFO, "ready after %.1f ms: %u forks, "
 		    "%llu KiB", (double)(tkc_now() - start) / 1e6, in->forks,
 		    (unsigned long long)(tk_master_bytes(in->master) >> 10));
-	else
-		tkc_log(p, TKC_LOG_ERROR, err.text, strlen(err.text));
-	(void)pthread_mutex_lock(&p->lock);
-	p->total.boots++;
-	p->total.boot_ns = tkc_now() - start;
-	if (e == 0) {
 		p->live = in;
 		p->state = TKC_UP;
 		p->wanted = true;
 	} else {
+		tkc_log(p, TKC_LOG_ERROR, err.text, strlen(err.text));
 		p->total.boot_failures++;
 		p->last_error = err;
 		p->failed_at = tkc_now();

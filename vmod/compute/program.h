@@ -100,11 +100,13 @@ struct tkc_program {
 	pthread_cond_t		changed;	/* state, and what else is said */
 	pthread_cond_t		returned;	/* a fork, or there is none */
 						/* to wait for any more */
-	json_t			*definition;	/* as given */
+	/* As given; nobody else's. Registry's lock, too: others read it. */
+	json_t			*definition;
 	struct tkc_settings	settings;
 	enum tkc_state		state;
 	bool			wanted;		/* was up: warm starts it */
 	bool			debug;		/* was started so once */
+	bool			stale;		/* invalidated while it boots */
 	struct tkc_instance	*live;
 	/* Without forks that serve; freed by whoever boots or unloads next. */
 	struct tkc_instance	*abandoned;
