@@ -64,6 +64,25 @@ tkc_failed(struct tkc_invocation *inv, const struct tkc_error *err)
 	}
 }
 
+static bool
+takes_pieces(const struct tkc_instance *in)
+{
+
+	return (!in->serves && in->paused == 0 &&
+	    in->handler[TKC_ON_STREAM_POST] != 0);
+}
+
+bool
+tkc_program_takes_pieces(struct tkc_program *p)
+{
+	bool yes;
+
+	(void)pthread_mutex_lock(&p->lock);
+	yes = p->live != NULL && takes_pieces(p->live);
+	(void)pthread_mutex_unlock(&p->lock);
+	return (yes);
+}
+
 static void
 begin(struct tkc_invocation *inv, const struct tkc_request *q)
 {
@@ -74,9 +93,7 @@ begin(struct tkc_invocation *inv, const struct tkc_request *q)
 	if (inv->request != NULL)
 		return;
 	inv->request = q;
-	inv->in.pieces = !inv->instance->serves &&
-	    inv->instance->paused == 0 &&
-	    inv->instance->handler[TKC_ON_STREAM_POST] != 0;
+	inv->in.pieces = takes_pieces(inv->instance);
 	inv->count.invocations++;
 }
 

@@ -293,6 +293,8 @@ bool tkc_request_error(struct tkc_invocation *, const struct tkc_request *,
  * line of its output.
  */
 void tkc_settle(struct tkc_invocation *, uint64_t start);
+/* Its bodies come in pieces, and have no limit; as it is now, if it is up. */
+bool tkc_program_takes_pieces(struct tkc_program *);
 /* The request failed with *err: counted, and nothing of it is kept. */
 void tkc_failed(struct tkc_invocation *, const struct tkc_error *);
 
