@@ -48,6 +48,29 @@ def test_storage_goes_over(it: Storage, versions: dict[str, Path]) -> None:
     assert counts["state"] == "up" and counts["boots"] == 3
 
 
+def test_boots_are_what_was_booted(it: Storage,
+                                   versions: dict[str, Path]) -> None:
+    def counts() -> tuple[int, int]:
+        now = it.counts()
+        return now["boots"], now["boot_failures"]
+
+    it.program.start()
+    assert counts() == (1, 0)
+    with pytest.raises(ManifestError, match="ELF"):
+        it.program.live_update(b"x")
+    assert counts() == (1, 0)
+    with pytest.raises(GuestError):
+        it.program.live_update(versions["bad-boot"])
+    assert counts() == (2, 1)
+    # It booted, and then could not restore.
+    with pytest.raises(GuestError):
+        it.program.live_update(versions["bad-restore"])
+    assert counts() == (3, 1)
+    # Twice: once to see that it does, once from the file that is final then.
+    it.program.live_update(versions["plain"])
+    assert counts() == (5, 1)
+
+
 def test_a_program_that_is_down(it: Storage,
                                 versions: dict[str, Path]) -> None:
     it.program.live_update(versions["two"])

@@ -166,6 +166,24 @@ struct update {
 	uint64_t		bytes;		/* handed over */
 };
 
+/* Boots the new one. Lock not held. */
+static int
+boot(struct update *u, struct tkc_error *err)
+{
+	struct tkc_program *p = u->p;
+	uint64_t start = tkc_now();
+	int e;
+
+	e = tkc_instance_new(&u->fresh, p, u->elf, u->len, u->debug, err);
+	(void)pthread_mutex_lock(&p->lock);
+	p->total.boots++;
+	p->total.boot_ns = tkc_now() - start;
+	if (e != 0)
+		p->total.boot_failures++;
+	(void)pthread_mutex_unlock(&p->lock);
+	return (e);
+}
+
 static int
 hand_over(struct update *u, struct tkc_storage *from, struct tkc_error *err)
 {
@@ -175,8 +193,7 @@ hand_over(struct update *u, struct tkc_storage *from, struct tkc_error *err)
 	if (tkc_state_changed(from->state))
 		tkc_state_save(from->state, true);
 	tkc_instance_free(&u->fresh);
-	return (tkc_instance_new(&u->fresh, u->p, u->elf, u->len, u->debug,
-	    err));
+	return (boot(u, err));
 }
 
 /*--------------------------------------------------------------------
@@ -302,12 +319,10 @@ update(struct update *u, struct tkc_error *err)
 	    p->settings.allowed_paths.n > 0, &core))
 		e = tkc_fail(&why, TKC_SETTINGS, "%s: %s", p->name, core.text);
 	else
-		e = tkc_instance_new(&u->fresh, p, u->elf, u->len, u->debug,
-		    &why);
+		e = boot(u, &why);
 	(void)pthread_mutex_lock(&p->lock);
 	if (e == 0)
 		e = take_place(u, &why);
-	p->total.boots++;
 	if (e == 0)
 		p->total.live_updates++;
 	else
