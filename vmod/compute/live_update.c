@@ -16,7 +16,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "object.h"
 #include "source.h"
@@ -204,15 +203,11 @@ hand_over(struct update *u, struct tkc_storage *from, struct tkc_error *err)
 static void
 drain(struct tkc_program *p, const struct tkc_instance *old)
 {
-	uint64_t until = tkc_now() + DRAIN_NS, t;
-	struct timespec ts;
+	uint64_t until = tkc_now() + DRAIN_NS, now;
 
-	while (old->busy > 0 && (t = tkc_now()) < until) {
-		t += DRAIN_POLL_NS;
-		ts.tv_sec = (time_t)(t / TKC_NS);
-		ts.tv_nsec = (long)(t % TKC_NS);
-		(void)pthread_cond_timedwait(&p->changed, &p->lock, &ts);
-	}
+	while (old->busy > 0 && (now = tkc_now()) < until)
+		(void)tkc_wait_until(&p->changed, &p->lock,
+		    now + DRAIN_POLL_NS);
 }
 
 /*

@@ -6,22 +6,12 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "debugging.h"
 #include "fetch.h"
 #include "guest_regex.h"
 #include "object.h"
 #include "storage.h"
-
-uint64_t
-tkc_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((uint64_t)ts.tv_sec * TKC_NS + (uint64_t)ts.tv_nsec);
-}
 
 void
 tkc_log(const struct tkc_program *p, int kind, const char *text, size_t len)
@@ -76,7 +66,6 @@ tkc_from_core(struct tkc_error *err, const char *program,
 struct tkc_program *
 tkc_program_new(struct tkc_registry *r, const char *name)
 {
-	pthread_condattr_t attr;
 	struct tkc_program *p;
 
 	TK_ALLOC_OBJ(p, TKC_PROGRAM_MAGIC);
@@ -94,11 +83,8 @@ tkc_program_new(struct tkc_registry *r, const char *name)
 		return (NULL);
 	}
 	(void)pthread_mutex_init(&p->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&p->changed, &attr);
-	(void)pthread_cond_init(&p->returned, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	tkc_cond_init(&p->changed);
+	tkc_cond_init(&p->returned);
 	return (p);
 }
 

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "clock.h"
 #include "compute.h"
 #include "settings.h"
 #include "tinykvm.h"
@@ -312,8 +313,5 @@ int tkc_reload(struct tkc_program *, struct tkc_error *);
 /* Core error to ours. */
 int tkc_from_core(struct tkc_error *, const char *program,
     const struct tk_error *);
-
-#define TKC_NS	1000000000ULL
-uint64_t tkc_now(void);		/* CLOCK_MONOTONIC, ns */
 
 #endif /* TKC_PROGRAM_H_INCLUDED */

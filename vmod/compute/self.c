@@ -187,13 +187,6 @@ tkc_address_text(const struct sockaddr *sa, char *text, size_t room)
 		(void)snprintf(text, room, "what is found");
 }
 
-double
-tkc_seconds(void)
-{
-
-	return ((double)tkc_now() / (double)TKC_NS);
-}
-
 /*--------------------------------------------------------------------
  * Where Varnish listens
  */

@@ -125,7 +125,7 @@ void tkc_storage_retire(struct tkc_storage *);
  */
 bool tkc_storage_take(struct tkc_storage *, double seconds,
     uint64_t *waited);
-/* Not to be held with the program's lock, which it may take. */
+/* The next in line has it. */
 void tkc_storage_give(struct tkc_storage *);
 /* Whoever wanted to take it is turned away, now and later. */
 void tkc_storage_close(struct tkc_storage *);

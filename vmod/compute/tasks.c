@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "object.h"
 #include "state.h"
@@ -201,11 +200,8 @@ run(struct tkc_storage *st, const struct tkc_task *t)
 static void
 wait_until(struct tkc_storage *st, uint64_t due)
 {
-	struct timespec ts;
 
-	ts.tv_sec = (time_t)(due / TKC_NS);
-	ts.tv_nsec = (long)(due % TKC_NS);
-	(void)pthread_cond_timedwait(&st->work, &st->lock, &ts);
+	(void)tkc_wait_until(&st->work, &st->lock, due);
 }
 
 /* The next one, now; NULL: there will be none. Lock held. */
