@@ -108,7 +108,6 @@ instance_init(struct tkc_instance *in)
 	const struct tkc_settings *s = &in->program->settings;
 
 	memset(in->handler, 0, sizeof in->handler);
-	in->waits = false;
 	in->paused = 0;
 	in->line_len = 0;
 	if (in->regexes != NULL)

@@ -160,7 +160,6 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 	case HC_REGISTER_FUNC:
 		return (tkc_api_register(m, in->program, in->handler));
 	case HC_WAIT_FOR_REQUESTS:
-		in->waits = true;
 		return (TK_DONE);
 	case HC_WAIT_PAUSED:
 		memset(&none, 0, sizeof none);
@@ -170,7 +169,6 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 			    "wait_for_requests_paused: the request structure "
 			    "at 0x%llx is not the program's memory",
 			    (unsigned long long)in->paused));
-		in->waits = true;
 		return (TK_DONE);
 	case HC_MAKE_EPHEMERAL:
 		if (!in->program->settings.control_ephemeral) {

@@ -56,7 +56,6 @@ struct tkc_instance {
 	struct tkc_program	*program;
 	struct tk_master	*master;
 	tk_gva			handler[TKC_HANDLERS];
-	bool			waits;		/* said that it is ready */
 	bool			serves;		/* listens on a socket instead */
 	tk_gva			paused;		/* requests go on behind */
 						/* its wait, written to here */

@@ -120,23 +120,6 @@ tkc_server_body(struct tkc_invocation *inv, const void *data, size_t len,
  * The request
  */
 
-/* Fields that belong to a connection, or that we say ourselves. */
-static bool
-is_ours(const struct tkc_span *h)
-{
-	static const char *const names[] = { "Connection:", "Keep-Alive:",
-	    "Proxy-Connection:", "TE:", "Trailer:", "Transfer-Encoding:",
-	    "Upgrade:", "Content-Length:", "Expect:" };
-	size_t i, n;
-
-	for (i = 0; i < sizeof names / sizeof names[0]; i++) {
-		n = strlen(names[i]);
-		if (h->len >= n && strncasecmp(h->ptr, names[i], n) == 0)
-			return (true);
-	}
-	return (false);
-}
-
 static bool
 one_word(const char *s)
 {
@@ -188,9 +171,9 @@ write_head(struct tkc_wire *w, const struct tkc_request *q)
 	puts_to(&t, q->url);
 	puts_to(&t, " HTTP/1.1\r\n");
 	for (i = 0; i < q->num_headers; i++) {
-		if (is_ours(&q->headers[i]) || tkc_fetch_is_depth(
-		    q->headers[i].ptr, q->headers[i].len) || !tkc_field_ok(
-		    q->headers[i].ptr, q->headers[i].len, true))
+		if (tkc_fetch_field_is_ours(q->headers[i].ptr,
+		    q->headers[i].len) || !tkc_field_ok(q->headers[i].ptr,
+		    q->headers[i].len, true))
 			continue;
 		if (q->headers[i].len > 5 &&
 		    strncasecmp(q->headers[i].ptr, "Host:", 5) == 0)
@@ -382,7 +365,7 @@ take_answer(struct tkc_invocation *inv, struct tkc_error *err)
 	for (i = 0; i < w->n_fields; i++) {
 		h.ptr = w->head + w->start[i];
 		h.len = strlen(h.ptr);
-		if (is_ours(&h) || !tkc_field_ok(h.ptr, h.len, true))
+		if (tkc_fetch_field_is_ours(h.ptr, h.len) || !tkc_field_ok(h.ptr, h.len, true))
 			continue;
 		if (h.len > 14 && strncasecmp(h.ptr, "Content-Type: ",
 		    14) == 0) {

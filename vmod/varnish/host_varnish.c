@@ -273,7 +273,7 @@ on_counters(void *host, const char *program, void **slot,
 	struct slot {
 		struct vsc_seg		*seg;
 		struct VSC_tinykvm	*vsc;
-		struct tkc_counters	summed;
+		struct tk_summed	summed;
 	} *s = *slot;
 
 	CAST_OBJ_NOTNULL(vt, host, VMOD_TINYKVM_MAGIC);

@@ -92,8 +92,13 @@ int tk_headers(const struct http *hp, struct tkc_span *, const char **ctype,
 void tk_sums_get(void);
 void tk_sums_put(void);
 void tk_sums_not_found(void);
-/* What has come since *before, which becomes *now. */
-void tk_sums_add(struct tkc_counters *before, const struct tkc_counters *now);
+/* What of a program's totals is in the sums already. */
+struct tk_summed {
+	uint64_t		request_us, exceptions, timeouts;
+	uint64_t		status_4xx, status_5xx;
+};
+/* Adds what is not. */
+void tk_sums_add(struct tk_summed *, const struct tkc_counters *now);
 
 /*--------------------------------------------------------------------
  * memo.c: what a task remembers, from VCL function to VCL function
@@ -172,6 +177,8 @@ void tk_chain_end(struct tk_chain *);
 uint64_t tk_request_body_expected(VRT_CTX);
 int tk_request_body(VRT_CTX, struct tkc_invocation *,
     const struct tkc_request *, struct tkc_error *);
+/* All of it to func, in pieces, if there is one. < 0: it did not come whole. */
+ssize_t tk_request_body_iterate(VRT_CTX, objiterate_f *func, void *priv);
 
 /* fetch.c */
 vdi_gethdrs_f tk_fetch_headers;
