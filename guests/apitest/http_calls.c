@@ -101,10 +101,29 @@ bytes(const struct kvm_request *r)
 	respondf(200, "%d\n", n == sizeof f - 1 && memcmp(room, f, n) == 0);
 }
 
+/* Does as X-Do says to the table, then fails as X-Fail says. */
+static void
+fail(const struct kvm_request *r)
+{
+	const char *f = value(r, "X-Field"), *how = value(r, "X-Fail");
+
+	if (strcmp(value(r, "X-Do"), "append") == 0)
+		(void)sys_http_append(where(r), f, strlen(f));
+	else
+		(void)sys_http_set(where(r), f, strlen(f));
+	if (strcmp(how, "fault") == 0)
+		*(volatile char *)8 = 1;
+	if (strcmp(how, "refused") == 0)
+		(void)sys_http_append(where(r), "no field", 8);
+	while (strcmp(how, "loop") == 0)
+		__asm__ volatile ("" ::: "memory");
+	respondf(200, "done\n");
+}
+
 const struct behaviour http_calls[] = {
 	{ "/http/append", append }, { "/http/set", set },
 	{ "/http/find", find }, { "/http/method", method },
 	{ "/http/fill", fill }, { "/http/huge", huge },
-	{ "/http/bytes", bytes },
+	{ "/http/bytes", bytes }, { "/http/fail", fail },
 	{ NULL, NULL }
 };

@@ -190,7 +190,8 @@ enum kvm_host_call {
 enum kvm_handler {
 	KVM_ON_GET = 1, KVM_ON_POST = 2, KVM_ON_METHOD = 3,
 	KVM_ON_STREAM_POST = 4, KVM_ON_ERROR = 5, KVM_ON_SERIALISE = 6,
-	KVM_ON_RESTORE = 7, KVM_ON_PREPARE_PAUSE = 12
+	KVM_ON_RESTORE = 7,
+	KVM_ON_PREPARE_PAUSE = 12	/* accepted, and never called */
 };
 
 /* Any call. Six arguments; those that a call does not have are ignored. */

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Live updates: another executable in a program's place while requests come."""
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 from kvmctl.engine.library import Engine
 from kvmctl.errors import GuestError, HostError, ManifestError
-from support.paths import guest
+from support.paths import ROOT, guest
 from support.storage import Storage, begun, define, held, version
 from support.wait import until
 
@@ -44,6 +47,29 @@ def test_storage_goes_over(it: Storage, versions: dict[str, Path]) -> None:
     counts = it.counts()
     assert counts["live_updates"] == 2 and counts["live_update_failures"] == 0
     assert counts["state"] == "up" and counts["boots"] == 3
+
+
+def test_boots_are_what_was_booted(it: Storage,
+                                   versions: dict[str, Path]) -> None:
+    def counts() -> tuple[int, int]:
+        now = it.counts()
+        return now["boots"], now["boot_failures"]
+
+    it.program.start()
+    assert counts() == (1, 0)
+    with pytest.raises(ManifestError, match="ELF"):
+        it.program.live_update(b"x")
+    assert counts() == (1, 0)
+    with pytest.raises(GuestError):
+        it.program.live_update(versions["bad-boot"])
+    assert counts() == (2, 1)
+    # It booted, and then could not restore.
+    with pytest.raises(GuestError):
+        it.program.live_update(versions["bad-restore"])
+    assert counts() == (3, 1)
+    # Twice: once to see that it does, once from the file that is final then.
+    it.program.live_update(versions["plain"])
+    assert counts() == (5, 1)
 
 
 def test_a_program_that_is_down(it: Storage,
@@ -102,6 +128,68 @@ def test_without_handlers_the_state_file_goes_over(
     it.ask("save", 70)
     it.program.live_update(versions["plain"])
     assert it.ask("version") == "4" and it.number("add", 1) == 71
+
+
+#: Lets no thread with the stack of storage's be made while the file is there.
+_NO_THREADS = r"""
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int
+pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*f)(void *),
+    void *arg)
+{
+	int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+	    void *) = dlsym(RTLD_NEXT, "pthread_create");
+	size_t stack = 0;
+
+	if (attr != NULL)
+		pthread_attr_getstacksize(attr, &stack);
+	if (stack == 256 * 1024 && access(getenv("NO_THREADS"), F_OK) == 0)
+		return (EAGAIN);
+	return (real(t, attr, f, arg));
+}
+"""
+
+_WITHOUT_A_THREAD = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[4:]
+from kvmctl.engine.library import Engine
+from kvmctl.errors import HostError
+from support.storage import define
+with Engine() as engine:
+    it = define(engine, Path(sys.argv[1]))
+    it.ask("save", 7)
+    Path(sys.argv[3]).touch()
+    try:
+        it.program.live_update(Path(sys.argv[2]))
+    except HostError as e:
+        print(e)
+    print(it.ask("version"), it.ask("load"), it.ask("append", 5))
+    print(it.ask("load"))
+"""
+
+
+def test_no_thread_for_the_new_storage(tmp_path: Path) -> None:
+    """What it restored is not the state of the old one, which goes on."""
+    saver = version(tmp_path, "saver", "-DVERSION=2", "-DSAVES_AT_RESTORE")
+    (tmp_path / "it.c").write_text(_NO_THREADS)
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o",
+                    tmp_path / "it.so", tmp_path / "it.c", "-ldl"], check=True)
+    (tmp_path / "state").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_A_THREAD, tmp_path / "state", saver,
+         tmp_path / "no-threads", ROOT / "pyctl", ROOT / "tests"],
+        env=os.environ | {"LD_PRELOAD": str(tmp_path / "it.so"),
+                          "NO_THREADS": str(tmp_path / "no-threads")},
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no thread for its storage" in done.stdout
+    assert done.stdout.splitlines()[1:] == ["1 7 1", "75"]
 
 
 def test_nothing_is_lost_under_load(it: Storage,

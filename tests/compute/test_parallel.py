@@ -10,6 +10,7 @@ import pytest
 from kvmctl.engine import Engine
 from kvmctl.engine.library import Program
 from kvmctl.errors import GuestError
+from support.compiled import compiled
 from support.paths import guest, settings
 
 pytestmark = pytest.mark.kvm
@@ -97,3 +98,68 @@ def test_many_requests_at_once(parallel: Program) -> None:
 def test_not_without_the_setting(engine: Engine) -> None:
     program = engine.define("one", {"filename": str(guest("parallel"))})
     assert text(program, "/sum") == "no more vCPUs"
+
+
+#: Answers with what lies on the stack of another vCPU, which goes with it.
+_BORROWER = r"""
+#include <sys/mman.h>
+#include "kvm_api.h"
+
+#define PART	(384 << 10)
+
+static char *volatile there;
+
+static void
+lend(void *arg)
+{
+	char text[16384];
+
+	memset(text, 'x', sizeof text);
+	there = text;
+	for (;;)
+		__asm__ volatile ("" :: "r" (arg), "m" (text));
+}
+
+static void
+on_get(const char *url, const char *arg)
+{
+	void *last[4];
+	unsigned n = 0;
+
+	(void)url;
+	(void)arg;
+	/* No room for its stack in what is reserved, and stays readable. */
+	do {
+		last[n++ % 4] = mmap(NULL, PART, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	} while (last[(n - 1) % 4] != MAP_FAILED);
+	for (n = 0; n < 4; n++)
+		if (last[n] != MAP_FAILED)
+			munmap(last[n], PART);
+	if (multiprocess(2, lend, NULL) != 0)
+		respond_text(500, "no more vCPUs\n");
+	while (there == NULL)
+		__asm__ volatile ("pause");
+	sys_backend_response(200, "text/plain", 10, there, 16384, NULL);
+}
+
+int
+main(void)
+{
+
+	set_backend_get(on_get);
+	wait_for_requests();
+}
+"""
+
+
+def test_an_answer_on_a_stack_that_is_gone(engine: Engine,
+                                           tmp_path: Path) -> None:
+    program = engine.define("borrower", {
+        "filename": compiled(tmp_path, "borrower", _BORROWER),
+        "max_memory": 64, "max_request_memory": 32, "smp": 2,
+        "concurrency": 1})
+    for _ in range(3):
+        with pytest.raises(GuestError, match="is not its memory any more"):
+            program.request(url="/")
+    assert engine.stats()["programs"]["borrower"]["exceptions"] == 3

@@ -4,6 +4,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from kvmctl.engine.library import Engine, Program
 from kvmctl.errors import GuestError
+from support.compiled import compiled
 from support.paths import guest
 
 pytestmark = pytest.mark.kvm
@@ -28,6 +30,61 @@ def hostile(engine: Engine) -> Program:
         "filename": str(guest("hostile")), "max_memory": 64,
         "max_request_memory": 16, "max_request_time": 0.3,
         "concurrency": 2})
+
+
+#: Takes half a second; a second version is long in coming.
+_SLOW = r"""
+#include <time.h>
+#include <unistd.h>
+#include "kvm_api.h"
+
+static void
+on_get(const char *url, const char *arg)
+{
+
+	(void)url;
+	(void)arg;
+	usleep(500000);
+	respond_text(200, "done\n");
+}
+
+int
+main(void)
+{
+
+#ifdef LATE
+	usleep(4000000);
+#endif
+	set_backend_get(on_get);
+	wait_for_requests();
+}
+"""
+
+
+def test_a_fork_goes_to_who_waits_for_one(engine: Engine,
+                                          tmp_path: Path) -> None:
+    """And not to who waits for the end of a live update."""
+    program = engine.define("slow", {
+        "filename": compiled(tmp_path, "slow", _SLOW), "concurrency": 1})
+    late = compiled(tmp_path, "late", _SLOW, "-DLATE")
+    program.start()
+    took: list[float] = []
+
+    def ask() -> None:
+        start = time.monotonic()
+        program.request(url="/")
+        took.append(time.monotonic() - start)
+
+    threads = [threading.Thread(target=work) for work in (
+        lambda: program.live_update(Path(late)), engine.invalidate, ask, ask)]
+    for t in threads:
+        t.start()
+        time.sleep(0.15)
+    for t in threads[2:]:
+        t.join()
+    assert max(took) < 2
+    for t in threads:
+        t.join()
 
 
 def test_hello_takes_one_exit(engine: Engine) -> None:

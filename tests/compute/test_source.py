@@ -199,6 +199,17 @@ def test_sums(engine: Engine, tmp_path: Path) -> None:
             local(engine, path, sha256=bad)
 
 
+def test_sums_of_relative_paths(engine: Engine, tmp_path: Path,
+                                monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hello").write_bytes(elf())
+    monkeypatch.chdir(tmp_path)
+    good = hashlib.sha256(elf()).hexdigest()
+    for name in ("hello", "./hello", "../" + tmp_path.name + "/hello"):
+        engine.define("it", {"filename": name, "sha256": good})
+        with pytest.raises(ManifestError, match="has the SHA-256 " + good):
+            engine.define("it", {"filename": name, "sha256": "0" * 64})
+
+
 class Server:
     """Counts what it is asked, and answers as it is told."""
 

@@ -170,6 +170,14 @@ def test_an_answer_is_an_answer(it: Storage, log: Any, url: str,
     assert it.number("add", 0) >= 7
 
 
+def test_an_answer_is_no_reprieve(it: Storage) -> None:
+    """What goes on behind it has what is left of max_storage_time."""
+    it.program.start()
+    start = time.monotonic()
+    assert it.number("answer-and-spin") == 0
+    assert time.monotonic() - start < 0.9
+
+
 def test_no_answer_is_an_empty_one(it: Storage) -> None:
     assert it.ask("silent") == "0"
 

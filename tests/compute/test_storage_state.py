@@ -85,6 +85,40 @@ def test_a_first_state_that_failed(it: Storage, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_failed_call_whose_state_cannot_be_read_again(
+        engine: Engine, tmp_path: Path, log: Any) -> None:
+    """Nothing is built on what may be empty, or half of something."""
+    there, away = tmp_path / "there", tmp_path / "away"
+    there.mkdir()
+    it = define(engine, there)
+    it.ask("save", "7")
+    there.rename(away)
+    assert it.ask("half-a-state") == "-1"
+    away.rename(there)
+    assert it.number("append", "5") == 1
+    assert (there / "st.state").read_text() == "75"
+    # Storage began anew, from the file.
+    assert it.number("add", 0) == 7
+    assert "could not be put back" in log.text()
+    assert "boots anew" in log.text()
+
+
+def test_a_file_that_is_none_any_more(
+        engine: Engine, tmp_path: Path) -> None:
+    it = define(engine, tmp_path)
+    it.ask("save", "7")
+    (tmp_path / "st.state").rename(tmp_path / "good")
+    (tmp_path / "st.state").mkdir()
+    assert it.ask("half-a-state") == "-1"
+    with pytest.raises(GuestError, match="cannot read its state"):
+        it.ask("append", "5")
+    (tmp_path / "st.state").rmdir()
+    (tmp_path / "good").rename(tmp_path / "st.state")
+    time.sleep(1.1)
+    assert it.number("append", "5") == 1
+    assert (tmp_path / "st.state").read_text() == "75"
+
+
 def test_its_size_is_limited(it: Storage) -> None:
     assert it.number("write-for-ever") == 16 << 20
     assert it.number("remove-state") == 0
@@ -121,6 +155,24 @@ def test_a_directory_that_is_not_there(engine: Engine, log: Any,
     until(lambda: it.number("add", 1) > 0 and it.counts()["state_saves"] == 1)
     assert it.ask("version") == "1"
     assert (tmp_path / "missing" / "st.state").read_text() == "text"
+
+
+def test_a_state_that_was_not_there_at_the_boot(
+        engine: Engine, tmp_path: Path, log: Any) -> None:
+    """Mounted too late: what is there then is not replaced unread."""
+    it = define(engine, tmp_path / "late")
+    assert it.number("append", "5") == 1
+    assert it.ask("half-a-state") == "-1"
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "st.state").write_text("7")
+    time.sleep(1.1)
+    assert it.number("append", "6") == 1
+    assert "has not read" in log.text()
+    assert it.counts()["state_saves"] == 0
+    assert (tmp_path / "late" / "st.state").read_text() == "7"
+    engine.define("st", {"max_request_time": 5})
+    assert it.number("append", "8") == 1
+    assert (tmp_path / "late" / "st.state").read_text() == "78"
 
 
 def test_a_directory_that_is_read_only(engine: Engine, log: Any,

@@ -119,6 +119,47 @@ def test_bodies_in_pieces(engine: Engine, size: int, whole: bool) -> None:
         assert f"sum {checksum(data)}," in answer.body.decode()
 
 
+def posted_in_parts(program: Program, parts: list[bytes]) -> str:
+    """The answer to a body whose length is not known before its end."""
+    ffi, lib = program._engine._ffi, program._engine._lib
+    error = ffi.new("struct tkc_error *")
+    inv = ffi.new("struct tkc_invocation **")
+    assert lib.tkc_reserve(program._handle, inv, error) == 0
+    keep = [ffi.new("char[]", text) for text in (b"POST", b"/", b"")]
+    request = ffi.new("struct tkc_request *", {
+        "method": keep[0], "url": keep[1], "arg": keep[2],
+        "content_type": keep[2]})
+    response = ffi.new("struct tkc_response *")
+    span = ffi.new("struct tkc_span *")
+    try:
+        for part in parts:
+            assert lib.tkc_body_append(inv[0], request, ffi.from_buffer(part),
+                                       len(part)) == 1
+        assert lib.tkc_invoke(inv[0], request, response, error) == 0
+        assert lib.tkc_body_next(inv[0], 1000, span, error) == 0
+        return bytes(ffi.buffer(span.ptr, span.len)).decode()
+    finally:
+        lib.tkc_release(inv, ffi.NULL)
+
+
+_MIB = 1 << 20
+
+
+@pytest.mark.parametrize("sizes", [
+    [_MIB] * 8, [8 * _MIB], [1000, 8 * _MIB - 1000], [8 * _MIB - 1, 1],
+    [_MIB] * 8 + [1], [8 * _MIB, 1], [8 * _MIB, 8 * _MIB],
+    [8 * _MIB, 8 * _MIB, 5], [8 * _MIB - 1, 1, 1], [8 * _MIB - 1, 2],
+    [_MIB] * 20, [700_000] * 30, [3 * _MIB] * 3, [8 * _MIB, 700_000, 1]])
+def test_bodies_of_unknown_length(engine: Engine, sizes: list[int]) -> None:
+    """In whatever parts they come: eight MiB fit, and stay together."""
+    data = letters(sum(sizes))
+    parts = [data[sum(sizes[:i]):][:n] for i, n in enumerate(sizes)]
+    said = posted_in_parts(define(engine, "pieces"), parts)
+    state = "the same" if len(data) <= 8 * _MIB else "gone"
+    assert f"{len(data)} of {len(data)} bytes, in order, sum " in said
+    assert said.endswith(f"the whole is {state}\n")
+
+
 def test_no_body_is_no_piece(engine: Engine) -> None:
     program = define(engine, "pieces")
     assert program.request("POST", "/mark", "x").body == b"/mark x"

@@ -5,6 +5,7 @@
  * of; they live on the host's side of the table in host.h.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,21 @@ interface(const struct tkc_invocation *inv)
 	return (&inv->instance->program->registry->iface);
 }
 
+/* Loops are told by a field that stays as it is. */
+static bool
+is_ours(const struct tkc_invocation *inv, const char *f, uint64_t len,
+    const char *call)
+{
+	char what[100];
+
+	if (__builtin_expect(!tkc_fetch_is_depth(f, len), 1))
+		return (false);
+	(void)snprintf(what, sizeof what, "%s of the field that counts requests "
+	    "of programs to Varnish", call);
+	tkc_program_refused(inv->instance->program, what);
+	return (true);
+}
+
 enum tk_verdict
 tkc_api_http_append(struct tk_machine *m, struct tkc_invocation *inv)
 {
@@ -82,6 +98,10 @@ tkc_api_http_append(struct tk_machine *m, struct tkc_invocation *inv)
 	if (!tkc_field_ok(f, len, true))
 		return (tk_fail(m, tk_arg(m, 1), "sys_http_append: not of the "
 		    "form \"Name: value\""));
+	if (is_ours(inv, f, len, "sys_http_append")) {
+		tk_set_result(m, (uint64_t)-1);
+		return (TK_RESUME);
+	}
 	tk_set_result(m, i->http_append == NULL ? 0 : (uint64_t)(int64_t)
 	    i->http_append(inv->request->task, (int)tk_arg(m, 0), f, len));
 	return (TK_RESUME);
@@ -102,6 +122,10 @@ tkc_api_http_set(struct tk_machine *m, struct tkc_invocation *inv)
 	if (!tkc_field_ok(f, len, memchr(f, ':', len) != NULL))
 		return (tk_fail(m, tk_arg(m, 1), "sys_http_set: neither "
 		    "\"Name: value\" nor \"Name\""));
+	if (is_ours(inv, f, len, "sys_http_set")) {
+		tk_set_result(m, 0);
+		return (TK_RESUME);
+	}
 	tk_set_result(m, i->http_set == NULL ? 0 : (uint64_t)(int64_t)
 	    i->http_set(inv->request->task, (int)tk_arg(m, 0), f, len));
 	return (TK_RESUME);

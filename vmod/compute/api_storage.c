@@ -324,7 +324,8 @@ storage_return(struct tk_machine *m, struct tkc_storage *st, bool ends)
 		return (TK_FAIL);
 	if (ends)
 		return (TK_DONE);
-	if (c->kind == TKC_CALL)
+	/* Not longer than the call may run. */
+	if (c->kind == TKC_CALL && tk_seconds_left(m) > TKC_REST_SECONDS)
 		tk_set_seconds_left(m, TKC_REST_SECONDS);
 	return (TK_RESUME);
 }
@@ -358,7 +359,8 @@ at_boot(struct tk_machine *m, uint32_t number, struct tkc_storage *st)
 		    "storage waits for calls", number));
 	switch (number) {
 	case HC_REGISTER_FUNC:
-		return (tkc_api_register(m, st->handler));
+		return (tkc_api_register(m, st->instance->program,
+		    st->handler));
 	case HC_STORAGE_ALLOW:
 		return (allow(m, st));
 	default:

@@ -108,7 +108,6 @@ instance_init(struct tkc_instance *in)
 	const struct tkc_settings *s = &in->program->settings;
 
 	memset(in->handler, 0, sizeof in->handler);
-	in->waits = false;
 	in->paused = 0;
 	in->line_len = 0;
 	if (in->regexes != NULL)
@@ -192,8 +191,7 @@ tkc_boot_master(struct tkc_instance *in, const char *type, const void *image,
 	o->seconds = p->settings.max_boot_time;
 	o->ops = p->settings.verbose_syscalls ? &tkc_traced_ops :
 	    &tkc_guest_ops;
-	in->boot_deadline = tkc_now() + (uint64_t)(o->seconds *
-	    (double)TKC_NS);
+	in->boot_deadline = tkc_after(o->seconds);
 	e = tk_boot(pma, o, &core);
 	if (e != 0 && o->warm != NULL && in->warmup_failed) {
 		/* What a failed request left is nothing to fork from. */

@@ -321,8 +321,9 @@ void tkc_release(struct tkc_invocation **, struct tkc_release_cost *cost);
 /*
  * Instead of a release: ends the request, and the fork stays reserved, its
  * memory as the request left it; another tkc_invoke() may follow. After a
- * failure, and for a program that listens on a socket, there is no state to
- * go on from: then it is released, and *inv is NULL.
+ * failure, after an answer of another thread than the one that serves, and for a
+ * program that listens on a socket, there is no state to go on from: then it is
+ * reset and released, and *inv is NULL.
  */
 void tkc_keep(struct tkc_invocation **);
 /* Whose fork it is. */

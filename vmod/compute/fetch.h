@@ -77,7 +77,10 @@ struct tkc_self *tkc_self_new(const char *socket, const char *prefix,
     unsigned most, const char **wrong);
 void tkc_self_free(struct tkc_self **);
 
-/* The field that says so, which guests do not see: it is a secret. */
+/*
+ * The field that says so, or its name alone. Guests neither see nor change it:
+ * it is a secret.
+ */
 bool tkc_fetch_is_depth(const char *field, size_t len);
 
 /* A field that we send ourselves or that belongs to a connection. */

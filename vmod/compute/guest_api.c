@@ -121,7 +121,8 @@ on_trace(const char *line, void *priv)
  */
 
 enum tk_verdict
-tkc_api_register(struct tk_machine *m, tk_gva handler[TKC_HANDLERS])
+tkc_api_register(struct tk_machine *m, const struct tkc_program *p,
+    tk_gva handler[TKC_HANDLERS])
 {
 	uint64_t index = tk_arg(m, 0), function = tk_arg(m, 1);
 
@@ -133,7 +134,10 @@ tkc_api_register(struct tk_machine *m, tk_gva handler[TKC_HANDLERS])
 	case TKC_ON_ERROR:
 	case TKC_ON_SERIALISE:
 	case TKC_ON_RESTORE:
+		break;
 	case TKC_ON_PREPARE_PAUSE:
+		tkc_logf(p, TKC_LOG_INFO, "the handler number 12 is for "
+		    "sockets, and has no effect in this version");
 		break;
 	default:
 		return (tk_fail(m, index, "register_func: there is no handler "
@@ -154,9 +158,8 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 
 	switch (number) {
 	case HC_REGISTER_FUNC:
-		return (tkc_api_register(m, in->handler));
+		return (tkc_api_register(m, in->program, in->handler));
 	case HC_WAIT_FOR_REQUESTS:
-		in->waits = true;
 		return (TK_DONE);
 	case HC_WAIT_PAUSED:
 		memset(&none, 0, sizeof none);
@@ -166,7 +169,6 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 			    "wait_for_requests_paused: the request structure "
 			    "at 0x%llx is not the program's memory",
 			    (unsigned long long)in->paused));
-		in->waits = true;
 		return (TK_DONE);
 	case HC_MAKE_EPHEMERAL:
 		if (!in->program->settings.control_ephemeral) {

@@ -56,6 +56,11 @@ struct tkc_host_interface {
 	 */
 	size_t	(*http_field)(void *task, int where, unsigned index,
 		    const char **field);
+	/*
+	 * The request has failed: both tables as they were when it began. Its
+	 * error handler may be next.
+	 */
+	void	(*http_undo)(void *task);
 
 	/*
 	 * New totals of a program, after each release and change of state.

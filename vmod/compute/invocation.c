@@ -64,6 +64,25 @@ tkc_failed(struct tkc_invocation *inv, const struct tkc_error *err)
 	}
 }
 
+static bool
+takes_pieces(const struct tkc_instance *in)
+{
+
+	return (!in->serves && in->paused == 0 &&
+	    in->handler[TKC_ON_STREAM_POST] != 0);
+}
+
+bool
+tkc_program_takes_pieces(struct tkc_program *p)
+{
+	bool yes;
+
+	(void)pthread_mutex_lock(&p->lock);
+	yes = p->live != NULL && takes_pieces(p->live);
+	(void)pthread_mutex_unlock(&p->lock);
+	return (yes);
+}
+
 static void
 begin(struct tkc_invocation *inv, const struct tkc_request *q)
 {
@@ -74,9 +93,7 @@ begin(struct tkc_invocation *inv, const struct tkc_request *q)
 	if (inv->request != NULL)
 		return;
 	inv->request = q;
-	inv->in.pieces = !inv->instance->serves &&
-	    inv->instance->paused == 0 &&
-	    inv->instance->handler[TKC_ON_STREAM_POST] != 0;
+	inv->in.pieces = takes_pieces(inv->instance);
 	inv->count.invocations++;
 }
 
@@ -114,7 +131,7 @@ append_pieces(struct tkc_invocation *inv, const uint8_t *data, uint64_t len)
 	uint64_t room, n;
 	tk_gva to = tk_input_area(inv->vm, &room);
 
-	if (in->total == 0 && inv->request->body_expected > room)
+	if (in->total + len > room || inv->request->body_expected > room)
 		in->window = true;
 	while (len > 0) {
 		n = PIECE - (in->fill - in->piece);
@@ -127,13 +144,9 @@ append_pieces(struct tkc_invocation *inv, const uint8_t *data, uint64_t len)
 		in->total += n;
 		data += n;
 		len -= n;
-		if (in->fill - in->piece == PIECE || in->fill == room) {
-			/* The body goes on: it will not fit. */
-			if (in->fill == room && len > 0)
-				in->window = true;
-			if (!tell_piece(inv))
-				return (false);
-		}
+		if ((in->fill - in->piece == PIECE || in->fill == room) &&
+		    !tell_piece(inv))
+			return (false);
 		if (in->fill == room)
 			in->piece = in->fill = 0;
 	}
@@ -226,6 +239,17 @@ call(struct tkc_invocation *inv, struct tkc_error *err)
 	return (e);
 }
 
+/* What the failed request has changed on the host's side. */
+static void
+undo(const struct tkc_invocation *inv)
+{
+	const struct tkc_host_interface *i =
+	    &inv->instance->program->registry->iface;
+
+	if (i->http_undo != NULL && inv->request->task != NULL)
+		i->http_undo(inv->request->task);
+}
+
 int
 tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
     struct tkc_response *r, struct tkc_error *err)
@@ -243,11 +267,13 @@ tkc_invoke(struct tkc_invocation *inv, const struct tkc_request *q,
 	e = call(inv, err);
 	if (e != 0) {
 		memset(inv->response, 0, sizeof *inv->response);
+		undo(inv);
 		if (e != TKC_TOOBIG && tkc_request_error(inv, q, err->text)) {
 			inv->count.error_handled++;
 			inv->response->from_error_handler = 1;
 			e = 0;
-		}
+		} else
+			undo(inv);
 	}
 	start += inv->count.request_ns - told;
 	tkc_settle(inv, start);
@@ -272,6 +298,26 @@ tkc_body_at_hand(const struct tkc_invocation *inv)
 		return (0);
 	return (inv->stream.callback != 0 ? inv->stream.left :
 	    inv->out_len - inv->out_at);
+}
+
+/* 0, or a reason. */
+static int
+view_body(struct tkc_invocation *inv, uint64_t n, struct tkc_span *s,
+    struct tkc_error *err)
+{
+	int e;
+
+	s->ptr = tk_view(inv->vm, inv->body, n, &s->len);
+	if (s->ptr != NULL)
+		return (0);
+	/* Readable when the guest named it; other vCPUs' stacks went since. */
+	s->len = 0;
+	e = tkc_fail(err, TKC_EXCEPTION, "%s: its response body at 0x%llx is "
+	    "not its memory any more: the stack of another vCPU ends with the "
+	    "request; copy what is there", inv->instance->program->name,
+	    (unsigned long long)inv->body);
+	tkc_failed(inv, err);
+	return (e);
 }
 
 int
@@ -299,9 +345,9 @@ tkc_body_next(struct tkc_invocation *inv, size_t max, struct tkc_span *s,
 		if (s->len > n)
 			s->len = n;
 	} else {
-		s->ptr = tk_view(inv->vm, inv->body, n, &s->len);
-		/* It was readable when the guest named it, and did not run. */
-		tk_assert(s->ptr != NULL);
+		e = view_body(inv, n, s, err);
+		if (e != 0)
+			return (e);
 		inv->body += s->len;
 	}
 	inv->out_at += s->len;

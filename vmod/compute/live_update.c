@@ -16,7 +16,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "object.h"
 #include "source.h"
@@ -112,7 +111,9 @@ restore(struct tkc_storage *to, void *data, uint64_t len,
 	int e;
 
 	/* What it wrote while it booted was about an older state. */
-	tkc_state_undo(to->state);
+	if (!tkc_state_undo(to->state))
+		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: its state cannot "
+		    "be read", to->instance->program->name));
 	memset(&c, 0, sizeof c);
 	c.kind = TKC_RESTORE;
 	c.data = data;
@@ -164,6 +165,24 @@ struct update {
 	uint64_t		bytes;		/* handed over */
 };
 
+/* Boots the new one. Lock not held. */
+static int
+boot(struct update *u, struct tkc_error *err)
+{
+	struct tkc_program *p = u->p;
+	uint64_t start = tkc_now();
+	int e;
+
+	e = tkc_instance_new(&u->fresh, p, u->elf, u->len, u->debug, err);
+	(void)pthread_mutex_lock(&p->lock);
+	p->total.boots++;
+	p->total.boot_ns = tkc_now() - start;
+	if (e != 0)
+		p->total.boot_failures++;
+	(void)pthread_mutex_unlock(&p->lock);
+	return (e);
+}
+
 static int
 hand_over(struct update *u, struct tkc_storage *from, struct tkc_error *err)
 {
@@ -173,8 +192,7 @@ hand_over(struct update *u, struct tkc_storage *from, struct tkc_error *err)
 	if (tkc_state_changed(from->state))
 		tkc_state_save(from->state, true);
 	tkc_instance_free(&u->fresh);
-	return (tkc_instance_new(&u->fresh, u->p, u->elf, u->len, u->debug,
-	    err));
+	return (boot(u, err));
 }
 
 /*--------------------------------------------------------------------
@@ -185,25 +203,29 @@ hand_over(struct update *u, struct tkc_storage *from, struct tkc_error *err)
 static void
 drain(struct tkc_program *p, const struct tkc_instance *old)
 {
-	uint64_t until = tkc_now() + DRAIN_NS, t;
-	struct timespec ts;
+	uint64_t until = tkc_now() + DRAIN_NS, now;
 
-	while (old->busy > 0 && (t = tkc_now()) < until) {
-		t += DRAIN_POLL_NS;
-		ts.tv_sec = (time_t)(t / TKC_NS);
-		ts.tv_nsec = (long)(t % TKC_NS);
-		(void)pthread_cond_timedwait(&p->changed, &p->lock, &ts);
-	}
+	while (old->busy > 0 && (now = tkc_now()) < until)
+		(void)tkc_wait_until(&p->changed, &p->lock,
+		    now + DRAIN_POLL_NS);
 }
 
-/* The new storage begins to live: its state is the program's. */
+/*
+ * The new storage begins to live: its state is the program's, once nothing can
+ * go wrong any more. Its tasks wait until that is done.
+ */
 static int
 go_live(struct tkc_storage *st, struct tkc_error *err)
 {
+	uint64_t waited;
+	int e;
 
-	if (tkc_state_changed(st->state))
+	tk_assert(tkc_storage_take(st, 1, &waited));
+	e = tkc_tasks_start(st, err);
+	if (e == 0 && tkc_state_changed(st->state))
 		tkc_state_save(st->state, false);
-	return (tkc_tasks_start(st, err));
+	tkc_storage_give(st);
+	return (e);
 }
 
 static int
@@ -249,7 +271,7 @@ pause_and_hand_over(struct update *u, struct tkc_instance *old,
 	}
 	(void)pthread_mutex_lock(&p->lock);
 	p->state = old != NULL ? TKC_UP : TKC_DOWN;
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	return (e);
 }
 
@@ -292,12 +314,10 @@ update(struct update *u, struct tkc_error *err)
 	    p->settings.allowed_paths.n > 0, &core))
 		e = tkc_fail(&why, TKC_SETTINGS, "%s: %s", p->name, core.text);
 	else
-		e = tkc_instance_new(&u->fresh, p, u->elf, u->len, u->debug,
-		    &why);
+		e = boot(u, &why);
 	(void)pthread_mutex_lock(&p->lock);
 	if (e == 0)
 		e = take_place(u, &why);
-	p->total.boots++;
 	if (e == 0)
 		p->total.live_updates++;
 	else
@@ -320,10 +340,12 @@ update(struct update *u, struct tkc_error *err)
 	return (e);
 }
 
-/* Lock held before and after. */
+/*
+ * Lock held before and after. On success the image becomes the program's; NULL
+ * is its file's.
+ */
 static int
-begin(struct tkc_program *p, const void *elf, size_t len,
-    struct tkc_error *err)
+begin(struct tkc_program *p, void *image, size_t len, struct tkc_error *err)
 {
 	struct update u;
 	int e;
@@ -336,14 +358,20 @@ begin(struct tkc_program *p, const void *elf, size_t len,
 		    p->name));
 	memset(&u, 0, sizeof u);
 	u.p = p;
-	u.elf = elf;
+	u.elf = image;
 	u.len = len;
 	p->updating = true;
 	e = update(&u, err);
+	if (e == 0) {
+		/* Before anybody may boot it. */
+		free(p->image);
+		p->image = image;
+		p->image_len = len;
+	}
 	p->updating = false;
 	if (p->live != NULL && p->live->forks == 0)
 		tkc_program_unload(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	return (e);
 }
 
@@ -356,11 +384,6 @@ with_image(struct tkc_program *p, void *image, size_t len,
 
 	(void)pthread_mutex_lock(&p->lock);
 	e = begin(p, image, len, err);
-	if (e == 0) {
-		free(p->image);
-		p->image = image;
-		p->image_len = len;
-	}
 	(void)pthread_mutex_unlock(&p->lock);
 	if (e != 0)
 		free(image);
@@ -412,12 +435,6 @@ tkc_can_reload(const struct tkc_program *p)
 int
 tkc_reload(struct tkc_program *p, struct tkc_error *err)
 {
-	int e;
 
-	e = begin(p, NULL, 0, err);
-	if (e == 0) {
-		free(p->image);
-		p->image = NULL;
-	}
-	return (e);
+	return (begin(p, NULL, 0, err));
 }

@@ -34,20 +34,45 @@ copy(struct tkc_invocation *from, struct tkc_invocation *to,
 	}
 }
 
+/*
+ * May the body wait with us? What an idle fork would refuse is refused; one that
+ * takes pieces has no limit of its own. A body that is there already is no
+ * larger than the memory that it is in; one that is yet to be made can be.
+ */
+static int
+may_wait(const struct tkc_invocation *from, struct tkc_program *to,
+    uint64_t all, struct tkc_error *err)
+{
+
+	if (all <= tkc_body_limit(to))
+		return (0);
+	if (!tkc_program_takes_pieces(to))
+		return (tkc_fail(err, TKC_TOOBIG, "%s: a request body of %llu "
+		    "bytes: more than max_request_memory (%g MiB)", to->name,
+		    (unsigned long long)all, to->settings.max_request_memory));
+	if (from->stream.callback == 0 ||
+	    all <= (uint64_t)(from->instance->request_memory * 1048576))
+		return (0);
+	return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, and a request "
+	    "body of %llu bytes is too large to wait for one: more than the "
+	    "max_request_memory of %s (%g MiB)", to->name,
+	    (unsigned long long)all, from->instance->program->name,
+	    from->instance->request_memory));
+}
+
 /* All of the body, in memory of ours. */
 static int
-take_out(struct tkc_invocation *from, const struct tkc_program *to,
-    char **body, size_t *len, struct tkc_error *err)
+take_out(struct tkc_invocation *from, struct tkc_program *to, char **body,
+    size_t *len, struct tkc_error *err)
 {
 	uint64_t all = from->out_len - from->out_at;
 	struct tkc_span s;
 	int e;
 
 	*len = 0;
-	if (all > tkc_body_limit(to))
-		return (tkc_fail(err, TKC_TOOBIG, "%s: a request body of %llu "
-		    "bytes: more than max_request_memory (%g MiB)", to->name,
-		    (unsigned long long)all, to->settings.max_request_memory));
+	e = may_wait(from, to, all, err);
+	if (e != 0)
+		return (e);
 	*body = malloc(all + 1);
 	if (*body == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));

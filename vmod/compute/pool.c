@@ -5,7 +5,6 @@
  */
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "fetch.h"
 #include "guest_regex.h"
@@ -77,15 +76,6 @@ tkc_fork_new(struct tkc_instance *in, struct tkc_invocation **pinv,
 
 /*--------------------------------------------------------------------*/
 
-static void
-deadline_after(double seconds, struct timespec *ts)
-{
-	uint64_t t = tkc_now() + (uint64_t)(seconds * (double)TKC_NS);
-
-	ts->tv_sec = (time_t)(t / TKC_NS);
-	ts->tv_nsec = (long)(t % TKC_NS);
-}
-
 /*
  * Takes the lock's holder through a boot. Lock held before and after. One that
  * may have to be fetched first boots on a thread of its own: it is waited for
@@ -103,7 +93,7 @@ boot_here(struct tkc_program *p)
 	}
 	p->state = TKC_BOOTING;
 	(void)pthread_mutex_unlock(&p->lock);
-	tkc_program_boot(p, 0);
+	tkc_program_boot(p);
 	(void)pthread_mutex_lock(&p->lock);
 }
 
@@ -111,8 +101,7 @@ boot_here(struct tkc_program *p)
  * Until the program is up. Lock held before and after. 0, or why not.
  */
 static int
-wait_until_up(struct tkc_program *p, const struct timespec *until,
-    struct tkc_error *err)
+wait_until_up(struct tkc_program *p, uint64_t until, struct tkc_error *err)
 {
 
 	for (;;) {
@@ -133,8 +122,8 @@ wait_until_up(struct tkc_program *p, const struct timespec *until,
 			boot_here(p);
 			break;
 		case TKC_BOOTING:
-			if (pthread_cond_timedwait(&p->changed, &p->lock,
-			    until) != 0 && p->state == TKC_BOOTING)
+			if (!tkc_wait_until(&p->changed, &p->lock, until) &&
+			    p->state == TKC_BOOTING)
 				return (tkc_fail(err, TKC_QUEUE, "%s: still "
 				    "booting after max_queue_time (%g s)",
 				    p->name, p->settings.max_queue_time));
@@ -148,19 +137,19 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 	struct tkc_instance *in;
-	struct timespec until;
-	bool waiting = false;
+	bool waiting = false, in_time;
+	uint64_t until = 0;
 	int e;
 
 	/* The clock is read only when there is something to wait for. */
 	if (!(p->state == TKC_UP && p->registry->warm &&
 	    p->live->idle != NULL)) {
-		deadline_after(p->settings.max_queue_time, &until);
+		until = tkc_after(p->settings.max_queue_time);
 		waiting = true;
 	}
 	for (;;) {
 		if (waiting) {
-			e = wait_until_up(p, &until, err);
+			e = wait_until_up(p, until, err);
 			if (e != 0)
 				return (e);
 		}
@@ -174,9 +163,9 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 			    p->settings.concurrency));
 		p->total.queue_length++;
 		tkc_program_publish(p);
-		e = pthread_cond_timedwait(&p->changed, &p->lock, &until);
+		in_time = tkc_wait_until(&p->returned, &p->lock, until);
 		p->total.queue_length--;
-		if (e != 0 && !(p->state == TKC_UP && p->live->idle != NULL)) {
+		if (!in_time && !(p->state == TKC_UP && p->live->idle != NULL)) {
 			p->total.reservation_timeouts++;
 			return (tkc_fail(err, TKC_QUEUE, "%s: no fork became "
 			    "free within max_queue_time (%g s): raise "
@@ -307,13 +296,16 @@ reset(struct tkc_invocation *inv, struct tkc_release_cost *cost)
 	}
 }
 
-/* There is something to go on from. */
+/*
+ * As the request left it, if there is something to go on from. False: it must
+ * be reset.
+ */
 static bool
-can_keep(const struct tkc_invocation *inv)
+keep(const struct tkc_invocation *inv)
 {
 
 	return (inv->failure.reason == 0 && !inv->instance->serves &&
-	    !tk_broken(inv->vm));
+	    !tk_broken(inv->vm) && tk_keep(inv->vm));
 }
 
 /* Nothing of the request is left in the invocation. */
@@ -335,22 +327,10 @@ forget(struct tkc_invocation *inv)
 		tkc_server_forget(inv);
 }
 
-void
-tkc_keep(struct tkc_invocation **pinv)
-{
-	struct tkc_invocation *inv = *pinv;
-
-	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
-	if (!can_keep(inv)) {
-		tkc_release(pinv, NULL);
-		return;
-	}
-	tk_keep(inv->vm);
-	forget(inv);
-}
-
-void
-tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
+/* To the pool; anew: reset in any case. */
+static void
+give_back(struct tkc_invocation **pinv, bool anew,
+    struct tkc_release_cost *cost)
 {
 	struct tkc_invocation *inv;
 	struct tkc_instance *in;
@@ -364,8 +344,7 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	TK_CHECK_OBJ(in, TKC_INSTANCE_MAGIC);
 	p = in->program;
 
-	if (__builtin_expect(!in->ephemeral, 0) && can_keep(inv)) {
-		tk_keep(inv->vm);
+	if (__builtin_expect(!in->ephemeral, 0) && !anew && keep(inv)) {
 		if (cost != NULL)
 			memset(cost, 0, sizeof *cost);
 	} else
@@ -391,7 +370,7 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 	} else
 		in->forks--;
 	if (p->total.queue_length > 0)
-		(void)pthread_cond_signal(&p->changed);
+		(void)pthread_cond_signal(&p->returned);
 	tkc_program_publish(p);
 	if (__builtin_expect(in->retired, 0)) {
 		tkc_instance_settle(in);
@@ -402,4 +381,24 @@ tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
 		tkc_program_unload(p);
 	}
 	(void)pthread_mutex_unlock(&p->lock);
+}
+
+void
+tkc_release(struct tkc_invocation **pinv, struct tkc_release_cost *cost)
+{
+
+	give_back(pinv, false, cost);
+}
+
+void
+tkc_keep(struct tkc_invocation **pinv)
+{
+	struct tkc_invocation *inv = *pinv;
+
+	TK_CHECK_OBJ(inv, TKC_INVOCATION_MAGIC);
+	if (!keep(inv)) {
+		give_back(pinv, true, NULL);
+		return;
+	}
+	forget(inv);
 }

@@ -6,22 +6,12 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "debugging.h"
 #include "fetch.h"
 #include "guest_regex.h"
 #include "object.h"
 #include "storage.h"
-
-uint64_t
-tkc_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((uint64_t)ts.tv_sec * TKC_NS + (uint64_t)ts.tv_nsec);
-}
 
 void
 tkc_log(const struct tkc_program *p, int kind, const char *text, size_t len)
@@ -76,7 +66,6 @@ tkc_from_core(struct tkc_error *err, const char *program,
 struct tkc_program *
 tkc_program_new(struct tkc_registry *r, const char *name)
 {
-	pthread_condattr_t attr;
 	struct tkc_program *p;
 
 	TK_ALLOC_OBJ(p, TKC_PROGRAM_MAGIC);
@@ -94,10 +83,8 @@ tkc_program_new(struct tkc_registry *r, const char *name)
 		return (NULL);
 	}
 	(void)pthread_mutex_init(&p->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&p->changed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	tkc_cond_init(&p->changed);
+	tkc_cond_init(&p->returned);
 	return (p);
 }
 
@@ -119,6 +106,7 @@ tkc_program_free(struct tkc_program **pp)
 	json_decref(p->unknown);
 	json_decref(p->refused);
 	(void)pthread_cond_destroy(&p->changed);
+	(void)pthread_cond_destroy(&p->returned);
 	(void)pthread_mutex_destroy(&p->lock);
 	free(p->name);
 	TK_FREE_OBJ(p);
@@ -185,6 +173,14 @@ tkc_program_refused(struct tkc_program *p, const char *what)
 	(void)pthread_mutex_unlock(&p->lock);
 	if (first)
 		tkc_logf(p, TKC_LOG_INFO, "refused: %s", what);
+}
+
+void
+tkc_program_changed(struct tkc_program *p)
+{
+
+	(void)pthread_cond_broadcast(&p->changed);
+	(void)pthread_cond_broadcast(&p->returned);
 }
 
 /*--------------------------------------------------------------------
@@ -264,7 +260,7 @@ take_live(struct tkc_program *p)
 		tkc_storage_retire(in->storage);
 	p->total.working_set_bytes = 0;
 	tkc_program_publish(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	return (in);
 }
 
@@ -314,7 +310,7 @@ tkc_program_replace(struct tkc_program *p, struct tkc_instance *in)
 	p->state = TKC_UP;
 	p->wanted = true;
 	tkc_program_publish(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	if (old != NULL) {
 		tkc_instance_settle(old);
 		(void)pthread_mutex_lock(&p->lock);
@@ -329,8 +325,39 @@ tkc_program_wait(struct tkc_program *p)
 		(void)pthread_cond_wait(&p->changed, &p->lock);
 }
 
+/* With its tasks running. */
+static int
+new_instance(struct tkc_program *p, struct tkc_instance **pin,
+    struct tkc_error *err)
+{
+	int e;
+
+	/* State TKC_BOOTING keeps everybody else off settings and image. */
+	e = tkc_instance_new(pin, p, p->image, p->image_len, p->debug, err);
+	if (e == 0 && (*pin)->storage != NULL) {
+		e = tkc_tasks_start((*pin)->storage, err);
+		if (e != 0)
+			tkc_instance_free(pin);
+	}
+	return (e);
+}
+
+/* Was it invalidated meanwhile? Then its file is the program. Lock held. */
+static bool
+is_stale(struct tkc_program *p)
+{
+	bool stale = p->stale && p->registry->warm;
+
+	if (p->stale) {
+		free(p->image);
+		p->image = NULL;
+	}
+	p->stale = false;
+	return (stale);
+}
+
 void
-tkc_program_boot(struct tkc_program *p, int debug)
+tkc_program_boot(struct tkc_program *p)
 {
 	struct tkc_instance *in;
 	struct tkc_error err;
@@ -340,36 +367,35 @@ tkc_program_boot(struct tkc_program *p, int debug)
 	(void)pthread_mutex_lock(&p->lock);
 	free_abandoned(p);
 	(void)pthread_mutex_unlock(&p->lock);
-	start = tkc_now();
-	/* State TKC_BOOTING keeps everybody else off settings and image. */
-	/* Booted again it is as it was asked for. */
-	p->debug |= debug != 0;
-	e = tkc_instance_new(&in, p, p->image, p->image_len, p->debug, &err);
-	if (e == 0 && in->storage != NULL) {
-		e = tkc_tasks_start(in->storage, &err);
-		if (e != 0)
+	for (;;) {
+		start = tkc_now();
+		e = new_instance(p, &in, &err);
+		(void)pthread_mutex_lock(&p->lock);
+		p->total.boots++;
+		p->total.boot_ns = tkc_now() - start;
+		if (!is_stale(p))
+			break;
+		(void)pthread_mutex_unlock(&p->lock);
+		tkc_logf(p, TKC_LOG_INFO, "invalidated while it booted: boots "
+		    "again");
+		if (e == 0)
 			tkc_instance_free(&in);
 	}
-	if (e == 0)
+	if (e == 0) {
 		tkc_logf(p, TKC_LOG_INFO, "ready after %.1f ms: %u forks, "
 		    "%llu KiB", (double)(tkc_now() - start) / 1e6, in->forks,
 		    (unsigned long long)(tk_master_bytes(in->master) >> 10));
-	else
-		tkc_log(p, TKC_LOG_ERROR, err.text, strlen(err.text));
-	(void)pthread_mutex_lock(&p->lock);
-	p->total.boots++;
-	p->total.boot_ns = tkc_now() - start;
-	if (e == 0) {
 		p->live = in;
 		p->state = TKC_UP;
 		p->wanted = true;
 	} else {
+		tkc_log(p, TKC_LOG_ERROR, err.text, strlen(err.text));
 		p->total.boot_failures++;
 		p->last_error = err;
 		p->failed_at = tkc_now();
 		p->state = TKC_FAILED;
 	}
 	tkc_program_publish(p);
-	(void)pthread_cond_broadcast(&p->changed);
+	tkc_program_changed(p);
 	(void)pthread_mutex_unlock(&p->lock);
 }

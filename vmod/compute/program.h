@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "clock.h"
 #include "compute.h"
 #include "settings.h"
 #include "tinykvm.h"
@@ -55,7 +56,6 @@ struct tkc_instance {
 	struct tkc_program	*program;
 	struct tk_master	*master;
 	tk_gva			handler[TKC_HANDLERS];
-	bool			waits;		/* said that it is ready */
 	bool			serves;		/* listens on a socket instead */
 	tk_gva			paused;		/* requests go on behind */
 						/* its wait, written to here */
@@ -97,12 +97,16 @@ struct tkc_program {
 	struct tkc_registry	*registry;
 	char			*name;
 	pthread_mutex_t		lock;
-	pthread_cond_t		changed;	/* state, or a fork came back */
-	json_t			*definition;	/* as given */
+	pthread_cond_t		changed;	/* state, and what else is said */
+	pthread_cond_t		returned;	/* a fork, or there is none */
+						/* to wait for any more */
+	/* As given; nobody else's. Registry's lock, too: others read it. */
+	json_t			*definition;
 	struct tkc_settings	settings;
 	enum tkc_state		state;
 	bool			wanted;		/* was up: warm starts it */
 	bool			debug;		/* was started so once */
+	bool			stale;		/* invalidated while it boots */
 	struct tkc_instance	*live;
 	/* Without forks that serve; freed by whoever boots or unloads next. */
 	struct tkc_instance	*abandoned;
@@ -226,11 +230,16 @@ void tkc_program_unload(struct tkc_program *);
  * Boots the program on this thread. State is TKC_BOOTING, set by the caller;
  * afterwards TKC_UP or TKC_FAILED.
  */
-void tkc_program_boot(struct tkc_program *, int debug);
+void tkc_program_boot(struct tkc_program *);
 /* As tkc_program_unload(), but on a thread that must not free anything. */
 void tkc_program_abandon(struct tkc_program *);
 /* The instance serves from now on. Lock held, given up meanwhile. */
 void tkc_program_replace(struct tkc_program *, struct tkc_instance *);
+/*
+ * Wakes all who wait for something to become of it, those in the queue for a
+ * fork as well. Lock held.
+ */
+void tkc_program_changed(struct tkc_program *);
 /* Until it neither boots nor is being updated. Lock held. */
 void tkc_program_wait(struct tkc_program *);
 /*
@@ -284,6 +293,8 @@ bool tkc_request_error(struct tkc_invocation *, const struct tkc_request *,
  * line of its output.
  */
 void tkc_settle(struct tkc_invocation *, uint64_t start);
+/* Its bodies come in pieces, and have no limit; as it is now, if it is up. */
+bool tkc_program_takes_pieces(struct tkc_program *);
 /* The request failed with *err: counted, and nothing of it is kept. */
 void tkc_failed(struct tkc_invocation *, const struct tkc_error *);
 
@@ -301,8 +312,5 @@ int tkc_reload(struct tkc_program *, struct tkc_error *);
 /* Core error to ours. */
 int tkc_from_core(struct tkc_error *, const char *program,
     const struct tk_error *);
-
-#define TKC_NS	1000000000ULL
-uint64_t tkc_now(void);		/* CLOCK_MONOTONIC, ns */
 
 #endif /* TKC_PROGRAM_H_INCLUDED */

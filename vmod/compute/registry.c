@@ -83,6 +83,10 @@ tkc_self_requests(struct tkc_registry *r, const char *unix_socket,
 
 /*--------------------------------------------------------------------
  * Definitions
+ *
+ * The JSON that is kept, of groups and of programs, is nobody else's: others
+ * take copies, under the registry's lock, so that no count of references is
+ * changed by two threads at once.
  */
 
 /* Registry lock held. */
@@ -161,8 +165,8 @@ is_name(const char *name)
  * looked up in `groups`, and its file is looked at.
  */
 static int
-new_program(struct tkc_registry *r, json_t *groups, const char *name,
-    json_t *definition, struct tkc_program **pp, struct tkc_error *err)
+new_program(struct tkc_registry *r, const json_t *groups, const char *name,
+    const json_t *definition, struct tkc_program **pp, struct tkc_error *err)
 {
 	const json_t *group;
 	struct tkc_program *p;
@@ -175,7 +179,11 @@ new_program(struct tkc_registry *r, json_t *groups, const char *name,
 	p = tkc_program_new(r, name);
 	if (p == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
-	p->definition = json_incref(definition);
+	p->definition = json_deep_copy(definition);
+	if (p->definition == NULL) {
+		tkc_program_free(&p);
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	}
 	group = json_object_get(definition, "group");
 	if (json_is_string(group))
 		group = json_object_get(groups, json_string_value(group));
@@ -192,16 +200,20 @@ new_program(struct tkc_registry *r, json_t *groups, const char *name,
 	return (0);
 }
 
+/* Program's lock held. */
 static void
 swap_definition(struct tkc_program *p, struct tkc_program *with)
 {
 	struct tkc_settings s = p->settings;
-	json_t *d = p->definition;
+	json_t *d;
 
 	p->settings = with->settings;
-	p->definition = with->definition;
 	with->settings = s;
+	(void)pthread_mutex_lock(&p->registry->lock);
+	d = p->definition;
+	p->definition = with->definition;
 	with->definition = d;
+	(void)pthread_mutex_unlock(&p->registry->lock);
 }
 
 /*
@@ -211,8 +223,10 @@ swap_definition(struct tkc_program *p, struct tkc_program *with)
 static void
 adopt(struct tkc_registry *r, struct tkc_program *fresh)
 {
+	bool start = fresh->settings.start;
 	struct tkc_program *p;
 
+	tkc_settings_inert(fresh->definition, tell_inert, fresh);
 	(void)pthread_mutex_lock(&r->lock);
 	p = lookup(r, fresh->name);
 	if (p == NULL) {
@@ -233,12 +247,25 @@ adopt(struct tkc_registry *r, struct tkc_program *fresh)
 		tkc_program_free(&fresh);
 		fresh = p;
 	}
-	tkc_settings_inert(fresh->definition, tell_inert, fresh);
 	(void)pthread_mutex_lock(&fresh->lock);
 	tkc_program_publish(fresh);
 	(void)pthread_mutex_unlock(&fresh->lock);
-	if (fresh->settings.start)
+	if (start)
 		(void)tkc_start(fresh, 1, 0, NULL);
+}
+
+/* Those of `all` that are no programs join the groups. False: no memory. */
+static bool
+add_groups(json_t *groups, json_t *all)
+{
+	const char *name;
+	json_t *v;
+
+	json_object_foreach(all, name, v)
+		if (!is_program(v) && json_object_set_new(groups, name,
+		    json_deep_copy(v)) != 0)
+			return (false);
+	return (true);
 }
 
 static int
@@ -250,25 +277,25 @@ define_all(struct tkc_registry *r, json_t *all, const char *origin,
 	const char *name;
 	int e = 0;
 
-	(void)pthread_mutex_lock(&r->lock);
-	groups = json_copy(r->groups);
-	(void)pthread_mutex_unlock(&r->lock);
-	if (groups == NULL)
-		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
 	/* Groups first: they may stand behind their programs. */
 	json_object_foreach(all, name, v) {
 		if (!json_is_object(v))
 			e = tkc_fail(err, TKC_SETTINGS, "%s: \"%.64s\" is "
 			    "neither a program nor a group: { ... } is "
 			    "expected", origin, name);
-		else if (!is_program(v)) {
+		else if (!is_program(v))
 			e = tkc_settings_check(name, v, err);
-			(void)json_object_set(groups, name, v);
-		}
 		if (e != 0)
-			break;
+			return (e);
 	}
-	if (e == 0) json_object_foreach(all, name, v) {
+	(void)pthread_mutex_lock(&r->lock);
+	groups = json_deep_copy(r->groups);
+	(void)pthread_mutex_unlock(&r->lock);
+	if (groups == NULL || !add_groups(groups, all)) {
+		json_decref(groups);
+		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
+	}
+	json_object_foreach(all, name, v) {
 		if (!is_program(v))
 			continue;
 		e = new_program(r, groups, name, v, &p, err);
@@ -279,8 +306,8 @@ define_all(struct tkc_registry *r, json_t *all, const char *origin,
 	}
 	if (e == 0) {
 		(void)pthread_mutex_lock(&r->lock);
-		json_decref(r->groups);
-		r->groups = json_incref(groups);
+		if (!add_groups(r->groups, all))
+			e = tkc_fail(err, TKC_ENVIRONMENT, "Out of memory");
 		(void)pthread_mutex_unlock(&r->lock);
 	}
 	while ((p = made) != NULL) {
@@ -316,7 +343,7 @@ tkc_configure(struct tkc_registry *r, const char *name, const char *json,
     struct tkc_error *err)
 {
 	struct tkc_program *p;
-	json_t *own, *groups;
+	json_t *own, *groups, *base = NULL;
 	int e;
 
 	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
@@ -325,15 +352,20 @@ tkc_configure(struct tkc_registry *r, const char *name, const char *json,
 		return (err->reason);
 	(void)pthread_mutex_lock(&r->lock);
 	p = lookup(r, name);
-	/* Overriding: what is not named stays. */
-	if (p != NULL && p->definition != NULL)
-		(void)json_object_update_missing(own, p->definition);
-	groups = json_incref(r->groups);
+	if (p != NULL)
+		base = json_deep_copy(p->definition);
+	groups = json_deep_copy(r->groups);
 	(void)pthread_mutex_unlock(&r->lock);
-	e = new_program(r, groups, name, own, &p, err);
+	/* Overriding: what is not named stays. */
+	if (groups == NULL || (p != NULL && (base == NULL ||
+	    json_object_update_missing(own, base) != 0)))
+		e = tkc_fail(err, TKC_ENVIRONMENT, "Out of memory");
+	else
+		e = new_program(r, groups, name, own, &p, err);
 	if (e == 0)
 		adopt(r, p);
 	json_decref(groups);
+	json_decref(base);
 	json_decref(own);
 	return (e);
 }
@@ -363,19 +395,13 @@ tkc_main_arguments(struct tkc_registry *r, const char *name,
  * Start and stop
  */
 
-struct boot_order {
-	struct tkc_program	*program;
-	int			debug;
-};
-
 static void *
 boot_thread(void *arg)
 {
-	struct boot_order order = *(struct boot_order *)arg;
-	struct tkc_registry *r = order.program->registry;
+	struct tkc_program *p = arg;
+	struct tkc_registry *r = p->registry;
 
-	free(arg);
-	tkc_program_boot(order.program, order.debug);
+	tkc_program_boot(p);
 	(void)pthread_mutex_lock(&r->lock);
 	r->boot_threads--;
 	(void)pthread_cond_broadcast(&r->idle);
@@ -385,35 +411,30 @@ boot_thread(void *arg)
 
 /* Boots on a thread of its own; on this one when there can be none. */
 static void
-boot_apart(struct tkc_program *p, int debug)
+boot_apart(struct tkc_program *p)
 {
 	struct tkc_registry *r = p->registry;
-	struct boot_order *order;
 	pthread_attr_t attr;
 	pthread_t thread;
-	int e = -1;
+	int e;
 
-	order = malloc(sizeof *order);
 	(void)pthread_mutex_lock(&r->lock);
 	r->boot_threads++;
 	(void)pthread_mutex_unlock(&r->lock);
-	if (order != NULL) {
-		order->program = p;
-		order->debug = debug;
-		(void)pthread_attr_init(&attr);
-		(void)pthread_attr_setdetachstate(&attr,
-		    PTHREAD_CREATE_DETACHED);
-		e = pthread_create(&thread, &attr, boot_thread, order);
-		(void)pthread_attr_destroy(&attr);
-	}
-	if (e != 0) {
-		free(order);
-		tkc_program_boot(p, debug);
-		(void)pthread_mutex_lock(&r->lock);
-		r->boot_threads--;
-		(void)pthread_cond_broadcast(&r->idle);
-		(void)pthread_mutex_unlock(&r->lock);
-	}
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	e = pthread_create(&thread, &attr, boot_thread, p);
+	(void)pthread_attr_destroy(&attr);
+	if (e != 0)
+		(void)boot_thread(p);
+}
+
+/* Is it, or will it be when it is up, one that was started for debugging? */
+static bool
+for_debugging(const struct tkc_program *p)
+{
+
+	return (p->live != NULL ? p->live->debug : p->debug);
 }
 
 int
@@ -425,14 +446,19 @@ tkc_start(struct tkc_program *p, int async, int debug, struct tkc_error *err)
 	(void)pthread_mutex_lock(&p->lock);
 	p->wanted = true;
 	if (p->state == TKC_DOWN || p->state == TKC_FAILED) {
+		/* Booted again it is as it was asked for. */
+		p->debug |= debug != 0;
 		p->state = TKC_BOOTING;
 		(void)pthread_mutex_unlock(&p->lock);
 		if (async)
-			boot_apart(p, debug);
+			boot_apart(p);
 		else
-			tkc_program_boot(p, debug);
+			tkc_program_boot(p);
 		(void)pthread_mutex_lock(&p->lock);
-	}
+	} else if (debug && !for_debugging(p))
+		tkc_logf(p, TKC_LOG_ERROR, "start() with debug: it runs "
+		    "already, and not for debugging: leave out what starts it "
+		    "before (the setting \"start\", another start())");
 	if (!async) {
 		while (p->state == TKC_BOOTING)
 			(void)pthread_cond_wait(&p->changed, &p->lock);
@@ -458,6 +484,35 @@ first_program(struct tkc_registry *r)
 	return (p);
 }
 
+/* Lock held, given up meanwhile. Will it be booted anew, or was it? */
+static bool
+invalidate(struct tkc_program *p)
+{
+	bool was_up;
+
+	while (p->updating)
+		(void)pthread_cond_wait(&p->changed, &p->lock);
+	if (p->state == TKC_BOOTING) {
+		/* From what may be old already: whoever boots it looks. */
+		p->stale = true;
+		return (true);
+	}
+	was_up = p->live != NULL;
+	if (tkc_can_reload(p)) {
+		if (tkc_reload(p, NULL) == 0)
+			return (true);
+		if (p->live != NULL || p->state == TKC_BOOTING)
+			return (false);
+	}
+	/* First: it may be booted again before the unloading is done. */
+	free(p->image);
+	p->image = NULL;
+	if (p->state == TKC_FAILED)
+		p->state = TKC_DOWN;
+	tkc_program_unload(p);
+	return (was_up);
+}
+
 int
 tkc_invalidate(struct tkc_registry *r, const char *pattern,
     struct tkc_error *err)
@@ -474,20 +529,7 @@ tkc_invalidate(struct tkc_registry *r, const char *pattern,
 		if (!tkc_regex_match(re, p->name))
 			continue;
 		(void)pthread_mutex_lock(&p->lock);
-		while (p->updating)
-			(void)pthread_cond_wait(&p->changed, &p->lock);
-		if (tkc_can_reload(p)) {
-			if (tkc_reload(p, NULL) == 0)
-				n++;
-		} else if (p->live != NULL) {
-			n++;
-			tkc_program_unload(p);
-		} else if (p->state == TKC_FAILED)
-			p->state = TKC_DOWN;
-		if (p->state != TKC_BOOTING && p->live == NULL) {
-			free(p->image);
-			p->image = NULL;
-		}
+		n += invalidate(p);
 		(void)pthread_mutex_unlock(&p->lock);
 	}
 	tkc_regex_free(&re);
@@ -509,7 +551,7 @@ tkc_registry_cold(struct tkc_registry *r)
 		(void)pthread_mutex_lock(&p->lock);
 		tkc_program_wait(p);
 		tkc_program_unload(p);
-		(void)pthread_cond_broadcast(&p->changed);
+		tkc_program_changed(p);
 		(void)pthread_mutex_unlock(&p->lock);
 	}
 }

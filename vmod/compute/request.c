@@ -212,7 +212,13 @@ tkc_request_call(struct tkc_invocation *inv, const struct tkc_request *q,
 	c.seconds = inv->seconds;
 	if (in->paused != 0) {
 		/* Its own stack goes on; what the strings take is elsewhere. */
-		tk_assert(tk_write(inv->vm, in->paused, &g, sizeof g));
+		if (!tk_write(inv->vm, in->paused, &g, sizeof g))
+			return (tkc_fail(err, TKC_EXCEPTION, "%s: the request "
+			    "structure of wait_for_requests_paused() at 0x%llx "
+			    "is not memory that it may write any more: an "
+			    "earlier request changed that",
+			    in->program->name,
+			    (unsigned long long)in->paused));
 		e = tk_resume(inv->vm, 0, c.seconds, &core);
 		goto done;
 	}

@@ -54,7 +54,9 @@ bool
 tkc_fetch_is_depth(const char *field, size_t len)
 {
 
-	return (is_field(field, len, DEPTH_FIELD));
+	return (is_field(field, len, DEPTH_FIELD) ||
+	    (len == strlen(DEPTH_FIELD) &&
+	    strncasecmp(field, DEPTH_FIELD, len) == 0));
 }
 
 unsigned
@@ -183,13 +185,6 @@ tkc_address_text(const struct sockaddr *sa, char *text, size_t room)
 	if (a == NULL || inet_ntop(sa->sa_family, a, text,
 	    (socklen_t)room) == NULL)
 		(void)snprintf(text, room, "what is found");
-}
-
-double
-tkc_seconds(void)
-{
-
-	return ((double)tkc_now() / (double)TKC_NS);
 }
 
 /*--------------------------------------------------------------------

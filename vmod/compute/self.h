@@ -26,7 +26,4 @@ bool tkc_origin_with_host(struct tkc_origin *, const struct tkc_origin *,
 
 void tkc_address_text(const struct sockaddr *, char *, size_t);
 
-/* CLOCK_MONOTONIC */
-double tkc_seconds(void);
-
 #endif /* TKC_SELF_H_INCLUDED */

@@ -34,7 +34,7 @@ struct tkc_wire {
 	size_t			head_len;
 	size_t			start[TKC_MAX_HEADERS + 1];
 	unsigned		n_fields;
-	bool			in_value;
+	bool			in_head, in_value;
 	bool			complete;
 	const char		*wrong;		/* what the answer is not */
 	http_parser		parser;
@@ -120,23 +120,6 @@ tkc_server_body(struct tkc_invocation *inv, const void *data, size_t len,
  * The request
  */
 
-/* Fields that belong to a connection, or that we say ourselves. */
-static bool
-is_ours(const struct tkc_span *h)
-{
-	static const char *const names[] = { "Connection:", "Keep-Alive:",
-	    "Proxy-Connection:", "TE:", "Trailer:", "Transfer-Encoding:",
-	    "Upgrade:", "Content-Length:", "Expect:" };
-	size_t i, n;
-
-	for (i = 0; i < sizeof names / sizeof names[0]; i++) {
-		n = strlen(names[i]);
-		if (h->len >= n && strncasecmp(h->ptr, names[i], n) == 0)
-			return (true);
-	}
-	return (false);
-}
-
 static bool
 one_word(const char *s)
 {
@@ -188,9 +171,9 @@ write_head(struct tkc_wire *w, const struct tkc_request *q)
 	puts_to(&t, q->url);
 	puts_to(&t, " HTTP/1.1\r\n");
 	for (i = 0; i < q->num_headers; i++) {
-		if (is_ours(&q->headers[i]) || tkc_fetch_is_depth(
-		    q->headers[i].ptr, q->headers[i].len) || !tkc_field_ok(
-		    q->headers[i].ptr, q->headers[i].len, true))
+		if (tkc_fetch_field_is_ours(q->headers[i].ptr,
+		    q->headers[i].len) || !tkc_field_ok(q->headers[i].ptr,
+		    q->headers[i].len, true))
 			continue;
 		if (q->headers[i].len > 5 &&
 		    strncasecmp(q->headers[i].ptr, "Host:", 5) == 0)
@@ -239,7 +222,7 @@ on_begin(http_parser *p)
 
 	w->head_len = w->out_len = 0;
 	w->n_fields = 0;
-	w->in_value = true;
+	w->in_head = w->in_value = true;
 	return (0);
 }
 
@@ -247,7 +230,7 @@ static int
 add_text(struct tkc_wire *w, const char *s, size_t len)
 {
 
-	if (len > MAX_HEAD - 4 - w->head_len)
+	if (w->head_len + len > MAX_HEAD - 4)
 		return (wrong(w, "header fields of more than 64 KiB"));
 	memcpy(w->head + w->head_len, s, len);
 	w->head_len += len;
@@ -268,6 +251,9 @@ on_field(http_parser *p, const char *s, size_t len)
 {
 	struct tkc_wire *w = wire_at(p);
 
+	/* Trailers are not merged into the head: RFC 9110, 6.5.1. */
+	if (!w->in_head)
+		return (0);
 	if (w->in_value) {
 		end_field(w);
 		if (w->n_fields == TKC_MAX_HEADERS)
@@ -283,6 +269,8 @@ on_value(http_parser *p, const char *s, size_t len)
 {
 	struct tkc_wire *w = wire_at(p);
 
+	if (!w->in_head)
+		return (0);
 	if (!w->in_value && add_text(w, ": ", 2))
 		return (-1);
 	w->in_value = true;
@@ -295,6 +283,7 @@ on_head(http_parser *p)
 	struct tkc_wire *w = wire_at(p);
 
 	end_field(w);
+	w->in_head = false;
 	/* 1: there is no body, whatever the fields say. */
 	return (strcmp(w->inv->request->method, "HEAD") == 0);
 }
@@ -319,9 +308,11 @@ on_complete(http_parser *p)
 {
 
 	/* 100 Continue and the like are followed by the answer. */
-	if (p->status_code >= 200)
-		wire_at(p)->complete = true;
-	return (0);
+	if (p->status_code < 200)
+		return (0);
+	wire_at(p)->complete = true;
+	/* Not 0: the parser stops here, whatever follows. */
+	return (1);
 }
 
 static const http_parser_settings callbacks = {
@@ -374,7 +365,7 @@ take_answer(struct tkc_invocation *inv, struct tkc_error *err)
 	for (i = 0; i < w->n_fields; i++) {
 		h.ptr = w->head + w->start[i];
 		h.len = strlen(h.ptr);
-		if (is_ours(&h) || !tkc_field_ok(h.ptr, h.len, true))
+		if (tkc_fetch_field_is_ours(h.ptr, h.len) || !tkc_field_ok(h.ptr, h.len, true))
 			continue;
 		if (h.len > 14 && strncasecmp(h.ptr, "Content-Type: ",
 		    14) == 0) {

@@ -13,7 +13,7 @@
 enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, WARMUP,
     ANY };
 
-/* effective: the setting does something in this version. */
+/* effective: it does something in this version; others are only checked. */
 struct key {
 	const char	*name;
 	enum type	type;
@@ -41,7 +41,7 @@ static const struct key keys[] = {
 	    MAX_SECONDS, true },
 	{ "max_queue_time", NUMBER, AT(max_queue_time), 0, MAX_SECONDS, true },
 	{ "max_memory", NUMBER, AT(max_memory), 1, MAX_MIB, true },
-	{ "address_space", NUMBER, AT(address_space), 0, MAX_MIB, false },
+	{ "address_space", NUMBER, 0, 0, MAX_MIB, false },
 	{ "max_request_memory", NUMBER, AT(max_request_memory), 1, MAX_MIB,
 	    true },
 	{ "req_mem_limit_after_reset", NUMBER, AT(req_mem_limit_after_reset),
@@ -50,15 +50,12 @@ static const struct key keys[] = {
 	{ "concurrency", COUNT, AT(concurrency), 1, 255, true },
 	{ "storage", FLAG, AT(storage), 0, 0, true },
 	{ "state_directory", DIRECTORY, AT(state_directory), 0, 0, true },
-	{ "hugepages", FLAG, AT(hugepages), 0, 0, false },
-	{ "transparent_hugepages", FLAG, AT(transparent_hugepages), 0, 0,
-	    false },
-	{ "hugepage_arena_size", NUMBER, AT(hugepage_arena_size), 0, MAX_MIB,
-	    false },
-	{ "request_hugepages", FLAG, AT(request_hugepages), 0, 0, false },
-	{ "request_hugepage_arena_size", NUMBER,
-	    AT(request_hugepage_arena_size), 0, MAX_MIB, false },
-	{ "split_hugepages", FLAG, AT(split_hugepages), 0, 0, false },
+	{ "hugepages", FLAG, 0, 0, 0, false },
+	{ "transparent_hugepages", FLAG, 0, 0, 0, false },
+	{ "hugepage_arena_size", NUMBER, 0, 0, MAX_MIB, false },
+	{ "request_hugepages", FLAG, 0, 0, 0, false },
+	{ "request_hugepage_arena_size", NUMBER, 0, 0, MAX_MIB, false },
+	{ "split_hugepages", FLAG, 0, 0, 0, false },
 	{ "ephemeral", FLAG, AT(ephemeral), 0, 0, true },
 	{ "ephemeral_keep_working_memory", FLAG,
 	    AT(ephemeral_keep_working_memory), 0, 0, true },
@@ -364,7 +361,7 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 	tkc_strings list;
 	char *text;
 
-	if (k->offset == 0 && strcmp(k->name, "group") != 0)
+	if (!k->effective)
 		return (true);
 	switch (k->type) {
 	case STRING:

@@ -24,15 +24,11 @@ struct tkc_settings {
 	double			max_queue_time;
 	double			max_memory;		/* MiB */
 	double			max_request_memory;
-	double			address_space;
 	double			req_mem_limit_after_reset;
 	double			shared_memory;
 	double			concurrency;
 	double			smp;
-	double			hugepage_arena_size;
-	double			request_hugepage_arena_size;
-	bool			storage, hugepages, transparent_hugepages;
-	bool			request_hugepages, split_hugepages;
+	bool			storage;
 	bool			ephemeral, ephemeral_keep_working_memory;
 	bool			control_ephemeral, executable_heap;
 	bool			to_stdout, verbose_syscalls;

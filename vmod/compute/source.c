@@ -48,25 +48,38 @@ tell(const struct tkc_registry *r, const struct tkc_download *d)
 		    TKC_LOG_INFO, d->note, strlen(d->note));
 }
 
+/* Any path, with the checksum that the settings name, if they do. */
+static int
+read_path(const struct tkc_download *d, const char *path, struct tkc_blob *b,
+    struct tkc_error *err)
+{
+	char sum[65];
+	int e;
+
+	e = tkc_file_read(d->what, path, d->most, b, err);
+	if (e != 0 || d->sha256 == NULL)
+		return (e);
+	if (!tkc_sha256(b->data, b->len, sum))
+		e = tkc_fail(err, TKC_ENVIRONMENT, "%s: the SHA-256 of %s "
+		    "could not be made", d->what, path);
+	else if (strcasecmp(sum, d->sha256) != 0)
+		e = tkc_fail(err, TKC_SETTINGS, "%s: %s has the SHA-256 %s, "
+		    "not that of the setting \"sha256\"", d->what, path, sum);
+	if (e != 0)
+		free(b->data);
+	return (e);
+}
+
 static int
 read_file(const struct tkc_download *d, struct tkc_blob *b,
     struct tkc_error *err)
 {
 	const char *path = local_path(d->uri);
-	char sum[65];
-	int e;
 
 	if (path == NULL)
 		return (tkc_fail(err, TKC_SETTINGS, "%s: \"%.200s\" is not an "
 		    "http://, https:// or file:// URI", d->what, d->uri));
-	e = tkc_file_read(d->what, path, d->most, b, err);
-	if (e == 0 && d->sha256 != NULL && (!tkc_sha256(b->data, b->len, sum)
-	    || strcasecmp(sum, d->sha256) != 0)) {
-		free(b->data);
-		e = tkc_fail(err, TKC_SETTINGS, "%s: %s has the SHA-256 %s, "
-		    "not that of the setting \"sha256\"", d->what, path, sum);
-	}
-	return (e);
+	return (read_path(d, path, b, err));
 }
 
 /* Reads what the URI names, without its fragment. */
@@ -160,17 +173,16 @@ static int
 from_file(struct tkc_program *p, const char *sha256, struct tkc_blob *b,
     struct tkc_error *err)
 {
+	const char *path = local_path(p->settings.filename);
 	struct tkc_download d;
 
 	memset(&d, 0, sizeof d);
 	d.what = p->name;
-	d.uri = p->settings.filename;
 	d.sha256 = sha256;
 	d.most = TKC_MAX_PROGRAM;
 	/* A path may also be a relative one. */
-	if (local_path(d.uri) == NULL)
-		return (tkc_file_read(d.what, d.uri, d.most, b, err));
-	return (read_file(&d, b, err));
+	return (read_path(&d, path != NULL ? path : p->settings.filename, b,
+	    err));
 }
 
 int

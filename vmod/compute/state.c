@@ -105,18 +105,29 @@ copy_all(int to, int from, uint64_t len)
 	return (0);
 }
 
-/* 0, also when there is no file; or an errno value. */
+/* As if there were no file. 0 or an errno value. */
 static int
-load(struct tkc_state_file *s, int directory)
+clear(struct tkc_state_file *s)
 {
-	struct stat st;
-	int fd, e = 0;
 
 	s->copy.exists = false;
 	s->inode = 0;
 	if (ftruncate(s->copy.fd, 0) != 0 || lseek(s->copy.fd, 0,
 	    SEEK_SET) != 0)
 		return (errno);
+	return (0);
+}
+
+/* 0, also when there is no file; or an errno value. */
+static int
+load(struct tkc_state_file *s, int directory)
+{
+	struct stat st;
+	int fd, e;
+
+	e = clear(s);
+	if (e != 0)
+		return (e);
 	fd = openat(directory, s->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
 	    O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
@@ -173,6 +184,7 @@ tkc_state_open(struct tkc_state_file **ps, struct tkc_program *p,
 		    "%s: set \"state_directory\" to a directory that the user "
 		    "of Varnish's worker may write to", s->directory,
 		    strerror(errno));
+	s->unread = directory < 0;
 	if (directory >= 0) {
 		e = load(s, directory);
 		(void)close(directory);
@@ -258,6 +270,9 @@ publish(struct tkc_state_file *s, int directory)
 	struct stat st;
 	int fd, e = 0, synced;
 
+	if (s->unread && fstatat(directory, s->name, &st,
+	    AT_SYMLINK_NOFOLLOW) == 0)
+		return (EEXIST);
 	fd = make_temporary(s, directory);
 	if (fd < 0)
 		return (-fd);
@@ -281,6 +296,7 @@ publish(struct tkc_state_file *s, int directory)
 	if (e != 0)
 		return (e);
 	s->inode = st.st_ino;
+	s->unread = false;
 	/* An O_PATH descriptor cannot be synced. */
 	synced = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (synced < 0 || fsync(synced) != 0)
@@ -311,6 +327,8 @@ tkc_state_save(struct tkc_state_file *s, bool last)
 		s->failed_at = tkc_now();
 		tkc_logf(p, TKC_LOG_ERROR, "its state could not be saved in "
 		    "%s: %s: the file there is the old one; %s", s->directory,
+		    s->unread && e == EEXIST ? "there is one by now, which it "
+		    "has not read: invalidate the program, to begin from it" :
 		    strerror(e), last ? "what changed since is lost" :
 		    "later calls try again");
 	}
@@ -323,19 +341,24 @@ tkc_state_save(struct tkc_state_file *s, bool last)
 	(void)pthread_mutex_unlock(&p->lock);
 }
 
-void
+bool
 tkc_state_undo(struct tkc_state_file *s)
 {
 	int directory, e;
 
 	TK_CHECK_OBJ(s, TKC_STATE_MAGIC);
-	directory = open_directory(s);
-	e = directory < 0 ? errno : load(s, directory);
-	if (directory >= 0)
+	if (s->unread)
+		e = clear(s);
+	else if ((directory = open_directory(s)) < 0)
+		e = errno;
+	else {
+		e = load(s, directory);
 		(void)close(directory);
+	}
 	if (e != 0)
 		tkc_logf(s->program, TKC_LOG_ERROR, "its state could not be "
 		    "put back to what %s/%s says: %s", s->directory, s->name,
 		    strerror(e));
 	s->saved = s->copy.changes;
+	return (e == 0);
 }

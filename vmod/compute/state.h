@@ -11,7 +11,8 @@
  * becomes the file: written under another name, synced, renamed over the old
  * one, the directory synced. So whatever happens at whatever moment, the file
  * is what it was before or after one whole call. When the call failed, the copy
- * becomes what the file is.
+ * becomes what the file is; and when that cannot be read, nothing is built on
+ * the copy any more: storage boots anew.
  */
 
 #ifndef TKC_STATE_H_INCLUDED
@@ -29,6 +30,8 @@ struct tkc_state_file {
 	uint64_t		failed_at;	/* ns; 0: it did not */
 	/* The file as we left it: another one's was there before. */
 	uint64_t		inode;
+	/* Its directory was not there: neither was it read, nor written. */
+	bool			unread;
 };
 
 /* Where the file is; the caller frees. NULL: out of memory. */
@@ -52,7 +55,10 @@ tkc_state_changed(const struct tkc_state_file *s)
  * `last`.
  */
 void tkc_state_save(struct tkc_state_file *, bool last);
-/* The file becomes the copy. */
-void tkc_state_undo(struct tkc_state_file *);
+/*
+ * The file becomes the copy. False, which is told: it could not be read, and
+ * the copy is nothing that may become the file.
+ */
+bool tkc_state_undo(struct tkc_state_file *);
 
 #endif /* TKC_STATE_H_INCLUDED */

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "fetch.h"
 #include "guest_regex.h"
@@ -22,26 +21,6 @@ struct tkc_waiter {
 	bool			granted;
 	struct tkc_waiter	*next;
 };
-
-static void
-monotonic_cond(pthread_cond_t *c)
-{
-	pthread_condattr_t attr;
-
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(c, &attr);
-	(void)pthread_condattr_destroy(&attr);
-}
-
-static void
-time_after(double seconds, struct timespec *ts)
-{
-	uint64_t t = tkc_now() + (uint64_t)(seconds * (double)TKC_NS);
-
-	ts->tv_sec = (time_t)(t / TKC_NS);
-	ts->tv_nsec = (long)(t % TKC_NS);
-}
 
 /*--------------------------------------------------------------------
  * The queue
@@ -64,16 +43,15 @@ static bool
 wait_in_line(struct tkc_storage *st, double seconds)
 {
 	struct tkc_waiter w = { .granted = false, .next = NULL };
-	struct timespec until;
-	int e = 0;
+	uint64_t until = tkc_after(seconds);
+	bool in_time = true;
 
-	time_after(seconds, &until);
-	monotonic_cond(&w.cond);
+	tkc_cond_init(&w.cond);
 	*st->last = &w;
 	st->last = &w.next;
 	st->n_waiting++;
-	while (!w.granted && !st->closed && e == 0)
-		e = pthread_cond_timedwait(&w.cond, &st->lock, &until);
+	while (!w.granted && !st->closed && in_time)
+		in_time = tkc_wait_until(&w.cond, &st->lock, until);
 	if (!w.granted)
 		leave(st, &w);
 	st->n_waiting--;
@@ -201,8 +179,8 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 
 	tk_assert(st->busy && st->call == NULL);
 	if (st->dead)
-		return (tkc_fail(err, TKC_EXCEPTION, "%s: storage: its "
-		    "machine is broken", name));
+		return (tkc_fail(err, TKC_EXCEPTION, "%s: storage: it cannot "
+		    "go on, and boots anew", name));
 	if (!tk_executable(st->vm, c->call.function))
 		return (tkc_fail(err, TKC_EXCEPTION, "%s: storage: 0x%llx is "
 		    "no function there", name,
@@ -225,8 +203,8 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 	    tkc_state_changed(st->state)) {
 		if (e == 0)
 			tkc_state_save(st->state, false);
-		else
-			tkc_state_undo(st->state);
+		else if (!tkc_state_undo(st->state))
+			st->dead = true;
 	}
 	return (e);
 }
@@ -239,16 +217,15 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 static int
 wait_for_silence(struct tkc_program *p, struct tkc_error *err)
 {
-	struct timespec until;
-	int e = 0;
+	uint64_t until = tkc_after(p->settings.max_storage_time +
+	    TKC_REST_SECONDS + 1);
+	bool in_time = true;
 
-	time_after(p->settings.max_storage_time + TKC_REST_SECONDS + 1,
-	    &until);
 	(void)pthread_mutex_lock(&p->lock);
-	while (p->loud_storages > 0 && e == 0)
-		e = pthread_cond_timedwait(&p->changed, &p->lock, &until);
+	while (p->loud_storages > 0 && in_time)
+		in_time = tkc_wait_until(&p->changed, &p->lock, until);
 	(void)pthread_mutex_unlock(&p->lock);
-	if (e == 0)
+	if (in_time)
 		return (0);
 	return (tkc_fail(err, TKC_BOOT, "%s: its storage of before has not "
 	    "come to rest within max_storage_time (%g s)", p->name,
@@ -313,7 +290,7 @@ tkc_storage_boot(struct tkc_instance *in, const void *image, size_t len,
 	st->last = &st->first;
 	st->next_id = 1;
 	(void)pthread_mutex_init(&st->lock, NULL);
-	monotonic_cond(&st->work);
+	tkc_cond_init(&st->work);
 	return (boot(st, image, len, err));
 }
 

@@ -28,7 +28,7 @@
 #define TKC_MAX_TASKS	64		/* that wait for their turn */
 #define TKC_MAX_TASK	(2 << 20)	/* bytes of data of one, */
 #define TKC_MAX_TASK_BYTES (16 << 20)	/* and of all that wait */
-#define TKC_REST_SECONDS 1.0		/* behind storage_return() */
+#define TKC_REST_SECONDS 1.0		/* behind storage_return(), at most */
 
 struct tkc_state_file;
 struct tkc_task;
@@ -85,7 +85,8 @@ struct tkc_storage {
 	bool			counted, at_rest;
 	struct tkc_waiter	*first, **last;
 	_Atomic unsigned	n_waiting;
-	_Atomic bool		dead;		/* its machine is broken */
+	_Atomic bool		dead;		/* its machine is broken, */
+						/* or its state unknown */
 
 	/* Tasks, by their thread: tasks.c */
 	pthread_cond_t		work;
@@ -124,7 +125,7 @@ void tkc_storage_retire(struct tkc_storage *);
  */
 bool tkc_storage_take(struct tkc_storage *, double seconds,
     uint64_t *waited);
-/* Not to be held with the program's lock, which it may take. */
+/* The next in line has it. */
 void tkc_storage_give(struct tkc_storage *);
 /* Whoever wanted to take it is turned away, now and later. */
 void tkc_storage_close(struct tkc_storage *);
@@ -136,8 +137,8 @@ void tkc_storage_close(struct tkc_storage *);
 int tkc_storage_run(struct tkc_storage *, struct tkc_storage_call *,
     double seconds, struct tkc_error *);
 /*
- * After giving back: a storage whose machine is broken takes the program's
- * instance with it; the next request boots both anew.
+ * After giving back: a storage that cannot go on takes the program's instance
+ * with it; the next request boots both anew.
  */
 void tkc_storage_mourn(struct tkc_storage *);
 

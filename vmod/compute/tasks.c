@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "object.h"
 #include "state.h"
@@ -201,11 +200,8 @@ run(struct tkc_storage *st, const struct tkc_task *t)
 static void
 wait_until(struct tkc_storage *st, uint64_t due)
 {
-	struct timespec ts;
 
-	ts.tv_sec = (time_t)(due / TKC_NS);
-	ts.tv_nsec = (long)(due % TKC_NS);
-	(void)pthread_cond_timedwait(&st->work, &st->lock, &ts);
+	(void)tkc_wait_until(&st->work, &st->lock, due);
 }
 
 /* The next one, now; NULL: there will be none. Lock held. */
@@ -267,7 +263,7 @@ come_to_rest(struct tkc_storage *st)
 	st->at_rest = true;
 	if (st->counted) {
 		p->loud_storages--;
-		(void)pthread_cond_broadcast(&p->changed);
+		tkc_program_changed(p);
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	(void)pthread_mutex_lock(&st->lock);

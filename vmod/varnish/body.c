@@ -57,31 +57,40 @@ refuse(struct busyobj *bo, uint64_t len)
 		bo->req->doclose = SC_RX_BODY;
 }
 
-int
-tk_request_body(VRT_CTX, struct tkc_invocation *inv,
-    const struct tkc_request *q, struct tkc_error *err)
+ssize_t
+tk_request_body_iterate(VRT_CTX, objiterate_f *func, void *priv)
 {
 	struct busyobj *bo = ctx->bo;
-	struct sink s;
 	ssize_t n = 0;
 
 	CHECK_OBJ_NOTNULL(bo, BUSYOBJ_MAGIC);
-	INIT_OBJ(&s, SINK_MAGIC);
-	s.inv = inv;
-	s.q = q;
-	if (!tkc_body_append(inv, q, NULL, 0)) {
-		refuse(bo, q->body_expected);
-		return (0);
-	}
 	if (bo->bereq_body != NULL)
-		n = ObjIterate(bo->wrk, bo->bereq_body, &s, append, 0);
-	else if (bo->req != NULL &&
-	    bo->req->req_body_status != BS_NONE) {
-		n = VRB_Iterate(bo->wrk, bo->vsl, bo->req, append, &s);
+		n = ObjIterate(bo->wrk, bo->bereq_body, priv, func, 0);
+	else if (bo->req != NULL && bo->req->req_body_status != BS_NONE) {
+		n = VRB_Iterate(bo->wrk, bo->vsl, bo->req, func, priv);
 		/* It is gone: the fetch cannot be tried again. */
 		if (bo->req->req_body_status != BS_CACHED)
 			bo->no_retry = "req.body not cached";
 	}
+	return (n);
+}
+
+int
+tk_request_body(VRT_CTX, struct tkc_invocation *inv,
+    const struct tkc_request *q, struct tkc_error *err)
+{
+	struct sink s;
+	ssize_t n;
+
+	CHECK_OBJ_NOTNULL(ctx->bo, BUSYOBJ_MAGIC);
+	INIT_OBJ(&s, SINK_MAGIC);
+	s.inv = inv;
+	s.q = q;
+	if (!tkc_body_append(inv, q, NULL, 0)) {
+		refuse(ctx->bo, q->body_expected);
+		return (0);
+	}
+	n = tk_request_body_iterate(ctx, append, &s);
 	/* Why no more was wanted, tkc_invoke() tells. */
 	if (s.full || n >= 0)
 		return (0);

@@ -174,8 +174,7 @@ tk_chain_run(VRT_CTX, const struct vmod_tinykvm *vt, struct tk_chain *c,
 	struct tk_step all[TK_MAX_CHAIN + 1];
 	struct tk_memo *m = tk_memo_get(ctx, vt);
 	const char *type = NULL;
-	unsigned i, n, fields = 0;
-	struct http *hp;
+	unsigned i, n;
 	int e = 0;
 
 	CHECK_OBJ_NOTNULL(c, TK_CHAIN_MAGIC);
@@ -183,14 +182,11 @@ tk_chain_run(VRT_CTX, const struct vmod_tinykvm *vt, struct tk_chain *c,
 	err->text[0] = '\0';
 	n = tk_memo_chain(ctx, m, method, all);
 	all[n] = *last;
-	hp = response_table(ctx, c->is_fetch);
 	INIT_OBJ(&c->task, TK_TASK_MAGIC);
 	c->task.vsl = ctx->vsl;
 	c->task.http[TKC_HTTP_REQUEST] = ctx->http_bereq != NULL ?
 	    ctx->http_bereq : ctx->http_req;
-	c->task.http[TKC_HTTP_RESPONSE] = hp;
-	if (hp != NULL)
-		fields = hp->nhd;
+	c->task.http[TKC_HTTP_RESPONSE] = response_table(ctx, c->is_fetch);
 	for (i = 0; i <= n; i++) {
 		e = step(ctx, m, c, i, &all[i], &prev, type, err);
 		if (prev != NULL)
@@ -204,13 +200,15 @@ tk_chain_run(VRT_CTX, const struct vmod_tinykvm *vt, struct tk_chain *c,
 			break;
 		}
 		/* Only the last answer's fields are the response's. */
-		if (n > 0 && hp != NULL && hp->nhd > fields)
-			hp->nhd = (uint16_t)fields;
+		tk_task_undo(&c->task, TKC_HTTP_RESPONSE);
+		tk_task_step(&c->task);
 		prev = c->inv;
 		c->inv = NULL;
 	}
-	if (e != 0)
+	if (e != 0) {
 		tk_chain_end(c);
+		tk_chain_undo(c);
+	}
 	return (e);
 }
 
@@ -225,6 +223,15 @@ tk_chain_body(struct tk_chain *c, size_t max, struct tkc_span *s,
 	e = tkc_body_next(c->inv, max, s, err);
 	tk_enter(NULL);
 	return (e);
+}
+
+void
+tk_chain_undo(struct tk_chain *c)
+{
+
+	CHECK_OBJ_NOTNULL(c, TK_CHAIN_MAGIC);
+	tk_task_undo(&c->task, TKC_HTTP_REQUEST);
+	tk_task_undo(&c->task, TKC_HTTP_RESPONSE);
 }
 
 void

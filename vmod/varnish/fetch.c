@@ -233,6 +233,7 @@ answer_error(VRT_CTX, struct fetch *f, const struct tkc_error *err)
 
 	tk_log_error(ctx, err);
 	tk_chain_end(&f->chain);
+	tk_chain_undo(&f->chain);
 	/* What the program has put there already is not for an error. */
 	hp->nhd = HTTP_HDR_FIRST;
 	f->cache_set = 0;

@@ -86,12 +86,96 @@ copy_field(const struct http *hp, const char *field, size_t len)
 	return (p);
 }
 
-static int
-append(struct http *hp, const char *field, size_t len)
+struct tk_fields {
+	uint16_t		nhd;
+	unsigned char		*hdf;
+	txt			hd[];
+};
+
+/* Before the first change of a program. False: no room, it is not made. */
+static bool
+remember(struct tk_task *t, int where)
 {
+	const struct http *hp = t->http[where];
+	struct tk_fields *f;
+	size_t len = sizeof *f + hp->nhd * (sizeof *f->hd + sizeof *f->hdf);
+
+	if (t->at_step[where] != NULL)
+		return (true);
+	if (WS_ReserveAll(hp->ws) < len + KEEP_WORKSPACE) {
+		WS_Release(hp->ws, 0);
+		return (false);
+	}
+	f = WS_Reservation(hp->ws);
+	WS_Release(hp->ws, (unsigned)len);
+	f->nhd = hp->nhd;
+	f->hdf = (unsigned char *)(f->hd + hp->nhd);
+	memcpy(f->hd, hp->hd, hp->nhd * sizeof *f->hd);
+	memcpy(f->hdf, hp->hdf, hp->nhd * sizeof *f->hdf);
+	t->at_step[where] = f;
+	return (true);
+}
+
+static void
+put_back(const struct tk_task *t, int where, const struct tk_fields *f)
+{
+	struct http *hp = t->http[where];
+
+	memcpy(hp->hd, f->hd, f->nhd * sizeof *f->hd);
+	memcpy(hp->hdf, f->hdf, f->nhd * sizeof *f->hdf);
+	hp->nhd = f->nhd;
+	if (t->vsl != NULL)
+		VSLb(t->vsl, SLT_VCL_Log, "tinykvm: the header fields of the "
+		    "%s are again what they were before",
+		    where == TKC_HTTP_REQUEST ? "request" : "response");
+}
+
+void
+tk_task_step(struct tk_task *t)
+{
+	unsigned i;
+
+	CHECK_OBJ_NOTNULL(t, TK_TASK_MAGIC);
+	for (i = 0; i < 2; i++) {
+		if (t->at_call[i] == NULL)
+			t->at_call[i] = t->at_step[i];
+		t->at_step[i] = NULL;
+	}
+}
+
+void
+tk_task_undo(struct tk_task *t, enum tkc_http_where where)
+{
+	const struct tk_fields *f;
+
+	CHECK_OBJ_NOTNULL(t, TK_TASK_MAGIC);
+	f = t->at_call[where] != NULL ? t->at_call[where] : t->at_step[where];
+	if (f != NULL)
+		put_back(t, where, f);
+	t->at_call[where] = t->at_step[where] = NULL;
+}
+
+static void
+on_undo(void *priv)
+{
+	struct tk_task *t;
+	int i;
+
+	CAST_OBJ_NOTNULL(t, priv, TK_TASK_MAGIC);
+	for (i = 0; i < 2; i++) {
+		if (t->at_step[i] != NULL)
+			put_back(t, i, t->at_step[i]);
+		t->at_step[i] = NULL;
+	}
+}
+
+static int
+append(struct tk_task *t, int where, const char *field, size_t len)
+{
+	struct http *hp = t->http[where];
 	const char *p;
 
-	if (hp->nhd + KEEP_FIELDS >= hp->shd)
+	if (hp->nhd + KEEP_FIELDS >= hp->shd || !remember(t, where))
 		return (-1);
 	p = copy_field(hp, field, len);
 	if (p == NULL)
@@ -103,21 +187,27 @@ append(struct http *hp, const char *field, size_t len)
 static int
 on_append(void *priv, int where, const char *field, size_t len)
 {
-	struct http *hp = table(priv, where);
 
-	return (hp == NULL ? -1 : append(hp, field, len));
+	return (table(priv, where) == NULL ? -1 :
+	    append(priv, where, field, len));
 }
 
-/* Takes every field of the name away; the first one's index, or 0. */
+/*
+ * Takes every field of the name away; the first one's index, or 0: there is
+ * none, or it stays for want of workspace.
+ */
 static unsigned
-unset(struct http *hp, const char *name, size_t len)
+unset(struct tk_task *t, int where, const char *name, size_t len)
 {
+	struct http *hp = t->http[where];
 	unsigned first = find(hp, name, len);
 	char hdr[258];
 
 	/* A hdr_t is a length byte, the name, a colon. */
 	if (first == 0 || len > 254)
 		return (first);
+	if (!remember(t, where))
+		return (0);
 	hdr[0] = (char)(len + 1);
 	memcpy(hdr + 1, name, len);
 	hdr[len + 1] = ':';
@@ -129,16 +219,15 @@ unset(struct http *hp, const char *name, size_t len)
 static int
 on_set(void *priv, int where, const char *field, size_t len)
 {
-	struct http *hp = table(priv, where);
 	const char *colon;
 
-	if (hp == NULL)
+	if (table(priv, where) == NULL)
 		return (0);
 	colon = memchr(field, ':', len);
 	if (colon == NULL)
-		return ((int)unset(hp, field, len));
-	(void)unset(hp, field, (size_t)(colon - field));
-	return (append(hp, field, len));
+		return ((int)unset(priv, where, field, len));
+	(void)unset(priv, where, field, (size_t)(colon - field));
+	return (append(priv, where, field, len));
 }
 
 static size_t
@@ -184,7 +273,7 @@ on_counters(void *host, const char *program, void **slot,
 	struct slot {
 		struct vsc_seg		*seg;
 		struct VSC_tinykvm	*vsc;
-		struct tkc_counters	summed;
+		struct tk_summed	summed;
 	} *s = *slot;
 
 	CAST_OBJ_NOTNULL(vt, host, VMOD_TINYKVM_MAGIC);
@@ -256,6 +345,7 @@ const struct tkc_host_interface tk_host_interface = {
 	.http_set = on_set,
 	.http_find = on_find,
 	.http_field = on_field,
+	.http_undo = on_undo,
 	.counters = on_counters,
 };
 

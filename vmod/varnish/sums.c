@@ -56,18 +56,25 @@ tk_sums_not_found(void)
 		add(&sums->program_notfound, 1);
 }
 
+/* Adds what has come since *before, which becomes now. */
+static void
+since(uint64_t *sum, uint64_t *before, uint64_t now)
+{
+
+	add(sum, now - *before);
+	*before = now;
+}
+
 void
-tk_sums_add(struct tkc_counters *before, const struct tkc_counters *now)
+tk_sums_add(struct tk_summed *s, const struct tkc_counters *now)
 {
 
 	if (sums == NULL)
 		return;
 	/* Microseconds of the totals, so that no remainders are lost. */
-	add(&sums->cpu_time, now->request_ns / 1000 -
-	    before->request_ns / 1000);
-	add(&sums->program_exception, now->exceptions - before->exceptions);
-	add(&sums->program_timeout, now->timeouts - before->timeouts);
-	add(&sums->program_status_4xx, now->status_4xx - before->status_4xx);
-	add(&sums->program_status_5xx, now->status_5xx - before->status_5xx);
-	*before = *now;
+	since(&sums->cpu_time, &s->request_us, now->request_ns / 1000);
+	since(&sums->program_exception, &s->exceptions, now->exceptions);
+	since(&sums->program_timeout, &s->timeouts, now->timeouts);
+	since(&sums->program_status_4xx, &s->status_4xx, now->status_4xx);
+	since(&sums->program_status_5xx, &s->status_5xx, now->status_5xx);
 }

@@ -93,8 +93,11 @@ vmod_to_string(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
 	if (call(ctx, vt, program, url, arg, &c))
 		return (on_error);
-	if ((VCL_INT)c.r.status < error_treshold)
+	if ((VCL_INT)c.r.status < error_treshold) {
 		p = body_on_workspace(ctx, &c, program);
+		if (p == NULL)
+			tk_chain_undo(&c);
+	}
 	finish(ctx, vt, &c, soft_reset);
 	return (p != NULL ? p : on_error);
 }
@@ -174,9 +177,10 @@ vmod_synth(VRT_CTX, struct vmod_priv *priv, VCL_INT status,
 	}
 	if (call(ctx, vt, program, url, arg, &c))
 		return (0);
-	if (synthetic_body(ctx, &c))
+	if (synthetic_body(ctx, &c)) {
+		tk_chain_undo(&c);
 		status = -1;
-	else if (status == 0)
+	} else if (status == 0)
 		status = c.r.status;
 	if (status > 0) {
 		hp = ctx->method == VCL_MET_SYNTH ? ctx->http_resp :

@@ -73,18 +73,8 @@ take(void *priv, unsigned flush, const void *ptr, ssize_t len)
 static int
 read_program(VRT_CTX, struct inlet *in, struct tkc_error *err)
 {
-	struct busyobj *bo = ctx->bo;
-	ssize_t n = 0;
 
-	if (bo->bereq_body != NULL)
-		n = ObjIterate(bo->wrk, bo->bereq_body, in, take, 0);
-	else if (bo->req != NULL && bo->req->req_body_status != BS_NONE) {
-		n = VRB_Iterate(bo->wrk, bo->vsl, bo->req, take, in);
-		/* It is gone: the fetch cannot be tried again. */
-		if (bo->req->req_body_status != BS_CACHED)
-			bo->no_retry = "req.body not cached";
-	}
-	if (n < 0 && in->reason == 0)
+	if (tk_request_body_iterate(ctx, take, in) < 0 && in->reason == 0)
 		in->reason = TKC_QUEUE;
 	err->reason = in->reason;
 	switch (in->reason) {

@@ -61,13 +61,26 @@ void *tk_ws_alloc(struct ws *, uint64_t len);
 /* host_varnish.c */
 extern const struct tkc_host_interface tk_host_interface;
 
-/* Who a guest is called for: the log's and the header calls' context. */
+/* The fields of a table as they were; on its workspace. */
+struct tk_fields;
+
+/*
+ * Who a guest is called for: the log's and the header calls' context. What a
+ * call changes in the tables can be undone until the call has succeeded: what
+ * the program under way has, and what all of a chain have.
+ */
 struct tk_task {
 	unsigned		magic;
 #define TK_TASK_MAGIC		0x40d7be13
 	struct vsl_log		*vsl;
 	struct http		*http[2];	/* request, response */
+	/* NULL: not changed since. */
+	const struct tk_fields	*at_call[2], *at_step[2];
 };
+/* Another program begins: what was changed is that of those before. */
+void tk_task_step(struct tk_task *);
+/* The table as it was before the first program. */
+void tk_task_undo(struct tk_task *, enum tkc_http_where);
 /* From here on this thread calls guests for the task; NULL: for nobody. */
 void tk_enter(struct tk_task *);
 /* Header fields of hp as the guest sees them; their number, or -1. */
@@ -79,8 +92,13 @@ int tk_headers(const struct http *hp, struct tkc_span *, const char **ctype,
 void tk_sums_get(void);
 void tk_sums_put(void);
 void tk_sums_not_found(void);
-/* What has come since *before, which becomes *now. */
-void tk_sums_add(struct tkc_counters *before, const struct tkc_counters *now);
+/* What of a program's totals is in the sums already. */
+struct tk_summed {
+	uint64_t		request_us, exceptions, timeouts;
+	uint64_t		status_4xx, status_5xx;
+};
+/* Adds what is not. */
+void tk_sums_add(struct tk_summed *, const struct tkc_counters *now);
 
 /*--------------------------------------------------------------------
  * memo.c: what a task remembers, from VCL function to VCL function
@@ -151,12 +169,16 @@ int tk_chain_run(VRT_CTX, const struct vmod_tinykvm *, struct tk_chain *,
 /* More of the body, at most max bytes; *s empty at the end. 0, or a reason. */
 int tk_chain_body(struct tk_chain *, size_t max, struct tkc_span *s,
     struct tkc_error *);
+/* The call has failed, after all: what it changed in VCL's tables is undone. */
+void tk_chain_undo(struct tk_chain *);
 void tk_chain_end(struct tk_chain *);
 
 /* body.c: the body of the request that is fetched, into the fork. */
 uint64_t tk_request_body_expected(VRT_CTX);
 int tk_request_body(VRT_CTX, struct tkc_invocation *,
     const struct tkc_request *, struct tkc_error *);
+/* All of it to func, in pieces, if there is one. < 0: it did not come whole. */
+ssize_t tk_request_body_iterate(VRT_CTX, objiterate_f *func, void *priv);
 
 /* fetch.c */
 vdi_gethdrs_f tk_fetch_headers;
