@@ -30,12 +30,14 @@ PREFIX	= /usr
     install clean check-types
 
 # What each package is for: Varnish and its headers; the engine's libraries for
-# JSON, regular expressions and the answers of servers in guests, for HTTP and TLS (curl), for programs in archives
-# (archive, and what it unpacks with: lzma, bz2, zstd, nettle) and their SHA-256 (ssl: the crypto library that curl
-# loads anyway); the libraries of guests/thumbnail; musl; the load generator of `make bench`; what builds and documents.
+# JSON, regular expressions and the answers of servers in guests, for WebSocket
+# frames (wslay), for HTTP and TLS (curl), for programs in archives (archive,
+# and what it unpacks with: lzma, bz2, zstd, nettle) and their SHA-256 (ssl: the
+# crypto library that curl loads anyway); the libraries of guests/thumbnail;
+# musl; the load generator of `make bench`; what builds and documents.
 PACKAGES = varnish libvarnishapi-dev libjansson-dev libpcre2-dev \
-	libhttp-parser-dev libcurl4-openssl-dev libarchive-dev liblzma-dev \
-	libbz2-dev libzstd-dev nettle-dev libssl-dev \
+	libhttp-parser-dev libwslay-dev libcurl4-openssl-dev libarchive-dev \
+	liblzma-dev libbz2-dev libzstd-dev nettle-dev libssl-dev \
 	libwebp-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev \
 	musl-tools wrk gcc g++ make pkg-config python3-docutils python3-venv
 

@@ -9,7 +9,7 @@ LDFLAGS_COMMON	= -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete $(LDFLAGS_EXTRA)
 
 CORE_SRC	:= $(wildcard vmod/core/*.c vmod/core/linux/*.c)
 CORE_OBJ	:= $(CORE_SRC:%.c=$(B)/obj/%.o) $(B)/obj/vmod/core/guest_kernel_stubs.o
-COMPUTE_SRC	:= $(wildcard vmod/compute/*.c)
+COMPUTE_SRC	:= $(wildcard vmod/compute/*.c vmod/compute/sockets/*.c)
 COMPUTE_OBJ	:= $(COMPUTE_SRC:%.c=$(B)/obj/%.o)
 
 # The guest's vDSO: a shared object of its own, embedded as bytes.
@@ -60,7 +60,7 @@ $(B)/lib/libtkcompute_pic.a: $(CORE_OBJ) $(COMPUTE_OBJ)
 # with.
 ARCHIVE_LIBS	= -l:libarchive.a -l:libz.a -llzma -lbz2 -lzstd -lnettle
 COMPUTE_LIBS	= -ljansson -lpcre2-8 -lhttp_parser -lcurl $(ARCHIVE_LIBS) \
-	-lcrypto -lm -lpthread
+	-lwslay -lcrypto -lm -lpthread
 $(B)/lib/libtkcompute.so: $(CORE_OBJ) $(COMPUTE_OBJ) vmod/compute/compute.map \
     vmod/compute/compute.h vmod/compute/host.h
 	@mkdir -p $(@D)

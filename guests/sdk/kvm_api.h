@@ -129,8 +129,7 @@ struct curl_options {
 KVM_ASSERT_SIZE(struct curl_options, 24);
 
 enum kvm_socket_event_type {
-	KVM_SOCKET_CONNECT, KVM_SOCKET_READ, KVM_SOCKET_WRITABLE,
-	KVM_SOCKET_DISCONNECT
+	SOCKET_CONNECT, SOCKET_READ, SOCKET_WRITABLE, SOCKET_DISCONNECT
 };
 
 struct kvm_socket_event {
@@ -191,7 +190,7 @@ enum kvm_handler {
 	KVM_ON_GET = 1, KVM_ON_POST = 2, KVM_ON_METHOD = 3,
 	KVM_ON_STREAM_POST = 4, KVM_ON_ERROR = 5, KVM_ON_SERIALISE = 6,
 	KVM_ON_RESTORE = 7,
-	KVM_ON_PREPARE_PAUSE = 12	/* accepted, and never called */
+	KVM_ON_PREPARE_PAUSE = 12
 };
 
 /* Any call. Six arguments; those that a call does not have are ignored. */
@@ -573,7 +572,46 @@ sys_request(const char *url, size_t len, struct curl_op *op,
 	    (long)fields, (long)options, 0));
 }
 
-/* Writes to sockets; each element's fd becomes bytes, or -errno. */
+/*--------------------------------------------------------------------
+ * Clients of the settings "server" and "websocket_server"
+ */
+
+/*
+ * Before it waits for requests: function(number) runs once in each machine that
+ * serves such clients, and waits for their events in a loop for ever.
+ */
+static inline void
+set_socket_prepare_for_pause(void (*function)(int number))
+{
+
+	register_func(KVM_ON_PREPARE_PAUSE, (void *)function);
+}
+
+/*
+ * Waits for at least one event, and fills in at most n of them (64 at once):
+ * their number. What they point at is valid until the next wait, texts end with
+ * a NUL. fd is an open descriptor: write() to it, shutdown() and close() it.
+ *
+ *	SOCKET_CONNECT		remote: "address:port"; arg: of a WebSocket its URL
+ *	SOCKET_READ		data; arg: of a WebSocket message "text" or "binary"
+ *	SOCKET_WRITABLE		after each SOCKET_READ, and when there is room for
+ *				more after a write that was cut or EAGAIN
+ *	SOCKET_DISCONNECT	the client sends no more; what is written now is
+ *				still sent, then fd is closed
+ */
+static inline int
+wait_for_socket_events_paused(struct kvm_socket_event *events, size_t n)
+{
+
+	return ((int)kvm_call(KVM_WAIT_FOR_REQUESTS_PAUSED, (long)events,
+	    (long)n, 0, 0, 0, 0));
+}
+
+/*
+ * Writes data to fd, for each element; fd becomes bytes, or -errno. To a
+ * WebSocket each write is a message, as the client's last one was, or as arg
+ * ("text" or "binary") says.
+ */
 static inline long
 sys_sockets_write(struct kvm_socket_event *events, size_t n)
 {

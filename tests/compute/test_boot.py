@@ -70,46 +70,6 @@ def test_debug_comes_too_late(engine: Engine, log: Any) -> None:
     assert "runs already" not in log.text()
 
 
-#: Of a program for another version, which has sockets.
-_SOCKETS = r"""
-#include "kvm_api.h"
-
-static void
-never(void)
-{
-
-	__builtin_trap();
-}
-
-static void
-on_get(const char *url, const char *arg)
-{
-
-	(void)url;
-	(void)arg;
-	respond_text(200, "served");
-}
-
-int
-main(void)
-{
-
-	register_func(KVM_ON_PREPARE_PAUSE, (void *)never);
-	set_backend_get(on_get);
-	wait_for_requests();
-}
-"""
-
-
-def test_a_handler_that_is_never_called(engine: Engine, log: Any,
-                                        tmp_path: Path) -> None:
-    program = engine.define("sockets", {
-        "filename": compiled(tmp_path, "sockets", _SOCKETS)})
-    assert program.request().body == b"served"
-    assert "handler number 12" in log.text()
-    assert "no effect in this version" in log.text()
-
-
 #: Takes its time, and answers with its number.
 _VERSION = r"""
 #include <unistd.h>

@@ -33,7 +33,7 @@ tkc_api_fn tkc_api_storage_call, tkc_api_storage_task,
 enum tk_verdict tkc_api_shared_memory(struct tk_machine *);
 /* guest_api.c: register_func(), into this table. */
 enum tk_verdict tkc_api_register(struct tk_machine *,
-    const struct tkc_program *, tk_gva handler[TKC_HANDLERS]);
+    tk_gva handler[TKC_HANDLERS]);
 
 /* api_parallel.c */
 tkc_api_fn tkc_api_multiprocess, tkc_api_multiprocess_array,

@@ -359,8 +359,7 @@ at_boot(struct tk_machine *m, uint32_t number, struct tkc_storage *st)
 		    "storage waits for calls", number));
 	switch (number) {
 	case HC_REGISTER_FUNC:
-		return (tkc_api_register(m, st->instance->program,
-		    st->handler));
+		return (tkc_api_register(m, st->handler));
 	case HC_STORAGE_ALLOW:
 		return (allow(m, st));
 	default:

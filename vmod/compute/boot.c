@@ -235,7 +235,8 @@ boot_master(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	if (in->serves && !in->ephemeral)
 		tkc_logf(p, TKC_LOG_ERROR, "is reset after each request all "
 		    "the same: it listens on a socket");
-	if (!tkc_has_request_handler(in))
+	if (!tkc_has_request_handler(in) &&
+	    in->handler[TKC_ON_PREPARE_PAUSE] == 0)
 		return (tkc_fail(err, TKC_BOOT, "%s: waits for requests but "
 		    "registered no handler for GET, POST or any method",
 		    p->name));

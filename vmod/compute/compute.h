@@ -154,6 +154,9 @@ struct tkc_counters {
 	uint64_t	live_update_failures;
 	uint64_t	storage_queue;		/* gauge: waiting for it */
 	uint64_t	storage_timers;		/* gauge */
+	uint64_t	socket_clients;		/* accepted */
+	uint64_t	socket_events;		/* told to the program */
+	uint64_t	sockets_open;		/* gauge: clients now */
 	uint64_t	forks;			/* gauge: made */
 	uint64_t	forks_busy;		/* gauge: serving now */
 	uint64_t	queue_length;		/* gauge: waiting requests */

@@ -29,6 +29,7 @@ enum tkc_host_call {
 	HC_REGEX_MATCH		= 0x10032,
 	HC_REGEX_SUBST		= 0x10033,
 	HC_REGEX_COPYTO		= 0x10035,
+	HC_SOCKETS_WRITE	= 0x10500,
 	HC_SHARED_MEMORY	= 0x10700,
 	HC_MAKE_EPHEMERAL	= 0x10703,
 	HC_IS_STORAGE		= 0x10706,
@@ -82,6 +83,13 @@ struct guest_extra {
 };
 _Static_assert(sizeof(struct guest_extra) == 56, "guest ABI");
 _Static_assert(offsetof(struct guest_extra, ttl) == 12, "guest ABI");
+
+struct guest_socket_event {
+	int32_t		fd, event;
+	uint64_t	remote, arg;
+	uint64_t	data, data_len;
+};
+_Static_assert(sizeof(struct guest_socket_event) == 40, "guest ABI");
 
 struct guest_buffer {
 	uint64_t	data, len;

@@ -13,6 +13,7 @@
 #include "debugging.h"
 #include "guest_abi.h"
 #include "object.h"
+#include "sockets/sockets.h"
 #include "storage.h"
 
 #define MAX_LOG		65536
@@ -121,8 +122,7 @@ on_trace(const char *line, void *priv)
  */
 
 enum tk_verdict
-tkc_api_register(struct tk_machine *m, const struct tkc_program *p,
-    tk_gva handler[TKC_HANDLERS])
+tkc_api_register(struct tk_machine *m, tk_gva handler[TKC_HANDLERS])
 {
 	uint64_t index = tk_arg(m, 0), function = tk_arg(m, 1);
 
@@ -134,10 +134,7 @@ tkc_api_register(struct tk_machine *m, const struct tkc_program *p,
 	case TKC_ON_ERROR:
 	case TKC_ON_SERIALISE:
 	case TKC_ON_RESTORE:
-		break;
 	case TKC_ON_PREPARE_PAUSE:
-		tkc_logf(p, TKC_LOG_INFO, "the handler number 12 is for "
-		    "sockets, and has no effect in this version");
 		break;
 	default:
 		return (tk_fail(m, index, "register_func: there is no handler "
@@ -158,7 +155,7 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 
 	switch (number) {
 	case HC_REGISTER_FUNC:
-		return (tkc_api_register(m, in->program, in->handler));
+		return (tkc_api_register(m, in->handler));
 	case HC_WAIT_FOR_REQUESTS:
 		return (TK_DONE);
 	case HC_WAIT_PAUSED:
@@ -194,6 +191,7 @@ call_at_boot(struct tk_machine *m, uint32_t number, struct tkc_instance *in)
 	case HC_HTTP_FIND:
 	case HC_HTTP_METHOD:
 	case HC_REGEX_COPYTO:
+	case HC_SOCKETS_WRITE:
 		return (tk_fail(m, 0, "host call 0x%x before the program "
 		    "waits for requests: there is no request", number));
 	default:
@@ -267,6 +265,9 @@ call_in_request(struct tk_machine *m, uint32_t number,
 	case HC_STORAGE_NORETURN:
 		return (tk_fail(m, 0, "host call 0x%x is only allowed in "
 		    "storage", number));
+	case HC_SOCKETS_WRITE:
+		return (tk_fail(m, 0, "host call 0x%x is only allowed to the "
+		    "handler of socket events", number));
 	case HC_STORAGE_ALLOW:
 	case HC_REGISTER_FUNC:
 	case HC_WAIT_FOR_REQUESTS:
@@ -337,7 +338,8 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	char name[24];
 
 	/* The ordinary end of a request first. */
-	if (inv != NULL && number == HC_BACKEND_RESPONSE)
+	if (inv != NULL && number == HC_BACKEND_RESPONSE &&
+	    inv->system == NULL)
 		return (tkc_api_response(m, inv));
 	switch (number) {
 	case HC_LOG:
@@ -370,8 +372,9 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 		break;
 	}
 	v = st != NULL ? tkc_api_in_storage(m, number, st) :
-	    inv != NULL ? call_in_request(m, number, inv) :
-	    call_at_boot(m, number, in);
+	    inv == NULL ? call_at_boot(m, number, in) :
+	    inv->system != NULL ? tkc_api_in_system(m, number, inv) :
+	    call_in_request(m, number, inv);
 	if (v == TK_RESUME && tk_result(m) == (uint64_t)-ENOSYS) {
 		(void)snprintf(name, sizeof name, "guest API 0x%x", number);
 		tkc_program_unknown(in->program, name);

@@ -19,6 +19,7 @@
 
 #include "object.h"
 #include "source.h"
+#include "sockets/sockets.h"
 #include "state.h"
 #include "storage.h"
 
@@ -280,6 +281,7 @@ static int
 take_place(struct update *u, struct tkc_error *err)
 {
 	struct tkc_program *p = u->p;
+	struct tkc_error failed;
 	int e = 0;
 
 	while (p->state == TKC_BOOTING)
@@ -289,11 +291,17 @@ take_place(struct update *u, struct tkc_error *err)
 		    p->name));
 	if (u->fresh->storage != NULL)
 		e = pause_and_hand_over(u, p->live, err);
-	if (e == 0) {
-		tkc_program_replace(p, u->fresh);
-		u->fresh = NULL;
-	}
-	return (e);
+	if (e != 0)
+		return (e);
+	/*
+	 * While the old one still has its sockets: they are shared, nobody is
+	 * turned away, and this has no reason to fail.
+	 */
+	if (tkc_sockets_start(u->fresh, &failed))
+		tkc_log(p, TKC_LOG_ERROR, failed.text, strlen(failed.text));
+	tkc_program_replace(p, u->fresh);
+	u->fresh = NULL;
+	return (0);
 }
 
 /* p->updating is ours. Lock held, given up meanwhile. */

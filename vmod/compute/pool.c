@@ -222,8 +222,8 @@ tkc_reserve_idle(struct tkc_program *p, struct tkc_invocation **pinv,
 
 /*--------------------------------------------------------------------*/
 
-static void
-add_counters(struct tkc_counters *to, const struct tkc_counters *c)
+void
+tkc_counters_add(struct tkc_counters *to, const struct tkc_counters *c)
 {
 
 	to->invocations += c->invocations;
@@ -271,8 +271,8 @@ replace_fork(struct tkc_invocation *inv)
 }
 
 /* The fork as the master again, or as far as its program wants it. */
-static void
-reset(struct tkc_invocation *inv, struct tkc_release_cost *cost)
+void
+tkc_invocation_reset(struct tkc_invocation *inv, struct tkc_release_cost *cost)
 {
 	const struct tkc_instance *in = inv->instance;
 	uint64_t start = tkc_now(), took;
@@ -348,7 +348,7 @@ give_back(struct tkc_invocation **pinv, bool anew,
 		if (cost != NULL)
 			memset(cost, 0, sizeof *cost);
 	} else
-		reset(inv, cost);
+		tkc_invocation_reset(inv, cost);
 	forget(inv);
 	count = inv->count;
 	memset(&inv->count, 0, sizeof inv->count);
@@ -358,7 +358,7 @@ give_back(struct tkc_invocation **pinv, bool anew,
 	pages = inv != NULL ? tk_working_set(inv->vm) : 0;
 
 	(void)pthread_mutex_lock(&p->lock);
-	add_counters(&p->total, &count);
+	tkc_counters_add(&p->total, &count);
 	in->busy--;
 	if (!in->retired)
 		p->total.working_set_bytes += ((uint64_t)pages << 12) -

@@ -11,6 +11,7 @@
 #include "fetch.h"
 #include "guest_regex.h"
 #include "object.h"
+#include "sockets/sockets.h"
 #include "storage.h"
 
 void
@@ -193,6 +194,7 @@ instance_free(struct tkc_instance *in)
 
 	TK_CHECK_OBJ(in, TKC_INSTANCE_MAGIC);
 	tk_assert(in->forks == 0 && in->idle == NULL);
+	tkc_sockets_free(in);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
 	/* Its tasks may be fetching. */
@@ -258,6 +260,7 @@ take_live(struct tkc_program *p)
 	in->retired = true;
 	if (in->storage != NULL)
 		tkc_storage_retire(in->storage);
+	tkc_sockets_stop(in);
 	p->total.working_set_bytes = 0;
 	tkc_program_publish(p);
 	tkc_program_changed(p);
@@ -325,7 +328,7 @@ tkc_program_wait(struct tkc_program *p)
 		(void)pthread_cond_wait(&p->changed, &p->lock);
 }
 
-/* With its tasks running. */
+/* With its tasks running, and its sockets open. */
 static int
 new_instance(struct tkc_program *p, struct tkc_instance **pin,
     struct tkc_error *err)
@@ -334,11 +337,14 @@ new_instance(struct tkc_program *p, struct tkc_instance **pin,
 
 	/* State TKC_BOOTING keeps everybody else off settings and image. */
 	e = tkc_instance_new(pin, p, p->image, p->image_len, p->debug, err);
-	if (e == 0 && (*pin)->storage != NULL) {
+	if (e != 0)
+		return (e);
+	if ((*pin)->storage != NULL)
 		e = tkc_tasks_start((*pin)->storage, err);
-		if (e != 0)
-			tkc_instance_free(pin);
-	}
+	if (e == 0)
+		e = tkc_sockets_start(*pin, err);
+	if (e != 0)
+		tkc_instance_free(pin);
 	return (e);
 }
 

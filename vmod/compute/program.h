@@ -48,7 +48,9 @@ enum tkc_state {
 	TKC_FAILED		/* last_error says why; tried again later */
 };
 
+struct tkc_sockets;
 struct tkc_storage;
+struct tkc_system;
 
 struct tkc_instance {
 	unsigned		magic;
@@ -74,6 +76,7 @@ struct tkc_instance {
 	unsigned		busy;		/* of these, serving */
 	struct tkc_invocation	*idle;		/* most recently used first */
 	struct tkc_storage	*storage;	/* NULL: it has none */
+	struct tkc_sockets	*sockets;	/* NULL: it has none */
 	struct tkc_instance	*next_abandoned;
 	/* As they were when it booted. */
 	double			request_time, memory, request_memory;
@@ -197,6 +200,7 @@ struct tkc_invocation {
 	size_t			header_room;
 
 	struct tkc_wire		*wire;		/* of one that serves */
+	struct tkc_system	*system;	/* it serves: sockets/ */
 	struct tkc_regexes	*regexes;	/* NULL until one is used */
 	struct tkc_fetcher	*fetcher;	/* so, too */
 	uint64_t		fetched;	/* bytes given to the guest */
@@ -272,6 +276,9 @@ int tkc_fork_new(struct tkc_instance *, struct tkc_invocation **,
 struct tkc_invocation *tkc_invocation_new(struct tkc_instance *);
 /* With its machine, if it has one. */
 void tkc_invocation_free(struct tkc_invocation **);
+/* Its machine as the master again. *cost may be NULL. */
+void tkc_invocation_reset(struct tkc_invocation *, struct tkc_release_cost *);
+void tkc_counters_add(struct tkc_counters *, const struct tkc_counters *);
 
 /* guest_api.c */
 extern const struct tk_guest_ops tkc_guest_ops, tkc_traced_ops;

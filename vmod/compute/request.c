@@ -204,6 +204,10 @@ tkc_request_call(struct tkc_invocation *inv, const struct tkc_request *q,
 	tk_gva at = 0;
 	int e;
 
+	if (!tkc_has_request_handler(in))
+		return (tkc_fail(err, TKC_EXCEPTION, "%s: serves sockets "
+		    "only: it registered no handler for requests",
+		    in->program->name));
 	memset(&c, 0, sizeof c);
 	e = write_request(inv, q, &g, &at, &c.stack_used, err);
 	if (e != 0)

@@ -11,7 +11,7 @@
 #include "allow.h"
 
 enum type { STRING, PATH, DIRECTORY, FLAG, NUMBER, COUNT, STRINGS, PATHS, WARMUP,
-    ANY };
+    ENDPOINT, ANY };
 
 /* effective: it does something in this version; others are only checked. */
 struct key {
@@ -79,8 +79,8 @@ static const struct key keys[] = {
 	{ "debug_wait", NUMBER, AT(debug_wait), 0, MAX_SECONDS, true },
 	{ "warmup", WARMUP, AT(warmup), 0, 0, true },
 	{ "cold_start_file", STRING, 0, 0, 0, false },
-	{ "server", ANY, 0, 0, 0, false },
-	{ "websocket_server", ANY, 0, 0, 0, false },
+	{ "server", ENDPOINT, AT(server), 0, 0, true },
+	{ "websocket_server", ENDPOINT, AT(websocket_server), 0, 0, true },
 };
 #define N_KEYS	(sizeof keys / sizeof keys[0])
 
@@ -281,6 +281,8 @@ check_value(const char *what, const struct key *k, const json_t *v,
 		return (tkc_paths_check(what, v, err));
 	case WARMUP:
 		return (tkc_warmup_check(what, v, err));
+	case ENDPOINT:
+		return (tkc_endpoint_check(what, k->name, v, err));
 	case STRING:
 	case PATH:
 	case DIRECTORY:
@@ -397,6 +399,9 @@ assign(struct tkc_settings *s, const struct key *k, const json_t *v)
 	case WARMUP:
 		return (tkc_warmup_read((struct tkc_warmup *)(void *)field,
 		    v));
+	case ENDPOINT:
+		return (tkc_endpoint_read((struct tkc_endpoint *)(void *)field,
+		    v));
 	case ANY:
 		break;
 	}
@@ -463,6 +468,8 @@ tkc_settings_fini(struct tkc_settings *s)
 	free(s->state_directory);
 	tkc_paths_fini(&s->allowed_paths);
 	tkc_warmup_fini(&s->warmup);
+	tkc_endpoint_fini(&s->server);
+	tkc_endpoint_fini(&s->websocket_server);
 	tkc_strings_free(&s->main_arguments);
 	tkc_strings_free(&s->environment);
 	tkc_strings_free(&s->allowed_fetch);

@@ -12,6 +12,7 @@
 
 #include "compute.h"
 #include "paths.h"
+#include "sockets/endpoint.h"
 #include "warmup.h"
 
 struct tkc_settings {
@@ -38,6 +39,7 @@ struct tkc_settings {
 	tkc_strings		main_arguments, environment, allowed_fetch;
 	struct tkc_paths	allowed_paths;
 	struct tkc_warmup	warmup;
+	struct tkc_endpoint	server, websocket_server;
 };
 
 /*

@@ -25,7 +25,8 @@ static const struct {
 	F(storage_calls), F(storage_errors), F(storage_tasks),
 	F(storage_task_errors), F(storage_queue), F(storage_timers),
 	F(state_saves), F(state_errors), F(live_updates),
-	F(live_update_failures), F(forks),
+	F(live_update_failures), F(socket_clients), F(socket_events),
+	F(sockets_open), F(forks),
 	F(forks_busy), F(queue_length), F(master_bytes), F(working_set_bytes),
 #undef F
 };

@@ -332,6 +332,9 @@ on_counters(void *host, const char *program, void **slot,
 	c->live_update_failures = t->live_update_failures;
 	c->storage_queue = t->storage_queue;
 	c->storage_timers = t->storage_timers;
+	c->socket_clients = t->socket_clients;
+	c->socket_events = t->socket_events;
+	c->sockets_open = t->sockets_open;
 	c->forks = t->forks;
 	c->forks_busy = t->forks_busy;
 	c->queue_length = t->queue_length;

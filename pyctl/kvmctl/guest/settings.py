@@ -33,8 +33,8 @@ PERMISSIONS: dict[str, tuple[type, ...]] = {
 OTHER: dict[str, tuple[type, ...]] = {
     "group": (str,), "main_arguments": (list,), "environment": (list,),
     "current_working_directory": (str,), "start": (bool,),
-    "warmup": (dict,), "key": (str,), "sha256": (str,),
-    "state_directory": (str,),
+    "server": (dict,), "websocket_server": (dict,), "warmup": (dict,),
+    "key": (str,), "sha256": (str,), "state_directory": (str,),
 }
 ALL = LIMITS | PERMISSIONS | OTHER
 

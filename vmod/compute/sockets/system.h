@@ -1,0 +1,90 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * One system: thread, machine, clients. Private to this directory.
+ */
+
+#ifndef TKC_SYSTEM_H_INCLUDED
+#define TKC_SYSTEM_H_INCLUDED
+
+#include "client.h"
+#include "listener.h"
+#include "sockets.h"
+
+#define TKC_BATCH	64		/* events told at once */
+#define TKC_GUEST_FDS	1024
+#define TKC_GIVEN	64
+
+TAILQ_HEAD(tkc_clients, tkc_client);
+
+struct tkc_system {
+	unsigned		magic;
+#define TKC_SYSTEM_MAGIC	0x2b6fe094
+	struct tkc_sockets	*sockets;
+	unsigned		number;		/* from 0 */
+	pthread_t		thread;
+	bool			has_thread;
+	int			epoll;
+	int			wake;		/* eventfd: look around */
+
+	/*
+	 * The machine; NULL: one has to be made. The thread's own, but for
+	 * who ends its call: the lock is held where the pointer changes.
+	 */
+	pthread_mutex_t		lock;
+	struct tkc_invocation	*inv;
+	unsigned		exits;		/* of it, counted */
+	/* Sockets that another system accepted for this one. Lock. */
+	int			given[TKC_GIVEN];
+	unsigned		n_given;
+	struct tkc_request	request;	/* an empty one */
+	_Atomic bool		prepared;	/* its handler waits */
+	bool			used;		/* it was told something */
+	uint64_t		retry_at;	/* ns; not prepared sooner */
+	/* Where the handler waits: its array of events, so many. */
+	bool			waits;
+	tk_gva			events;
+	uint64_t		n_events;
+
+	bool			listening;	/* in the epoll set */
+	struct tkc_clients	clients, ready, closing;
+	_Atomic unsigned	n_clients;	/* both lists, and given */
+	struct tkc_client	*by_fd[TKC_GUEST_FDS];
+	/* Told of their end in this batch. */
+	struct tkc_client	*leaving[TKC_BATCH];
+	unsigned		n_leaving;
+	/* Not yet counted for the program. */
+	unsigned		came, told, n_counted;
+	/* What was read last. */
+	uint8_t			buffer[TKC_CLIENT_READ];
+};
+
+/* The two servers' common part. */
+struct tkc_sockets {
+	unsigned		magic;
+#define TKC_SOCKETS_MAGIC	0x95c3e71a
+	struct tkc_instance	*instance;
+	const char		*key;		/* of the setting */
+	struct tkc_endpoint	endpoint;	/* its own copy */
+	size_t			max_message;	/* bytes; 0: plain TCP */
+	struct tkc_listener	*listener;
+	_Atomic bool		stop;
+	_Atomic unsigned	running;	/* threads */
+	struct tkc_system	**system;	/* endpoint.systems of them */
+	struct tkc_sockets	*next;
+};
+
+/* system.c: without its thread yet. NULL: out of memory or descriptors. */
+struct tkc_system *tkc_system_new(struct tkc_sockets *, unsigned number);
+/* Its sockets listen. 0 or an errno. */
+int tkc_system_start(struct tkc_system *);
+/* Ends the guest's call under way, if there is one. */
+void tkc_system_interrupt(struct tkc_system *);
+/* It looks around: stop, or who accepts, may have changed. */
+void tkc_system_wake(struct tkc_system *);
+/* Its thread has ended, or ends. */
+void tkc_system_free(struct tkc_system **);
+/* The client whose descriptor the guest names; NULL: none of those. */
+struct tkc_client *tkc_system_client(struct tkc_system *, int fd);
+
+#endif /* TKC_SYSTEM_H_INCLUDED */
