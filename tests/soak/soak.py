@@ -2,16 +2,18 @@
 """`make soak`: everything at once, for as long as SECONDS says (60).
 
 One varnishd with good and hostile programs. Clients ask for all of them, in
-chains, streams, fetches of Varnish itself, through storage; meanwhile VCLs are
-loaded, used, made cold and discarded, programs are invalidated and updated
+chains, streams, fetches of Varnish itself, through storage, and talk to one by
+sockets and WebSocket; meanwhile VCLs are loaded, used, made cold and discarded, programs are invalidated and updated
 live. Every answer is classified: right, the error that it had to be, busy
 (503 of a program that is just being replaced), or unclassified, which is a
 failure; wrong() has the others. Writes build/soak/report.json.
 """
 
+import contextlib
 import json
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -21,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import unix_connect
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
@@ -41,7 +45,7 @@ LONG = 10.0
 #: Of all answers, and of those of one kind, what may be busy.
 BUSY, BUSY_OF_KIND = 0.02, 0.2
 KINDS = ("hostile", "hello", "echo", "chain", "stream", "counter", "synth",
-         "string", "server", "thumbnail", "parallel", "cxx")
+         "string", "server", "thumbnail", "parallel", "cxx", "chat")
 _EXPECTED: dict[str, Any] = json.loads(
     (ROOT / "guests" / "hostile" / "expectations.json").read_text())
 #: Misdeeds that take their whole time limit are rarer.
@@ -57,7 +61,13 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "counter": {"storage": True, "key": "secret"},
     "parallel": {"smp": 4, "max_memory": 64},
     "c-server": {"max_memory": 64, "max_request_memory": 16},
+    "chat": {"max_memory": 32, "max_request_memory": 4, "start": True,
+             "max_request_time": 0.5,
+             "server": {"path": "CHAT.tcp", "systems": 2},
+             "websocket_server": {"path": "CHAT.ws", "systems": 2}},
 }
+#: What ends the connections of a machine.
+MISDEEDS = ("crash", "spin", "deep", "exit", "write", "wait", "respond")
 
 
 def vcl(directory: Path) -> str:
@@ -66,7 +76,7 @@ def vcl(directory: Path) -> str:
         settings = {"filename": str(BUILD / "guests" / name / name),
                     "state_directory": str(directory)} | own
         text += configure(name, settings)
-    return text + """
+    return text.replace("CHAT", str(directory / "chat")) + """
         tinykvm.init_self_requests("", "SELF", 20);
     }
     sub vcl_recv {
@@ -117,6 +127,7 @@ class Soak:
         self.lock = threading.Lock()
         self.end = 0.0
         self.reloads = 0
+        self.chat = ""                  # path of its sockets
 
     def count(self, kind: str, words: str = "") -> None:
         with self.lock:
@@ -158,7 +169,7 @@ class Soak:
 
     def one(self, ask: Callable[..., requests.Response],
             rng: random.Random) -> None:
-        kind = rng.randrange(12)
+        kind = rng.randrange(13)
         words = os.urandom(rng.choice((3, 300, 30000))).hex()
         if kind < 3:
             self.hostile(ask, rng)
@@ -190,6 +201,8 @@ class Soak:
         elif kind == 10:
             a = ask("GET", "/c-server/hello?name=soak")
             self.check("server", a, a.text == "Hello from C, soak!\n")
+        elif kind == 11:
+            self.talk(rng, words[:2000])
         elif rng.random() < 0.2:
             a = ask("POST", "/thumbnail?w=64", data=_PHOTO)
             self.check("thumbnail", a, a.content[8:12] == b"WEBP")
@@ -201,6 +214,45 @@ class Soak:
         else:
             a = ask("GET", "/cxxhello/throw")
             self.check("cxx", a, a.status_code == 418)
+
+    def talk(self, rng: random.Random, words: str) -> None:
+        """A client beside Varnish. Misdeeds of others may cut it short."""
+        say: Callable[[str], object]
+        hear: Callable[[], str]
+        bad = rng.random() < 0.03
+        last = f"/{rng.choice(MISDEEDS)}" if bad else words
+        right = False
+        try:
+            with contextlib.ExitStack() as stack:
+                if rng.random() < 0.5:
+                    s = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    s.settimeout(60)
+                    s.connect(self.chat + ".tcp")
+                    lines = stack.enter_context(s.makefile())
+                    say = lambda t: s.sendall(t.encode() + b"\n")  # noqa
+                    hear = lambda: lines.readline().rstrip("\n")  # noqa
+                else:
+                    ws = stack.enter_context(unix_connect(
+                        self.chat + ".ws", compression=None))
+                    say, hear = ws.send, lambda: str(ws.recv(60))
+                for text in ("hello from " + words[:8], last):
+                    say(text)
+                    # Others talk, too.
+                    while (heard := hear()) != text and heard != "":
+                        pass
+                    right = heard == text
+        except (OSError, EOFError, WebSocketException):
+            right = False
+        if right != bad:
+            self.count("expected error" if bad else "right")
+            with self.lock:
+                self.right["chat"] += 1
+        elif bad:
+            self.count("unclassified", f"chat{last}: goes on")
+        else:
+            self.count("busy")
+            with self.lock:
+                self.busy["chat"] += 1
 
     def abort(self, ask: Callable[..., requests.Response]) -> None:
         """A client that goes away in the middle of a stream."""
@@ -276,6 +328,7 @@ class Soak:
         with PrivateVarnish(parameters={"workspace_backend": "256k"}
                             ) as varnish:
             path = varnish.directory / "soak.vcl"
+            self.chat = str(varnish.directory / "chat")
             path.write_text(vcl(varnish.directory).replace(
                 "SELF", varnish.url))
             varnish.admin.load("it", path)
