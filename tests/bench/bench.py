@@ -29,10 +29,12 @@ from kvmctl.errors import KvmctlError                   # noqa: E402
 
 import load                                             # noqa: E402
 import report                                           # noqa: E402
+import whole                                            # noqa: E402
 
 BUILD = ROOT / "build"
 PROGRAMS = ("bench/core_bench", "bench/native", "tests/guest",
-            "guests/bench/bench", "guests/hello/hello")
+            "guests/bench/bench", "guests/hello/hello",
+            "guests/apitest/apitest")
 
 
 def core(runs: int, rounds: int) -> dict[str, Any]:
@@ -112,6 +114,10 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     hello = BUILD / "guests" / "hello" / "hello"
     figures["http"] = (load.all_at_once(hello) if quick
                        else load.in_turns(hello, rounds, say))
+    say("many programs; one that asks Varnish ...")
+    figures["load_s"] = whole.loading(BUILD / "guests", 1 if quick else 5)
+    figures["self_us"] = whole.self_requests(
+        BUILD / "guests", 1 if quick else rounds, 1 if quick else 2)
     figures["rounds"] = {"core": 10 if quick else 3 * 2500,
                          "http": 1 if quick else rounds}
     return figures

@@ -59,6 +59,12 @@ def targets(f: dict[str, Any]) -> list[Target]:
                program["8"]["rps"] / program["1"]["rps"], 1.3, "times", True),
         Target("program(), p99 against p50, 8 connections",
                program["8"]["p99_us"] / program["8"]["p50_us"], 10, "times"),
+        Target("a self-request answered from the cache, beyond program(), "
+               "against one exit and two hits", (
+                   f["self_us"]["asking"] - f["self_us"]["plain"])
+               / (floor + 2 * f["self_us"]["cached"]), 1, "times"),
+        Target("vcl.load of 32 programs with 4 forks each", f["load_s"], 2,
+               "s"),
     ]
 
 

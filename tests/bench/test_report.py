@@ -33,7 +33,8 @@ def figures() -> dict[str, Any]:
         "call_reset_us": {"0": 105.0, "1": 105.0, "8": 110.0, "64": 120.0,
                           "512": 300.0},
         "reset_us": {"0": 1.0, "1": 1.5, "8": 4.0, "64": 10.0, "512": 100.0},
-        "reset_us_master_16m": 1.0, "reset_us_master_1g": 1.2,
+        "reset_us_master_16m": 1.0, "reset_us_master_1g": 1.2, "load_s": 2.0,
+        "self_us": {"cached": 50.0, "plain": 100.0, "asking": 300.0},
         "http": {way: program if way == "program" else dict.fromkeys(
             ("1", "2", "8"), cell) for way in load.WAYS},
     }
@@ -45,7 +46,7 @@ def missed(f: dict[str, Any]) -> list[str]:
 
 def test_targets_met_at_their_limits() -> None:
     assert missed(figures()) == []
-    assert len(report.targets(figures())) == 10
+    assert len(report.targets(figures())) == 12
 
 
 @pytest.mark.parametrize("path, value", [
@@ -54,7 +55,8 @@ def test_targets_met_at_their_limits() -> None:
     (("reset_us_master_1g",), 1.21), (("exits_per_request",), 2),
     (("fork_memory_kib",), 1025), (("http", "program", "1", "p50_us"), 241),
     (("http", "program", "8", "rps"), 1299),
-    (("http", "program", "8", "p99_us"), 1001),
+    (("http", "program", "8", "p99_us"), 1001), (("load_s",), 2.1),
+    (("self_us", "asking"), 301),
 ])
 def test_each_target_is_missed_by_its_own_figure(
         path: tuple[str, ...], value: float) -> None:
@@ -112,7 +114,8 @@ def test_a_trial_of_the_whole(tmp_path: Path) -> None:
         check=False)
     assert done.returncode == 0, done.stderr
     f = json.loads((tmp_path / "report.json").read_text())
-    assert f.keys() >= CORE_KEYS | {"http", "machine", "rounds", "targets"}
+    assert f.keys() >= CORE_KEYS | {"http", "machine", "rounds", "targets",
+                                  "load_s", "self_us"}
     for key in ("call_reset_us", "reset_us"):
         assert tuple(f[key]) == report.PAGES
     assert f["http"].keys() >= {"synth", "program", "to_string"}
