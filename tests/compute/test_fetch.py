@@ -95,11 +95,12 @@ def test_what_comes_goes_nowhere_wild(engine: Engine, what: str) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Of nobody that is trusted."""
+    """Of localhost, by nobody whom the system trusts: key and certificate."""
     path = tmp_path / "both.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
-         "2", "-subj", "/CN=localhost", "-keyout", path, "-out",
+         "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost", "-keyout", path, "-out",
          tmp_path / "c.pem"], check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + (tmp_path / "c.pem").read_bytes())
     return path
@@ -115,6 +116,24 @@ def test_an_untrusted_certificate(engine: Engine, certificate: Path,
         assert ask(program, "/fetch/options", url,
                    "X-Dont-Verify: 1") == b"-60 0 0\n"
     assert "certificate" in log.text()
+
+
+@pytest.mark.kvm
+def test_an_authority_of_ones_own(engine: Engine, certificate: Path,
+                                  monkeypatch: pytest.MonkeyPatch,
+                                  tmp_path: Path) -> None:
+    monkeypatch.setenv("TINYKVM_CA_FILE", str(tmp_path / "c.pem"))
+    with origin.serving(origin.body(b"trusted"), certificate) as url:
+        named = url.replace("127.0.0.1", "localhost")
+        program = apitest(engine, named)
+        assert ask(program, "/fetch", named) == b"0 200  7\ntrusted"
+        # The name is looked at.
+        other = apitest(engine, url)
+        other.start()
+        assert ask(other, "/fetch", url) == b"-60 0  0\n"
+        # With a file that is none nobody is trusted.
+        monkeypatch.setenv("TINYKVM_CA_FILE", "/nowhere")
+        assert ask(apitest(engine, named), "/fetch", named).startswith(b"-")
 
 
 @pytest.mark.kvm

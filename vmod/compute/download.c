@@ -130,6 +130,7 @@ set_options(CURL *c, struct transfer *t, struct curl_slist *fields)
 	(void)curl_easy_setopt(c, CURLOPT_URL, d->uri);
 	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "TinyKVM");
+	tkc_curl_trust(c);
 	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_MAXREDIRS, 10L);
 	/* What began with TLS does not end without. */

@@ -94,5 +94,7 @@ unsigned tkc_fetch_depth(const struct tkc_span *, unsigned n);
 
 /* Once, before anything of libcurl. */
 void tkc_curl_init(void);
+/* Whom a connection trusts: $TINYKVM_CA_FILE, else the system's authorities. */
+void tkc_curl_trust(void *curl);
 
 #endif /* TKC_FETCH_H_INCLUDED */
