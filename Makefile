@@ -112,6 +112,7 @@ else
 include vmod/build.mk
 include vmod/varnish/build.mk
 include tests/build.mk
+include tests/fuzz/build.mk
 
 all: lib vmod guests
 
@@ -139,10 +140,10 @@ demo: lib vmod
 serve: lib vmod
 	@exec $(PY) -m kvmctl.demo --serve
 
-test: lib vmod guests language-guests test-programs bench-programs check-types
+test: lib vmod guests language-guests test-programs bench-programs fuzzers check-types
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long: lib vmod guests language-guests test-programs bench-programs
+test-long: lib vmod guests language-guests test-programs bench-programs fuzzers
 	@$(PY) -m pytest $(PYTEST_OPTIONS)
 
 check-types:
@@ -151,6 +152,10 @@ check-types:
 # SECONDS_OF_SOAK=1800 make soak
 soak: lib vmod guests
 	@$(PY) tests/soak/soak.py
+
+# SECONDS_OF_FUZZ=3600 make fuzz
+fuzz: lib guests fuzzers
+	@$(PY) tests/fuzz/fuzz.py
 
 bench: lib vmod guests bench-programs
 	@$(PY) tests/bench/bench.py

@@ -287,7 +287,9 @@ on_message(wslay_event_context_ptr ctx,
 	msg->next = NULL;
 	msg->text = ws->text = arg->opcode == WSLAY_TEXT_FRAME;
 	msg->len = arg->msg_length;
-	memcpy(msg->data, arg->msg, msg->len);
+	/* Of an empty one there is no pointer. */
+	if (msg->len > 0)
+		memcpy(msg->data, arg->msg, msg->len);
 	*ws->last = msg;
 	ws->last = &msg->next;
 }
