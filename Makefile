@@ -6,6 +6,8 @@
 #	make serve	the demo's site on 127.0.0.1:8080 until Ctrl-C
 #	make bench	figures, in build/bench
 #	make soak	everything at once for a minute, or SECONDS_OF_SOAK
+#	make fuzz	the fuzzers for SECONDS_OF_FUZZ, in build/fuzz
+#	make checked	core, compute and VMOD tested under sanitizers
 #	make languages	guests in all languages: built, asked, measured; the
 #			table is build/languages.md
 #	make install	the VMOD, its manual page, the engine, kvmctl's files
@@ -26,7 +28,7 @@ PREFIX	= /usr
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .PHONY: all lib vmod guests setup packages demo serve test test-long \
-    bench soak languages language-guests language-packages setup-languages \
+    bench soak fuzz languages language-guests language-packages setup-languages \
     install clean check-types
 
 # What each package is for: Varnish and its headers; the engine's libraries for
@@ -52,8 +54,9 @@ LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	$(if $(shell command -v go),,golang-go) \
 	$(if $(shell command -v npm),,npm)
 
-# GDB: the tests debug guests with it; openssl makes their certificates.
-TEST_PACKAGES = gdb openssl
+# GDB: the tests debug guests with it; openssl makes their certificates; clang
+# has the fuzzers and sanitizers.
+TEST_PACKAGES = gdb openssl clang libclang-rt-14-dev
 
 # The build proper runs in a second make, once the packages are there: its
 # variables ask pkg-config.
@@ -65,7 +68,7 @@ ifeq ($(TK_SET_UP),)
 all lib vmod guests demo serve bench soak check-types: setup
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
-test test-long languages language-guests: setup-languages
+test test-long languages language-guests fuzz checked: setup-languages
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
 install:

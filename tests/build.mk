@@ -66,3 +66,29 @@ $(B)/bench/native: guests/bench/bench.c
 $(B)/bench/native_run: tests/bench/native_run.c guests/sdk/kvm_api.h
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu11 -O2 -Wall -Wextra -Iguests/sdk -o $@ $<
+
+# The tests of core, compute and VMOD once more, all built with sanitizers.
+# They are loaded first into whatever loads a library of ours: Python, varnishd.
+# What Python and Varnish never free is no leak of ours; Python and the core
+# handle SIGSEGV themselves.
+CHECKED	= -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer
+PRELOAD	= $(shell $(CC) -print-file-name=libasan.so) \
+	$(shell $(CC) -print-file-name=libubsan.so)
+# A debugged program is stopped where a sanitizer would look at it.
+UNCHECKED = tests/compute/test_gdb.py tests/compute/test_gdb_peers.py
+
+.PHONY: checked
+checked: guests
+	@$(MAKE) --no-print-directory B=$(B)/checked VENV=$(VENV) \
+	    CFLAGS_EXTRA="$(CHECKED)" LDFLAGS_EXTRA="$(CHECKED)" \
+	    lib vmod test-programs
+	@$(MAKE) --no-print-directory test-programs
+	@ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=0 \
+	    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	    KVMCTL_ENGINE=$(CURDIR)/$(B)/checked/lib/libtkcompute.so \
+	    KVMCTL_VMODS=$(CURDIR)/$(B)/checked/vmods \
+	    TK_PROGRAMS=$(CURDIR)/$(B)/checked/tests LD_PRELOAD="$(PRELOAD)" \
+	    $(PY) -m pytest -m "not long" $(or $(PYTEST_OPTIONS), \
+	    tests/core tests/compute tests/vtc \
+	    $(addprefix --deselect ,$(UNCHECKED)))

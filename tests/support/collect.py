@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvmctl.varnish.private import system_vmods
-from support.paths import BUILD, GUESTS, ROOT
+from support.paths import BUILD, GUESTS, PROGRAMS, ROOT, VMODS
 
 _SECONDS = 280
 _LONG_SECONDS = 3600
@@ -58,7 +58,7 @@ class CFile(pytest.File):
 
     def collect(self) -> Iterator[ProcessItem]:
         where = self.path.relative_to(ROOT / "tests").with_suffix("")
-        program = BUILD / "tests" / where
+        program = PROGRAMS / where
         if not program.exists():
             raise self.CollectError(f"{program} is missing: run `make test`")
         listed = subprocess.run([program, "--list"], capture_output=True,
@@ -76,7 +76,7 @@ class VtcFile(pytest.File):
     """tests/vtc/X.vtc, run by varnishtest."""
 
     def collect(self) -> Iterator[ProcessItem]:
-        vmods = f"{BUILD / 'vmods'}:{system_vmods()}"
+        vmods = f"{VMODS}:{system_vmods()}"
         item = ProcessItem.from_parent(self, name=self.path.stem, line=[
             "varnishtest", "-b", "20M", "-t", "120", "-p", f"vmod_path={vmods}",
             f"-Dguests={GUESTS}", str(self.path)])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Where things are in the checkout."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 GUESTS = BUILD / "guests"               # NAME/NAME, by `make guests`
 SOURCES = ROOT / "guests"
+#: What is tested; `make checked` names what was built with sanitizers.
+PROGRAMS = Path(os.environ.get("TK_PROGRAMS", BUILD / "tests"))
+VMODS = Path(os.environ.get("KVMCTL_VMODS", BUILD / "vmods"))
 PHOTOS = SOURCES / "thumbnail" / "photos"
 
 

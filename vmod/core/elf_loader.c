@@ -4,7 +4,6 @@
  * Facts: System V ABI, "Object files" and "Program loading"; elf(5).
  */
 
-#include <elf.h>
 #include <errno.h>
 
 #include "elf_loader.h"
@@ -166,7 +165,7 @@ tk_elf_parse(struct tk_elf *e, const void *image, size_t size,
     struct tk_error *err)
 {
 	const struct tk_segment *s;
-	const Elf64_Ehdr *eh = image;
+	const Elf64_Ehdr *eh = &e->header;
 	Elf64_Phdr ph;
 	tk_gpa next = TK_RO_GPA;
 	unsigned i;
@@ -174,6 +173,8 @@ tk_elf_parse(struct tk_elf *e, const void *image, size_t size,
 	memset(e, 0, sizeof *e);
 	e->image = image;
 	e->size = size;
+	memcpy(&e->header, image, size < sizeof e->header ? size :
+	    sizeof e->header);
 	if (check_header(eh, size, err))
 		return (TK_BAD_PROGRAM);
 	if (eh->e_type == ET_DYN)

@@ -9,6 +9,8 @@
 #ifndef TK_ELF_LOADER_H_INCLUDED
 #define TK_ELF_LOADER_H_INCLUDED
 
+#include <elf.h>
+
 #include "address_space.h"
 
 #define TK_MAX_SEGMENTS	32
@@ -20,8 +22,9 @@ struct tk_segment {
 };
 
 struct tk_elf {
-	const uint8_t		*image;
+	const uint8_t		*image;		/* of any alignment */
 	size_t			size;
+	Elf64_Ehdr		header;		/* its copy */
 	tk_gva			bias;		/* 0 unless static-PIE */
 	tk_gva			entry;		/* with the bias */
 	tk_gva			phdr;		/* in the guest, with the bias */

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 
-#include <elf.h>
 #include <stdio.h>
 
 #include "object.h"
@@ -27,7 +26,7 @@ struct tk_symbols {
 static bool
 section(const struct tk_elf *e, uint64_t index, Elf64_Shdr *sh)
 {
-	const Elf64_Ehdr *eh = (const void *)e->image;
+	const Elf64_Ehdr *eh = &e->header;
 	uint64_t at;
 
 	if (index >= eh->e_shnum || eh->e_shentsize != sizeof *sh)
@@ -87,7 +86,7 @@ read_table(const struct tk_elf *e, const Elf64_Shdr *tab,
 struct tk_symbols *
 tk_symbols_read(const struct tk_elf *e)
 {
-	const Elf64_Ehdr *eh = (const void *)e->image;
+	const Elf64_Ehdr *eh = &e->header;
 	Elf64_Shdr sh, str;
 	unsigned i;
 
