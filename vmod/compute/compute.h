@@ -122,6 +122,7 @@ struct tkc_counters {
 	uint64_t	error_handled;		/* answered by error handler */
 	uint64_t	reservations;
 	uint64_t	reservation_timeouts;
+	uint64_t	queue_refused;		/* it was full */
 	uint64_t	reservation_ns;		/* time in the queue */
 	uint64_t	request_ns;		/* in the guest, not fetching */
 	uint64_t	reset_ns;

@@ -97,12 +97,46 @@ boot_here(struct tkc_program *p)
 	(void)pthread_mutex_lock(&p->lock);
 }
 
+/* One who waits for a program: for a boot, or for a fork. */
+struct wait {
+	uint64_t		until;		/* ns; 0: not known yet */
+	bool			queued;		/* was let in once */
+};
+
+/*
+ * Waits once. Lock held before and after. 0: look again; *in_time says whether
+ * there is time left. The queue is as long as max_queue: who comes then hears so
+ * at once, instead of keeping a thread of Varnish that others need.
+ */
+static int
+wait_once(struct tkc_program *p, pthread_cond_t *cond, struct wait *w,
+    bool *in_time, struct tkc_error *err)
+{
+
+	if (!w->queued && (double)p->total.queue_length >=
+	    p->settings.max_queue) {
+		p->total.queue_refused++;
+		tkc_program_publish(p);
+		return (tkc_fail(err, TKC_QUEUE, "%s: so many wait for it "
+		    "already as max_queue allows (%g)", p->name,
+		    p->settings.max_queue));
+	}
+	w->queued = true;
+	p->total.queue_length++;
+	tkc_program_publish(p);
+	*in_time = tkc_wait_until(cond, &p->lock, w->until);
+	p->total.queue_length--;
+	return (0);
+}
+
 /*
  * Until the program is up. Lock held before and after. 0, or why not.
  */
 static int
-wait_until_up(struct tkc_program *p, uint64_t until, struct tkc_error *err)
+wait_until_up(struct tkc_program *p, struct wait *w, struct tkc_error *err)
 {
+	bool in_time;
+	int e;
 
 	for (;;) {
 		if (!p->registry->warm)
@@ -122,8 +156,10 @@ wait_until_up(struct tkc_program *p, uint64_t until, struct tkc_error *err)
 			boot_here(p);
 			break;
 		case TKC_BOOTING:
-			if (!tkc_wait_until(&p->changed, &p->lock, until) &&
-			    p->state == TKC_BOOTING)
+			e = wait_once(p, &p->changed, w, &in_time, err);
+			if (e != 0)
+				return (e);
+			if (!in_time && p->state == TKC_BOOTING)
 				return (tkc_fail(err, TKC_QUEUE, "%s: still "
 				    "booting after max_queue_time (%g s)",
 				    p->name, p->settings.max_queue_time));
@@ -137,19 +173,17 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 	struct tkc_instance *in;
-	bool waiting = false, in_time;
-	uint64_t until = 0;
+	struct wait w = { 0, false };
+	bool in_time;
 	int e;
 
 	/* The clock is read only when there is something to wait for. */
 	if (!(p->state == TKC_UP && p->registry->warm &&
-	    p->live->idle != NULL)) {
-		until = tkc_after(p->settings.max_queue_time);
-		waiting = true;
-	}
+	    p->live->idle != NULL))
+		w.until = tkc_after(p->settings.max_queue_time);
 	for (;;) {
-		if (waiting) {
-			e = wait_until_up(p, until, err);
+		if (w.until != 0) {
+			e = wait_until_up(p, &w, err);
 			if (e != 0)
 				return (e);
 		}
@@ -161,10 +195,9 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 			    "and who keeps forks of other programs does not "
 			    "wait: raise concurrency (%g)", p->name,
 			    p->settings.concurrency));
-		p->total.queue_length++;
-		tkc_program_publish(p);
-		in_time = tkc_wait_until(&p->returned, &p->lock, until);
-		p->total.queue_length--;
+		e = wait_once(p, &p->returned, &w, &in_time, err);
+		if (e != 0)
+			return (e);
 		if (!in_time && !(p->state == TKC_UP && p->live->idle != NULL)) {
 			p->total.reservation_timeouts++;
 			return (tkc_fail(err, TKC_QUEUE, "%s: no fork became "

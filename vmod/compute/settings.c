@@ -40,6 +40,7 @@ static const struct key keys[] = {
 	{ "max_storage_time", NUMBER, AT(max_storage_time), 0.001,
 	    MAX_SECONDS, true },
 	{ "max_queue_time", NUMBER, AT(max_queue_time), 0, MAX_SECONDS, true },
+	{ "max_queue", COUNT, AT(max_queue), 0, 1000000, true },
 	{ "max_memory", NUMBER, AT(max_memory), 1, MAX_MIB, true },
 	{ "address_space", NUMBER, 0, 0, MAX_MIB, false },
 	{ "max_request_memory", NUMBER, AT(max_request_memory), 1, MAX_MIB,
@@ -436,6 +437,7 @@ tkc_settings_read(struct tkc_settings *s, const char *what,
 	s->max_request_time = 8;
 	s->max_storage_time = 10;
 	s->max_queue_time = 60;
+	s->max_queue = 256;
 	s->max_memory = 256;
 	s->max_request_memory = 64;
 	s->concurrency = 2;

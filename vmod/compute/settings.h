@@ -22,7 +22,7 @@ struct tkc_settings {
 	double			max_boot_time;		/* seconds */
 	double			max_request_time;
 	double			max_storage_time;
-	double			max_queue_time;
+	double			max_queue_time, max_queue;
 	double			max_memory;		/* MiB */
 	double			max_request_memory;
 	double			req_mem_limit_after_reset;

@@ -18,7 +18,7 @@ static const struct {
 #define F(name)	{ #name, offsetof(struct tkc_counters, name) }
 	F(invocations), F(resets), F(exceptions), F(timeouts),
 	F(memory_exceeded), F(error_handled), F(reservations),
-	F(reservation_timeouts), F(exits), F(pages_written), F(input_bytes),
+	F(reservation_timeouts), F(queue_refused), F(exits), F(pages_written), F(input_bytes),
 	F(output_bytes), F(status_2xx), F(status_3xx), F(status_4xx),
 	F(status_5xx), F(boots), F(boot_failures), F(unknown_calls), F(fetches),
 	F(fetches_failed), F(self_requests), F(self_requests_failed),

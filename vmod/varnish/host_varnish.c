@@ -304,6 +304,7 @@ on_counters(void *host, const char *program, void **slot,
 	c->program_status_5xx = t->status_5xx;
 	c->reservations = t->reservations;
 	c->reservation_timeouts = t->reservation_timeouts;
+	c->queue_refused = t->queue_refused;
 	c->reservation_time = US(t->reservation_ns);
 	c->cpu_time = US(t->request_ns);
 	c->resets = t->resets;

@@ -14,6 +14,7 @@ _NUMBER = (int, float)
 LIMITS: dict[str, tuple[type, ...]] = {
     "max_boot_time": _NUMBER, "max_request_time": _NUMBER,
     "max_storage_time": _NUMBER, "max_queue_time": _NUMBER,
+    "max_queue": (int,),
     "max_memory": _NUMBER, "max_request_memory": _NUMBER,
     "address_space": _NUMBER, "req_mem_limit_after_reset": _NUMBER,
     "shared_memory": _NUMBER, "concurrency": (int,), "smp": (int,),
