@@ -1,0 +1,193 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Every allocation fails once, in all that a program's life is made of: what
+ * comes of it is an error with words, and nothing is lost or kept.
+ */
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "compute.h"
+#include "harness.h"
+
+/* glibc's own, below what is defined here. */
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+
+static _Atomic long countdown;		/* 0: none fails */
+static _Atomic bool failed;
+
+static bool
+fails(void)
+{
+
+	if (countdown == 0 || --countdown != 0)
+		return (false);
+	failed = true;
+	errno = ENOMEM;
+	return (true);
+}
+
+void *malloc(size_t);
+void *calloc(size_t, size_t);
+void *realloc(void *, size_t);
+
+void *
+malloc(size_t n)
+{
+
+	return (fails() ? NULL : __libc_malloc(n));
+}
+
+void *
+calloc(size_t n, size_t each)
+{
+
+	return (fails() ? NULL : __libc_calloc(n, each));
+}
+
+void *
+realloc(void *p, size_t n)
+{
+
+	return (fails() ? NULL : __libc_realloc(p, n));
+}
+
+static struct tkc_host_interface none;
+
+static int
+request(struct tkc_program *p, const char *url, struct tkc_error *err)
+{
+	static const char body[] = "a body";
+	struct tkc_span header = { "X-Test: yes", 11 };
+	struct tkc_request q = { .method = "POST", .url = url, .arg = "1",
+	    .content_type = "text/plain", .headers = &header,
+	    .num_headers = 1, .body_expected = sizeof body, .task = &q };
+	struct tkc_invocation *inv;
+	struct tkc_response r;
+	struct tkc_span s;
+	int e;
+
+	e = tkc_reserve(p, &inv, err);
+	if (e != 0)
+		return (e);
+	(void)tkc_body_append(inv, &q, body, sizeof body);
+	e = tkc_invoke(inv, &q, &r, err);
+	while (e == 0 && (e = tkc_body_next(inv, 4096, &s, err)) == 0 &&
+	    s.len > 0)
+		continue;
+	tkc_release(&inv, NULL);
+	return (e);
+}
+
+static int
+life(const char *json, const char *url, struct tkc_error *err)
+{
+	struct tkc_registry *r = tkc_registry_new(&none, NULL);
+	struct tkc_program *p = NULL;
+	const char *arguments[] = { "one", "two" };
+	char *stats;
+	int e;
+
+	if (r == NULL) {
+		strcpy(err->text, "no registry");
+		return (TKC_ENVIRONMENT);
+	}
+	e = tkc_configure(r, "it", json, err);
+	if (e == 0)
+		e = tkc_main_arguments(r, "it", arguments, 2, err);
+	if (e == 0) {
+		p = tkc_find(r, "it", err);
+		e = p == NULL ? TKC_NOTFOUND : tkc_start(p, 0, 0, err);
+	}
+	if (e == 0)
+		e = request(p, url, err);
+	if (e == 0) {
+		stats = tkc_stats(r, "", 1, err);
+		e = stats == NULL ? err->reason : 0;
+		tkc_stats_free(stats);
+	}
+	if (e == 0)
+		e = tkc_invalidate(r, "it", err) < 0;
+	/* Who failed once is not failed for ever. */
+	countdown = 0;
+	if (p != NULL && failed) {
+		struct tkc_error second;
+		int again;
+
+		/* A failed boot is not tried again within a second. */
+		while ((again = request(p, url, &second)) != 0 &&
+		    strcmp(second.text, err->text) == 0)
+			(void)usleep(50000);
+		CHECK_MSG(again == 0, "not again: %s", second.text);
+	}
+	tkc_registry_free(&r);
+	return (e);
+}
+
+static void
+every_allocation(const char *guest, const char *more, const char *url)
+{
+	char json[512], state[] = "/tmp/tk-memory-XXXXXX", line[64];
+	const char *guests = getenv("TK_GUESTS");
+	struct tkc_error err;
+	long n, errors = 0;
+	int e;
+
+	CHECK(guests != NULL && mkdtemp(state) != NULL);
+	snprintf(json, sizeof json, "{ \"filename\": \"%s/%s/%s\", "
+	    "\"max_memory\": 32, \"max_request_memory\": 4, "
+	    "\"concurrency\": 1, \"state_directory\": \"%s\"%s }", guests,
+	    guest, guest, state, more);
+	/* Once without, for what is made once in a process. */
+	e = life(json, url, &err);
+	CHECK_MSG(e == 0, "%s", err.text);
+	for (n = 1;; n++) {
+		memset(&err, 0, sizeof err);
+		failed = false;
+		countdown = n;
+		e = life(json, url, &err);
+		if (!failed)
+			break;
+		if (e != 0) {
+			errors++;
+			CHECK_MSG(err.text[0] != '\0', "allocation %ld", n);
+		}
+	}
+	CHECK_MSG(e == 0, "%s", err.text);
+	CHECK(n > 50 && errors > 20);
+	printf("%ld allocations, %ld errors\n", n - 1, errors);
+	snprintf(line, sizeof line, "rm -rf %s", state);
+	CHECK(system(line) == 0);
+}
+
+static void
+of_requests(void)
+{
+
+	every_allocation("echo", ", \"allowed_paths\": [\"/etc\"], "
+	    "\"warmup\": { \"num_requests\": 1 }", "/");
+}
+
+static void
+of_storage(void)
+{
+
+	every_allocation("storagetest", ", \"storage\": true", "/add");
+}
+
+static void
+of_servers(void)
+{
+
+	every_allocation("c-server", "", "/hello?name=x");
+}
+
+TESTS(
+	T_KVM(of_requests),
+	T_KVM(of_storage),
+	T_KVM(of_servers)
+)
