@@ -73,12 +73,13 @@ class CFile(pytest.File):
 
 
 class VtcFile(pytest.File):
-    """tests/vtc/X.vtc, run by varnishtest."""
+    """tests/vtc/**/X.vtc, run by varnishtest; ${vtc} is tests/vtc."""
 
     def collect(self) -> Iterator[ProcessItem]:
         vmods = f"{BUILD / 'vmods'}:{system_vmods()}"
         item = ProcessItem.from_parent(self, name=self.path.stem, line=[
             "varnishtest", "-b", "20M", "-t", "120", "-p", f"vmod_path={vmods}",
-            f"-Dguests={GUESTS}", str(self.path)])
+            f"-Dguests={GUESTS}", f"-Dvtc={ROOT / 'tests' / 'vtc'}",
+            str(self.path)])
         item.add_marker("kvm")
         yield item
