@@ -10,7 +10,8 @@
  * A URL is a row of calls, by name or number, each with its arguments: numbers,
  * places (words.c), texts (=..., with %XX), structures of 64-bit words
  * (a,b,...), sums of these (a+b); "len" is the length of the last text, "r1"
- * what the first call returned. The answer is what all of them returned, and
+ * what the first call returned; "times,9" says how often to do the next one. The
+ * answer is what all of them returned, and
  * what they wrote to `room`. The first word may say where it happens.
  */
 
@@ -22,7 +23,7 @@ char answer[8192];
 
 static char source[70000], at_boot[sizeof answer];
 static char *at;
-static uint64_t arena[4096], results[1024];
+static uint64_t arena[16384], results[1024];
 static unsigned used, n_results;
 static size_t last_len;
 static volatile unsigned ran;
@@ -43,21 +44,20 @@ digit(char c)
 static uint64_t
 string(void)
 {
-	char *start = ++at, *to = at;
+	char *start = (char *)(arena + used), *to = start;
 
-	while (*at != '\0' && strchr(",)/", *at) == NULL) {
+	for (at++; *at != '\0' && strchr(",)/", *at) == NULL; at++) {
+		*to = *at;
 		if (*at == '%' && at[1] != '\0' && at[2] != '\0') {
-			*to++ = (char)(digit(at[1]) << 4 | digit(at[2]));
-			at += 3;
-		} else
-			*to++ = *at++;
+			*to = (char)(digit(at[1]) << 4 | digit(at[2]));
+			at += 2;
+		}
+		to++;
 	}
+	*to = '\0';
 	last_len = (size_t)(to - start);
-	to = (char *)(arena + used);
-	memcpy(to, start, last_len);
-	to[last_len] = '\0';
 	used += (unsigned)last_len / 8 + 1;
-	return ((uintptr_t)to);
+	return ((uintptr_t)start);
 }
 
 /* With zeros behind: as large as the largest of the interface. */
@@ -174,7 +174,30 @@ one(void)
 		at++;
 		a[n++ % 6] = value();
 	}
-	results[n_results++ & 1023] = perform(name, number, a);
+	results[n_results & 1023] = perform(name, number, a);
+}
+
+static void
+next(void)
+{
+
+	while (*at != '\0' && *at++ != '/')
+		continue;
+}
+
+/* Many times the same; the last result counts. */
+static void
+times(void)
+{
+	char *end;
+	unsigned long n = strtoul(at + strlen("times,"), &end, 0);
+	unsigned before = used;
+
+	for (; n > 0; n--) {
+		used = before;
+		at = end + 1;
+		one();
+	}
 }
 
 void
@@ -186,9 +209,12 @@ run(const char *text)
 	(void)strncpy(source, text, sizeof source - 1);
 	used = n_results = 0;
 	for (at = source; *at != '\0';) {
-		one();
-		while (*at != '\0' && *at++ != '/')
-			continue;
+		if (is(at, "times"))
+			times();
+		else
+			one();
+		n_results++;
+		next();
 	}
 	for (i = 0; i < n_results && n < 1000; i++)
 		n += (size_t)snprintf(answer + n, sizeof answer - n, "%s%ld",

@@ -192,6 +192,33 @@ on_append(void *priv, int where, const char *field, size_t len)
 	    append(priv, where, field, len));
 }
 
+/* A hdr_t is a length byte, the name, a colon; a longer name is none. */
+#define MAX_HDR		254
+
+/* As http_Unset(), for any name. */
+static void
+take_away(struct http *hp, const char *name, size_t len)
+{
+	char hdr[MAX_HDR + 3];
+	unsigned i;
+
+	if (len <= MAX_HDR) {
+		hdr[0] = (char)(len + 1);
+		memcpy(hdr + 1, name, len);
+		hdr[len + 1] = ':';
+		hdr[len + 2] = '\0';
+		http_Unset(hp, hdr);
+		return;
+	}
+	while ((i = find(hp, name, len)) != 0) {
+		hp->nhd--;
+		memmove(hp->hd + i, hp->hd + i + 1,
+		    (hp->nhd - i) * sizeof *hp->hd);
+		memmove(hp->hdf + i, hp->hdf + i + 1,
+		    (hp->nhd - i) * sizeof *hp->hdf);
+	}
+}
+
 /*
  * Takes every field of the name away; the first one's index, or 0: there is
  * none, or it stays for want of workspace.
@@ -201,19 +228,34 @@ unset(struct tk_task *t, int where, const char *name, size_t len)
 {
 	struct http *hp = t->http[where];
 	unsigned first = find(hp, name, len);
-	char hdr[258];
 
-	/* A hdr_t is a length byte, the name, a colon. */
-	if (first == 0 || len > 254)
-		return (first);
+	if (first == 0 || !remember(t, where))
+		return (0);
+	take_away(hp, name, len);
+	return (first);
+}
+
+/* In the place of all of that name; its index, or 0: nothing has changed. */
+static unsigned
+replace(struct tk_task *t, int where, const char *field, size_t len,
+    size_t name_len)
+{
+	struct http *hp = t->http[where];
+	const char *p;
+	int i;
+
+	if (find(hp, field, name_len) == 0) {
+		i = append(t, where, field, len);
+		return (i > 0 ? (unsigned)i : 0);
+	}
 	if (!remember(t, where))
 		return (0);
-	hdr[0] = (char)(len + 1);
-	memcpy(hdr + 1, name, len);
-	hdr[len + 1] = ':';
-	hdr[len + 2] = '\0';
-	http_Unset(hp, hdr);
-	return (first);
+	p = copy_field(hp, field, len);
+	if (p == NULL)
+		return (0);
+	take_away(hp, p, name_len);
+	http_SetHeader(hp, p);
+	return (hp->nhd - 1U);
 }
 
 static int
@@ -226,8 +268,8 @@ on_set(void *priv, int where, const char *field, size_t len)
 	colon = memchr(field, ':', len);
 	if (colon == NULL)
 		return ((int)unset(priv, where, field, len));
-	(void)unset(priv, where, field, (size_t)(colon - field));
-	return (append(priv, where, field, len));
+	return ((int)replace(priv, where, field, len,
+	    (size_t)(colon - field)));
 }
 
 static size_t
