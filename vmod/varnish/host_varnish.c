@@ -21,8 +21,15 @@ on_log(void *host, const char *program, int kind, const char *text, size_t len)
 {
 	enum VSL_tag_e tag = kind == TKC_LOG_ERROR ? SLT_VCL_Error :
 	    SLT_VCL_Log;
+	size_t n = strlen(program);
 
 	(void)host;
+	/* Errors name their program. */
+	if (kind == TKC_LOG_ERROR && len > n + 2 &&
+	    memcmp(text, program, n) == 0 && memcmp(text + n, ": ", 2) == 0) {
+		text += n + 2;
+		len -= n + 2;
+	}
 	if (current != NULL && current->vsl != NULL)
 		VSLb(current->vsl, tag, "tinykvm: %s: %.*s", program, (int)len,
 		    text);
