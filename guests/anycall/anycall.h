@@ -25,6 +25,7 @@ void words_init(void);
 kvm_storage_fn stored;
 kvm_task_fn task;
 void on_vcpu(void *);
+void count(void);
 struct streaming_content piece(void *, size_t, size_t, size_t);
 long on_piece(const char *, const char *, const char *, const uint8_t *,
     size_t, size_t);

@@ -64,8 +64,8 @@ const struct word places[] = {
 	{ "top", 0x7ffffffff000 },
 	{ "code", (uintptr_t)words_init },
 	PLACE(text), PLACE(room), PLACE(big), PLACE(words), PLACE(op),
-	PLACE(stored), PLACE(task), PLACE(on_vcpu), PLACE(piece),
-	PLACE(on_piece),
+	PLACE(stored), PLACE(task), PLACE(on_vcpu), PLACE(count),
+	PLACE(piece), PLACE(on_piece),
 	{ NULL, 0 }
 };
 

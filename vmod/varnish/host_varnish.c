@@ -16,11 +16,28 @@
 /* The task on whose behalf this thread is in a guest. */
 static _Thread_local struct tk_task *current;
 
+#define MAX_LINE	1100
+
+/* A guest's text is one line of the log, and nobody else's. */
+static size_t
+one_line(char to[MAX_LINE], const char *text, size_t len)
+{
+	size_t i;
+
+	if (len > MAX_LINE)
+		len = MAX_LINE;
+	for (i = 0; i < len; i++)
+		to[i] = ((unsigned char)text[i] < ' ' && text[i] != '\t') ||
+		    text[i] == 0x7f ? ' ' : text[i];
+	return (len);
+}
+
 static void
 on_log(void *host, const char *program, int kind, const char *text, size_t len)
 {
 	enum VSL_tag_e tag = kind == TKC_LOG_ERROR ? SLT_VCL_Error :
 	    SLT_VCL_Log;
+	char line[MAX_LINE];
 	size_t n = strlen(program);
 
 	(void)host;
@@ -30,11 +47,12 @@ on_log(void *host, const char *program, int kind, const char *text, size_t len)
 		text += n + 2;
 		len -= n + 2;
 	}
+	len = one_line(line, text, len);
 	if (current != NULL && current->vsl != NULL)
 		VSLb(current->vsl, tag, "tinykvm: %s: %.*s", program, (int)len,
-		    text);
+		    line);
 	else
-		VSL(tag, 0, "tinykvm: %s: %.*s", program, (int)len, text);
+		VSL(tag, 0, "tinykvm: %s: %.*s", program, (int)len, line);
 }
 
 /*--------------------------------------------------------------------
