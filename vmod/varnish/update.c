@@ -297,7 +297,7 @@ vmod_live_update(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
 	VCL_BACKEND be;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
-	if (ctx->bo == NULL) {
+	if (ctx->bo == NULL || ctx->method == VCL_MET_PIPE) {
 		VRT_fail(ctx, "tinykvm.live_update() is for "
 		    "vcl_backend_fetch: set bereq.backend = "
 		    "tinykvm.live_update(...)");
