@@ -40,23 +40,23 @@ tkc_file_read(const char *what, const char *path, size_t most,
 	/* A pipe or device must not make Varnish wait. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
-		return (tkc_fail(err, TKC_SETTINGS, "%s: cannot open %s: %s",
+		return (tkc_fail(err, TKC_SETTINGS, "%s: cannot open %.512s: %s",
 		    what, path, strerror(errno)));
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
-		e = tkc_fail(err, TKC_SETTINGS, "%s: %s is %s", what, path,
+		e = tkc_fail(err, TKC_SETTINGS, "%s: %.512s is %s", what, path,
 		    S_ISDIR(st.st_mode) ? "a directory" :
 		    S_ISREG(st.st_mode) ? "empty" : "not a file");
 	else if ((uint64_t)st.st_size > most)
-		e = tkc_fail(err, TKC_SETTINGS, "%s: %s is larger than %zu "
+		e = tkc_fail(err, TKC_SETTINGS, "%s: %.512s is larger than %zu "
 		    "MiB", what, path, most >> 20);
 	else {
 		b->data = malloc((size_t)st.st_size);
 		if (b->data == NULL)
 			e = tkc_fail(err, TKC_ENVIRONMENT, "%s: no memory to "
-			    "read %s", what, path);
+			    "read %.512s", what, path);
 		else if (!read_all(fd, b, (size_t)st.st_size))
 			e = tkc_fail(err, TKC_SETTINGS, "%s: cannot read all "
-			    "of %s", what, path);
+			    "of %.512s", what, path);
 	}
 	(void)close(fd);
 	if (e != 0) {

@@ -44,6 +44,7 @@ tkc_from_core(struct tkc_error *err, const char *program,
     const struct tk_error *core)
 {
 	enum tkc_reason reason;
+	char empty[1] = "", *p;
 
 	switch (core->kind) {
 	case TK_TIMEOUT:
@@ -61,7 +62,12 @@ tkc_from_core(struct tkc_error *err, const char *program,
 	default:
 		reason = TKC_EXCEPTION;
 	}
-	return (tkc_fail(err, reason, "%s: %s", program, core->text));
+	(void)tkc_fail(err, reason, "%s: %s", program, core->text);
+	/* What a guest put into it, a pattern for one, stays in its line. */
+	for (p = err != NULL ? err->text : empty; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+	return (reason);
 }
 
 struct tkc_program *

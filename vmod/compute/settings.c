@@ -180,6 +180,33 @@ blank_comments(char *s)
 	}
 }
 
+/*
+ * Deeper than settings ever are. The parser calls itself for each level, and a
+ * worker's stack is small.
+ */
+#define MAX_DEPTH	32
+
+static bool
+too_deep(const char *p)
+{
+	bool in_string = false;
+	unsigned depth = 0;
+
+	for (; *p != '\0'; p++) {
+		if (*p == '"')
+			in_string = !in_string;
+		else if (in_string) {
+			if (*p == '\\' && p[1] != '\0')
+				p++;
+		} else if (*p == '[' || *p == '{') {
+			if (++depth > MAX_DEPTH)
+				return (true);
+		} else if ((*p == ']' || *p == '}') && depth > 0)
+			depth--;
+	}
+	return (false);
+}
+
 json_t *
 tkc_json_parse(const char *text, size_t len, const char *origin,
     struct tkc_error *err)
@@ -199,6 +226,12 @@ tkc_json_parse(const char *text, size_t len, const char *origin,
 		return (NULL);
 	}
 	blank_comments(copy);
+	if (too_deep(copy)) {
+		free(copy);
+		(void)tkc_fail(err, TKC_SETTINGS, "%s: JSON of more than %d "
+		    "levels", origin, MAX_DEPTH);
+		return (NULL);
+	}
 	j = json_loads(copy, JSON_REJECT_DUPLICATES, &je);
 	free(copy);
 	if (j == NULL)

@@ -16,18 +16,43 @@
 /* The task on whose behalf this thread is in a guest. */
 static _Thread_local struct tk_task *current;
 
+#define MAX_LINE	1100
+
+/* A guest's text is one line of the log, and nobody else's. */
+static size_t
+one_line(char to[MAX_LINE], const char *text, size_t len)
+{
+	size_t i;
+
+	if (len > MAX_LINE)
+		len = MAX_LINE;
+	for (i = 0; i < len; i++)
+		to[i] = ((unsigned char)text[i] < ' ' && text[i] != '\t') ||
+		    text[i] == 0x7f ? ' ' : text[i];
+	return (len);
+}
+
 static void
 on_log(void *host, const char *program, int kind, const char *text, size_t len)
 {
 	enum VSL_tag_e tag = kind == TKC_LOG_ERROR ? SLT_VCL_Error :
 	    SLT_VCL_Log;
+	char line[MAX_LINE];
+	size_t n = strlen(program);
 
 	(void)host;
+	/* Errors name their program. */
+	if (kind == TKC_LOG_ERROR && len > n + 2 &&
+	    memcmp(text, program, n) == 0 && memcmp(text + n, ": ", 2) == 0) {
+		text += n + 2;
+		len -= n + 2;
+	}
+	len = one_line(line, text, len);
 	if (current != NULL && current->vsl != NULL)
 		VSLb(current->vsl, tag, "tinykvm: %s: %.*s", program, (int)len,
-		    text);
+		    line);
 	else
-		VSL(tag, 0, "tinykvm: %s: %.*s", program, (int)len, text);
+		VSL(tag, 0, "tinykvm: %s: %.*s", program, (int)len, line);
 }
 
 /*--------------------------------------------------------------------
@@ -192,6 +217,33 @@ on_append(void *priv, int where, const char *field, size_t len)
 	    append(priv, where, field, len));
 }
 
+/* A hdr_t is a length byte, the name, a colon; a longer name is none. */
+#define MAX_HDR		254
+
+/* As http_Unset(), for any name. */
+static void
+take_away(struct http *hp, const char *name, size_t len)
+{
+	char hdr[MAX_HDR + 3];
+	unsigned i;
+
+	if (len <= MAX_HDR) {
+		hdr[0] = (char)(len + 1);
+		memcpy(hdr + 1, name, len);
+		hdr[len + 1] = ':';
+		hdr[len + 2] = '\0';
+		http_Unset(hp, hdr);
+		return;
+	}
+	while ((i = find(hp, name, len)) != 0) {
+		hp->nhd--;
+		memmove(hp->hd + i, hp->hd + i + 1,
+		    (hp->nhd - i) * sizeof *hp->hd);
+		memmove(hp->hdf + i, hp->hdf + i + 1,
+		    (hp->nhd - i) * sizeof *hp->hdf);
+	}
+}
+
 /*
  * Takes every field of the name away; the first one's index, or 0: there is
  * none, or it stays for want of workspace.
@@ -201,19 +253,34 @@ unset(struct tk_task *t, int where, const char *name, size_t len)
 {
 	struct http *hp = t->http[where];
 	unsigned first = find(hp, name, len);
-	char hdr[258];
 
-	/* A hdr_t is a length byte, the name, a colon. */
-	if (first == 0 || len > 254)
-		return (first);
+	if (first == 0 || !remember(t, where))
+		return (0);
+	take_away(hp, name, len);
+	return (first);
+}
+
+/* In the place of all of that name; its index, or 0: nothing has changed. */
+static unsigned
+replace(struct tk_task *t, int where, const char *field, size_t len,
+    size_t name_len)
+{
+	struct http *hp = t->http[where];
+	const char *p;
+	int i;
+
+	if (find(hp, field, name_len) == 0) {
+		i = append(t, where, field, len);
+		return (i > 0 ? (unsigned)i : 0);
+	}
 	if (!remember(t, where))
 		return (0);
-	hdr[0] = (char)(len + 1);
-	memcpy(hdr + 1, name, len);
-	hdr[len + 1] = ':';
-	hdr[len + 2] = '\0';
-	http_Unset(hp, hdr);
-	return (first);
+	p = copy_field(hp, field, len);
+	if (p == NULL)
+		return (0);
+	take_away(hp, p, name_len);
+	http_SetHeader(hp, p);
+	return (hp->nhd - 1U);
 }
 
 static int
@@ -226,8 +293,8 @@ on_set(void *priv, int where, const char *field, size_t len)
 	colon = memchr(field, ':', len);
 	if (colon == NULL)
 		return ((int)unset(priv, where, field, len));
-	(void)unset(priv, where, field, (size_t)(colon - field));
-	return (append(priv, where, field, len));
+	return ((int)replace(priv, where, field, len,
+	    (size_t)(colon - field)));
 }
 
 static size_t

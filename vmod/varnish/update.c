@@ -98,6 +98,23 @@ read_program(VRT_CTX, struct inlet *in, struct tkc_error *err)
  * The answer that goes out
  */
 
+/* Its parts, and an error's text. */
+#define ANSWER_ROOM	2048
+
+/* Before anything is done that nobody could be told of. */
+static int
+has_room(VRT_CTX)
+{
+	unsigned room = WS_ReserveAll(ctx->bo->ws);
+
+	WS_Release(ctx->bo->ws, 0);
+	if (room >= ANSWER_ROOM)
+		return (1);
+	VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm.live_update(): the workspace is "
+	    "too small: raise workspace_backend");
+	return (0);
+}
+
 static enum vfp_status v_matchproto_(vfp_pull_f)
 reply_pull(struct vfp_ctx *vc, struct vfp_entry *vfe, void *p, ssize_t *lp)
 {
@@ -226,6 +243,8 @@ up_gethdrs(VRT_CTX, VCL_BACKEND dir)
 	if (task == NULL || task->priv == NULL)
 		return (-1);
 	CAST_OBJ_NOTNULL(o, task->priv, ORDER_MAGIC);
+	if (!has_room(ctx))
+		return (-1);
 	if (strcmp(http_GetMethod(ctx->bo->bereq), "POST") != 0)
 		return (answer(ctx, 405, "A live update is a POST with the "
 		    "program as its body."));
@@ -297,7 +316,7 @@ vmod_live_update(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
 	VCL_BACKEND be;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
-	if (ctx->bo == NULL) {
+	if (ctx->bo == NULL || ctx->method == VCL_MET_PIPE) {
 		VRT_fail(ctx, "tinykvm.live_update() is for "
 		    "vcl_backend_fetch: set bereq.backend = "
 		    "tinykvm.live_update(...)");
