@@ -5,7 +5,7 @@ TEST_PROGRAMS	= $(patsubst tests/%.c,$(B)/tests/%,$(TEST_C))
 
 .PHONY: test-programs bench-programs
 test-programs: $(TEST_PROGRAMS) $(B)/tests/guest $(B)/tests/file_guest \
-    $(B)/tests/file_guest_native
+    $(B)/tests/file_guest_native $(B)/tests/racer
 
 # The guest of tests/core speaks to its tests only, not the guest API.
 $(B)/tests/guest: tests/core/guest.c tests/core/guest_threads.c \
@@ -14,6 +14,12 @@ $(B)/tests/guest: tests/core/guest.c tests/core/guest_threads.c \
 	@echo "  GUEST   $@"
 	@$(CC) -std=gnu11 -O2 -g -static -Wall -Wextra -Werror \
 	    -Wno-infinite-recursion -pthread -o $@ $(filter %.c,$^)
+
+$(B)/tests/racer: tests/compute/racer.c guests/sdk/kvm_api.h
+	@mkdir -p $(@D)
+	@echo "  GUEST   $@"
+	@$(CC) -std=gnu11 -O2 -g -static -Wall -Wextra -Werror \
+	    -Wno-stringop-overread -Wno-array-bounds -Iguests/sdk -o $@ $<
 
 # What it does with files, it also does natively: the results are compared.
 FILE_GUEST_C	= tests/core/file_guest.c tests/core/file_scenarios.c \

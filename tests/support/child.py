@@ -10,6 +10,7 @@ class Child:
     def __init__(self, manager: int) -> None:
         pid = next(p for p in Path("/proc").glob("[0-9]*")
                    if self._parent(p) == manager)
+        self.process_id = int(pid.name)
         lines = dict(line.split(":", 1) for line in
                      (pid / "status").read_text().splitlines())
         #: Anonymous memory, and that of the VMs' memory files.
