@@ -145,6 +145,7 @@ test-long: lib vmod guests language-guests test-programs bench-programs
 
 check-types:
 	@$(PY) -m mypy --no-error-summary
+	@$(PY) -m ruff check --quiet pyctl tests
 
 # SECONDS_OF_SOAK=1800 make soak
 soak: lib vmod guests
