@@ -109,6 +109,33 @@ def init(env: Environment, directory: Path, language: str) -> None:
 
 
 @cli.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@_json
+@click.pass_obj
+def check(env: Environment, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check projects without building them: every problem with its line.
+
+    Each PATH is a directory with guest.toml or edge.toml, one of these, or a
+    file of tests; the working directory unless named.
+    """
+    from kvmctl.commands import check as command
+    env.as_json = as_json
+    command.run(env, paths)
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(["guest", "edge", "test"]))
+@click.pass_obj
+def schema(env: Environment, name: str) -> None:
+    """Show the JSON Schema of guest.toml, edge.toml or tests/*.toml.
+
+    In one piece, for editors that check TOML.
+    """
+    from kvmctl.commands import schema as command
+    command.run(env, name)
+
+
+@cli.command()
 @click.argument("guests", nargs=-1, required=True,
                 type=click.Path(path_type=Path))
 @_out_option

@@ -121,8 +121,8 @@ def test_failures_leave_the_old_release(node: Node, tmp_path: Path) -> None:
     failing(node, ExitCode.DEPLOY, "number 1", "Bonjour")
 
     # Settings that the VMOD refuses although kvmctl let them through.
-    node.write("hello", concurrency=1000)
-    failing(node, ExitCode.VARNISH, "concurrency", "255")
+    node.write("hello", allowed_fetch=["ftp://x"])
+    failing(node, ExitCode.VARNISH, "allowed_fetch", "only http and https")
 
     # A file that is not there; a file that is no program.
     node.site.write_text('[site]\nname = "it"\n[programs.x]\n'

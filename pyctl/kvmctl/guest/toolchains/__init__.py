@@ -70,6 +70,12 @@ def needs(manifest: Manifest) -> tuple[Need, ...]:
     return found
 
 
+def lacking(manifest: Manifest) -> tuple[Need, ...]:
+    """What it needs and this machine has not. May raise BuildError."""
+    plan = _toolchain(manifest.language).plan(manifest, Path("/"), Path("/"))
+    return tuple(n for n in (*needs(manifest), *plan.needs) if not n.there())
+
+
 def _inputs_hash(manifest: Manifest, plan: Plan) -> str:
     """All that the result depends on, but the compiler's own version."""
     h = hashlib.sha256(json.dumps(
