@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
-from kvmctl import __version__
+from kvmctl import __version__, files
+from kvmctl import schema as schemas
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
-from kvmctl.guest.manifest import COMPILED
 
+LANGUAGES = [language for language in schemas.choices("guest", "language")
+             if language != "executable"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _EXIT_CODES = """\b
@@ -27,6 +29,7 @@ Exit codes:
   6  Varnish refused, or cannot be reached
   7  a deployment was given up; the old release serves on
   8  this machine lacks something (see kvmctl doctor)
+  9  a signature is missing, or not good
 """
 
 _json = click.option("--json", "as_json", is_flag=True,
@@ -64,6 +67,20 @@ def _site_argument(function: F) -> F:
         "site", type=click.Path(path_type=Path), default="edge.toml")(function)
 
 
+def _key_option(function: F) -> F:
+    return click.option(
+        "--key", type=click.Path(path_type=Path), envvar="KVMCTL_KEY",
+        help="The private key.  [env: KVMCTL_KEY; default: "
+             "~/.config/kvmctl/key.pem]")(function)
+
+
+def _trust_option(function: F) -> F:
+    return click.option(
+        "--trust", type=click.Path(path_type=Path), envvar="KVMCTL_TRUST",
+        help="A public key, or a directory of *.pub.  [env: KVMCTL_TRUST; "
+             "default: ~/.config/kvmctl/trusted]")(function)
+
+
 def _out_option(function: F) -> F:
     return click.option(
         "-o", "--out", type=click.Path(path_type=Path), default="build/guests",
@@ -97,7 +114,7 @@ def doctor(env: Environment, as_json: bool) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-l", "--lang", "language", required=True,
-              type=click.Choice(COMPILED), help="What it is written in.")
+              type=click.Choice(LANGUAGES), help="What it is written in.")
 @click.pass_obj
 def init(env: Environment, directory: Path, language: str) -> None:
     """Begin a program: DIRECTORY with a source, guest.toml and edge.toml.
@@ -124,7 +141,7 @@ def check(env: Environment, paths: tuple[Path, ...], as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["guest", "edge", "test"]))
+@click.argument("name", type=click.Choice(schemas.NAMES))
 @click.pass_obj
 def schema(env: Environment, name: str) -> None:
     """Show the JSON Schema of guest.toml, edge.toml or tests/*.toml.
@@ -138,15 +155,23 @@ def schema(env: Environment, name: str) -> None:
 @cli.command()
 @click.argument("guests", nargs=-1, required=True,
                 type=click.Path(path_type=Path))
+@click.option("-j", "--jobs", type=click.IntRange(1, 1000),
+              help="How many at once.  [default: the CPUs]")
+@click.option("--sign", is_flag=True, help="Sign what was built.")
+@_key_option
 @_out_option
 @_json
 @click.pass_obj
-def build(env: Environment, guests: tuple[Path, ...], out: Path,
-          as_json: bool) -> None:
-    """Compile programs: each GUEST is a directory with guest.toml."""
+def build(env: Environment, guests: tuple[Path, ...], jobs: int | None,
+          sign: bool, key: Path | None, out: Path, as_json: bool) -> None:
+    """Compile programs: each GUEST is a directory with guest.toml.
+
+    The same sources give the same bytes, wherever they are; what was built
+    before is not built again.
+    """
     from kvmctl.commands import build as command
     env.as_json = as_json
-    command.run(env, guests, out)
+    command.run(env, guests, out, jobs, sign, key)
 
 
 @cli.command()
@@ -158,6 +183,60 @@ def inspect(env: Environment, program: Path, as_json: bool) -> None:
     from kvmctl.commands import inspect as command
     env.as_json = as_json
     command.run(env, program)
+
+
+@cli.command()
+@click.argument("one", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@_json
+@click.pass_obj
+def diff(env: Environment, one: Path, other: Path, as_json: bool) -> None:
+    """Show what differs between two builds: limits, calls, functions."""
+    from kvmctl.commands import diff as command
+    env.as_json = as_json
+    command.run(env, one, other)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@_json
+@click.pass_obj
+def key(env: Environment, path: Path | None, as_json: bool) -> None:
+    """Make a pair of keys: PATH, and the public one with .pub.
+
+    Without PATH it is ~/.config/kvmctl/key.pem, with which `sign` signs.
+    """
+    from kvmctl.commands import key as command
+    env.as_json = as_json
+    command.run(env, path)
+
+
+@cli.command()
+@click.argument("programs", nargs=-1, required=True,
+                type=click.Path(path_type=Path))
+@_key_option
+@_json
+@click.pass_obj
+def sign(env: Environment, programs: tuple[Path, ...], key: Path | None,
+         as_json: bool) -> None:
+    """Sign built PROGRAMS: what they are, their limits and permissions."""
+    from kvmctl.commands import sign as command
+    env.as_json = as_json
+    command.run(env, programs, key)
+
+
+@cli.command()
+@click.argument("programs", nargs=-1, required=True,
+                type=click.Path(path_type=Path))
+@_trust_option
+@_json
+@click.pass_obj
+def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
+           as_json: bool) -> None:
+    """Fail unless each of PROGRAMS is as somebody trusted signed it."""
+    from kvmctl.commands import verify as command
+    env.as_json = as_json
+    command.run(env, programs, trust)
 
 
 @cli.command()
@@ -289,6 +368,11 @@ def invoke(arguments: list[str], env: Environment) -> int:
         return ExitCode.USAGE
     except click.exceptions.Exit as e:
         return e.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        env.error(files.sentence(e))
+        return ExitCode.FAILED
     except (click.Abort, KeyboardInterrupt):
         env.error("interrupted")
         return 128 + 2
