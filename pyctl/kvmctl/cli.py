@@ -115,13 +115,16 @@ def doctor(env: Environment, as_json: bool) -> None:
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-l", "--lang", "language", required=True,
               type=click.Choice(LANGUAGES), help="What it is written in.")
+@_json
 @click.pass_obj
-def init(env: Environment, directory: Path, language: str) -> None:
-    """Begin a program: DIRECTORY with a source, guest.toml and edge.toml.
+def init(env: Environment, directory: Path, language: str,
+         as_json: bool) -> None:
+    """Begin a program: DIRECTORY with a source, tests, guest.toml, edge.toml.
 
     Its last part is the program's name. Nothing is overwritten.
     """
     from kvmctl.commands import init as command
+    env.as_json = as_json
     command.run(env, directory, language)
 
 
@@ -246,6 +249,9 @@ def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
 @click.option("-H", "--header", "headers", multiple=True,
               metavar="'NAME: VALUE'", help="A request header.")
 @click.option("-d", "--data", help="The body; @FILE reads it, @- from stdin.")
+@click.option("--request", metavar="FILE",
+              help="Ask what is in this file instead: .http, as editors have "
+              "it, or .har, as browsers save it; - is stdin.")
 @click.option("--arg", default="", help="The argument beside the URL.")
 @click.option("--repeat", type=click.IntRange(1, 1_000_000), default=1,
               help="Ask so many times; the last answer is shown.")
@@ -272,6 +278,28 @@ def run(env: Environment, /, program: Path, as_json: bool,
     from kvmctl.commands import run as command
     env.as_json = as_json
     command.run(env, program, command.Options(**options))
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("-k", "only", metavar="REGEX",
+              help="Only tests in whose name this is found.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the results as JUnit's XML, too.")
+@_out_option
+@_json
+@click.pass_obj
+def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
+         **options: Any) -> None:
+    """Run the tests of projects: tests/*.toml, without Varnish.
+
+    Each PATH is a directory with guest.toml (built first) or edge.toml, or one
+    file of tests; the working directory unless named. Every test has a reset
+    virtual machine.
+    """
+    from kvmctl.commands import test as command
+    env.as_json = as_json
+    command.run(env, paths, command.Options(**options))
 
 
 @cli.command()

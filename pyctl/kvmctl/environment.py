@@ -2,6 +2,7 @@
 """Where a command's words go: results to stdout, status to stderr."""
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
@@ -55,6 +56,9 @@ class Environment:
     def error(self, text: str) -> None:
         self.stderr.write(self.style("error: ", "31") + text + "\n")
 
-    def style(self, text: str, code: str) -> str:
-        """ANSI colour, on a terminal only."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self.stderr.isatty() else text
+    def style(self, text: str, code: str,
+              stream: TextIO | None = None) -> str:
+        """ANSI colour, on a terminal only, and not where NO_COLOR is set."""
+        if os.environ.get("NO_COLOR") or not (stream or self.stderr).isatty():
+            return text
+        return f"\x1b[{code}m{text}\x1b[0m"

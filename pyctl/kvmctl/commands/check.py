@@ -12,7 +12,7 @@ from kvmctl.environment import Environment
 from kvmctl.errors import HostError, KvmctlError, ManifestError
 from kvmctl.guest import manifest, toolchains
 from kvmctl.guest.manifest import Manifest
-from kvmctl.schema import check as schema_check
+from kvmctl.trial import cases
 
 
 class _Checker:
@@ -69,7 +69,7 @@ class _Checker:
         if not self._fresh(path):
             return
         try:
-            schema_check.check("test", documents.read(path))
+            cases.load(path)
         except KvmctlError as e:
             self._add(path, e)
 
