@@ -88,6 +88,27 @@ def _out_option(function: F) -> F:
         help="Where built programs go.  [env: KVMCTL_OUT]")(function)
 
 
+def _request_options(function: F) -> F:
+    """PROGRAM [URL] and what else makes a request."""
+    for option in (
+        click.option("--arg", default="", help="The argument beside the URL."),
+        click.option("--request", metavar="FILE",
+                     help="Ask what is in this file instead: .http, as "
+                          "editors have it, or .har, as browsers save it; - "
+                          "is stdin."),
+        click.option("-d", "--data",
+                     help="The body; @FILE reads it, @- from stdin."),
+        click.option("-H", "--header", "headers", multiple=True,
+                     metavar="'NAME: VALUE'", help="A request header."),
+        click.option("-X", "--method",
+                     help="The method; POST when there is a body."),
+        click.argument("url", default="/"),
+        click.argument("program", type=click.Path(path_type=Path)),
+    ):
+        function = option(function)
+    return function
+
+
 @click.group(epilog=_EXIT_CODES,
              context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kvmctl")
@@ -243,16 +264,7 @@ def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
 
 
 @cli.command()
-@click.argument("program", type=click.Path(path_type=Path))
-@click.argument("url", default="/")
-@click.option("-X", "--method", help="The method; POST when there is a body.")
-@click.option("-H", "--header", "headers", multiple=True,
-              metavar="'NAME: VALUE'", help="A request header.")
-@click.option("-d", "--data", help="The body; @FILE reads it, @- from stdin.")
-@click.option("--request", metavar="FILE",
-              help="Ask what is in this file instead: .http, as editors have "
-              "it, or .har, as browsers save it; - is stdin.")
-@click.option("--arg", default="", help="The argument beside the URL.")
+@_request_options
 @click.option("--repeat", type=click.IntRange(1, 1_000_000), default=1,
               help="Ask so many times; the last answer is shown.")
 @click.option("--output", type=click.Path(path_type=Path),
@@ -278,6 +290,32 @@ def run(env: Environment, /, program: Path, as_json: bool,
     from kvmctl.commands import run as command
     env.as_json = as_json
     command.run(env, program, command.Options(**options))
+
+
+@cli.command()
+@_request_options
+@click.option("-n", "--requests", "number", default=2000, show_default=True,
+              type=click.IntRange(1, 10_000_000), help="How many count.")
+@click.option("--warm", default=50, show_default=True,
+              type=click.IntRange(0, 1_000_000),
+              help="How many before them do not.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE",
+              help="Draw the distribution: .svg, .png, .pdf.")
+@_out_option
+@_json
+@click.pass_obj
+def bench(env: Environment, /, program: Path, as_json: bool, number: int,
+          warm: int, plot: Path | None, **options: Any) -> None:
+    """Measure calls of a program, without Varnish, one at a time.
+
+    PROGRAM is an executable, or a directory with guest.toml that is built
+    first. An empty call, in turns with it, is the floor.
+    """
+    from kvmctl.commands import bench as command
+    from kvmctl.commands import run as run_command
+    env.as_json = as_json
+    command.run(env, program, run_command.Options(**options),
+                command.Options(number, warm, plot))
 
 
 @cli.command()

@@ -28,10 +28,10 @@ class Options:
     headers: tuple[str, ...]
     data: str | None
     arg: str
-    repeat: int
-    output: Path | None
     out: Path
     request: str | None = None          # a .http or .har file, - is stdin
+    repeat: int = 1
+    output: Path | None = None
     trace: bool = False
     gdb: int | None = None              # the port, 0: any
 
@@ -73,7 +73,7 @@ def _to_json(answer: Response) -> dict[str, Any]:
     }
 
 
-def _requests(env: Environment, options: Options) -> list[Request]:
+def requests_of(env: Environment, options: Options) -> list[Request]:
     """What the options say, or what is in the file."""
     for header in options.headers:
         if ":" not in header:
@@ -116,7 +116,7 @@ def _write(env: Environment, answer: Response, options: Options) -> None:
 
 def run(env: Environment, path: Path, options: Options) -> None:
     """Asks the program, and shows its answers and what they took."""
-    asked = _requests(env, options)
+    asked = requests_of(env, options)
     if options.output is not None and len(asked) > 1:
         raise UsageError(f"{options.request} has {len(asked)} requests: "
                          "--output is for one")
