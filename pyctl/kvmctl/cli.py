@@ -341,6 +341,27 @@ def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
 
 
 @cli.command()
+@click.argument("path", type=click.Path(path_type=Path), default=".")
+@click.option("--port", type=click.IntRange(0, 65535),
+              help="On 127.0.0.1; 0 is any.  [default: the site's \"listen\", "
+              "or 8080]")
+@_out_option
+@_json
+@click.pass_obj
+def serve(env: Environment, /, path: Path, as_json: bool,
+          **options: Any) -> None:
+    """Serve a site from a Varnish of its own, anew at every change.
+
+    PATH is an edge.toml, or a directory with edge.toml or guest.toml. Shows
+    requests, what programs log and why they fail, and how long a change took to
+    be live. Ctrl-C stops everything. With --json each event is a line.
+    """
+    from kvmctl.commands import serve as command
+    env.as_json = as_json
+    command.run(env, path, command.Options(**options))
+
+
+@cli.command()
 @click.option("--markdown", is_flag=True, help="As a table for a document.")
 @_json
 @click.pass_obj
