@@ -16,6 +16,7 @@ from kvmctl.errors import ExitCode, KvmctlError
 
 LANGUAGES = [language for language in schemas.choices("guest", "language")
              if language != "executable"]
+_COMPLETE_VARIABLE = "_KVMCTL_COMPLETE"
 F = TypeVar("F", bound=Callable[..., Any])
 
 _EXIT_CODES = """\b
@@ -140,9 +141,10 @@ def doctor(env: Environment, as_json: bool) -> None:
 @click.pass_obj
 def init(env: Environment, directory: Path, language: str,
          as_json: bool) -> None:
-    """Begin a program: DIRECTORY with a source, tests, guest.toml, edge.toml.
+    """Begin a program in any language.
 
-    Its last part is the program's name. Nothing is overwritten.
+    DIRECTORY gets a source, tests, guest.toml and edge.toml; its last part is
+    the program's name. Nothing is overwritten.
     """
     from kvmctl.commands import init as command
     env.as_json = as_json
@@ -154,10 +156,11 @@ def init(env: Environment, directory: Path, language: str,
 @_json
 @click.pass_obj
 def check(env: Environment, paths: tuple[Path, ...], as_json: bool) -> None:
-    """Check projects without building them: every problem with its line.
+    """Check projects without building them.
 
-    Each PATH is a directory with guest.toml or edge.toml, one of these, or a
-    file of tests; the working directory unless named.
+    Shows every problem with its line. Each PATH is a directory with guest.toml
+    or edge.toml, one of these, or a file of tests; the working directory unless
+    named.
     """
     from kvmctl.commands import check as command
     env.as_json = as_json
@@ -168,9 +171,9 @@ def check(env: Environment, paths: tuple[Path, ...], as_json: bool) -> None:
 @click.argument("name", type=click.Choice(schemas.NAMES))
 @click.pass_obj
 def schema(env: Environment, name: str) -> None:
-    """Show the JSON Schema of guest.toml, edge.toml or tests/*.toml.
+    """Show the JSON Schema of a kind of file.
 
-    In one piece, for editors that check TOML.
+    Of guest.toml, edge.toml or tests/*.toml. In one piece, for editors that check TOML.
     """
     from kvmctl.commands import schema as command
     command.run(env, name)
@@ -215,7 +218,10 @@ def inspect(env: Environment, program: Path, as_json: bool) -> None:
 @_json
 @click.pass_obj
 def diff(env: Environment, one: Path, other: Path, as_json: bool) -> None:
-    """Show what differs between two builds: limits, calls, functions."""
+    """Show what differs between two builds.
+
+    In limits, permissions, calls of the guest API, and functions.
+    """
     from kvmctl.commands import diff as command
     env.as_json = as_json
     command.run(env, one, other)
@@ -243,7 +249,10 @@ def key(env: Environment, path: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def sign(env: Environment, programs: tuple[Path, ...], key: Path | None,
          as_json: bool) -> None:
-    """Sign built PROGRAMS: what they are, their limits and permissions."""
+    """Sign built PROGRAMS.
+
+    What they are, their limits and their permissions.
+    """
     from kvmctl.commands import sign as command
     env.as_json = as_json
     command.run(env, programs, key)
@@ -373,11 +382,28 @@ def syscalls(env: Environment, markdown: bool, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Show the script with which a shell completes kvmctl's words.
+
+    \b
+    bash:  eval "$(kvmctl completion bash)"      in ~/.bashrc
+    zsh:   eval "$(kvmctl completion zsh)"       in ~/.zshrc
+    fish:  kvmctl completion fish | source       in config.fish
+    """
+    from kvmctl.commands import completion as command
+    command.run(context.obj, cli, shell, _COMPLETE_VARIABLE)
+
+
+@cli.command()
 @_site_argument
+@_json
 @click.pass_obj
-def render(env: Environment, site: Path) -> None:
+def render(env: Environment, site: Path, as_json: bool) -> None:
     """Show the VCL that edge.toml makes."""
     from kvmctl.commands import render as command
+    env.as_json = as_json
     command.run(env, site)
 
 
@@ -441,7 +467,7 @@ def invoke(arguments: list[str], env: Environment) -> int:
     """Runs one command; what it ends with. Bugs propagate."""
     try:
         cli.main(args=arguments, prog_name="kvmctl", obj=env,
-                 standalone_mode=False)
+                 complete_var=_COMPLETE_VARIABLE, standalone_mode=False)
         return ExitCode.OK
     except KvmctlError as e:
         env.error(str(e))

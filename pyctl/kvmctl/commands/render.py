@@ -13,4 +13,8 @@ def run(env: Environment, path: Path) -> None:
     site = sites.load(path)
     library = (Path("/var/lib/tinykvm") / site.name / "programs.json"
                if site.programs else None)
-    env.stdout.write(render(site, library, "shown by kvmctl render"))
+    text = render(site, library, "shown by kvmctl render")
+    if env.as_json:
+        env.result_json({"site": site.name, "vcl": text})
+    else:
+        env.stdout.write(text)

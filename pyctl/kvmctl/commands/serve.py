@@ -2,6 +2,7 @@
 """kvmctl serve."""
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +45,17 @@ def _port(site: Site, options: Options) -> int:
         raise UsageError(f"{site.path}: \"listen\" is {site.listen}: serve "
                          "listens on 127.0.0.1 only; name a --port")
     return int(port)
+
+
+def _check_free(port: int) -> None:
+    """varnishd would take a minute to say it."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError as e:
+            raise VarnishError(f"127.0.0.1:{port}: {e.strerror}; --port 0 is "
+                               "any that is free") from None
 
 
 def _when(changes: set[tuple[object, str]]) -> float:
@@ -117,13 +129,14 @@ class _Session:
 def run(env: Environment, path: Path, options: Options) -> None:
     """Serves, and deploys again at every change, until Ctrl-C."""
     site = load_site(path)
-    report = Reporter(env)
+    port, report = _port(site, options), Reporter(env)
+    _check_free(port)
     # All end the same way: everything that was started is stopped. A shell
     # may have had SIGINT ignored, as for `kvmctl serve &` in a script.
     before = {s: signal.signal(s, signal.default_int_handler)
               for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        with PrivateVarnish(_port(site, options)) as varnish, \
+        with PrivateVarnish(port) as varnish, \
                 following(varnish, report):
             report.event("serving", f"{site.name} is served on {varnish.url}; "
                          "Ctrl-C ends it", url=varnish.url,

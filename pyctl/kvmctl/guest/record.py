@@ -30,7 +30,7 @@ FORMAT = 1
 
 def file(executable: Path) -> Path:
     """Where the record of an executable is."""
-    return executable.with_name(executable.name + ".json")
+    return executable.parent / f"{executable.name}.json"
 
 
 def encode(record: dict[str, Any]) -> bytes:
@@ -40,7 +40,7 @@ def encode(record: dict[str, Any]) -> bytes:
 
 def signature_file(executable: Path) -> Path:
     """Where the signature of that record is."""
-    return executable.with_name(executable.name + ".sig")
+    return executable.parent / f"{executable.name}.sig"
 
 
 def load(path: Path) -> dict[str, Any] | None:
