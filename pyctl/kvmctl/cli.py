@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kvmctl import __version__, files
+from kvmctl import __version__, files, options
 from kvmctl import schema as schemas
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
@@ -68,46 +68,11 @@ def _site_argument(function: F) -> F:
         "site", type=click.Path(path_type=Path), default="edge.toml")(function)
 
 
-def _key_option(function: F) -> F:
-    return click.option(
-        "--key", type=click.Path(path_type=Path), envvar="KVMCTL_KEY",
-        help="The private key.  [env: KVMCTL_KEY; default: "
-             "~/.config/kvmctl/key.pem]")(function)
-
-
-def _trust_option(function: F) -> F:
-    return click.option(
-        "--trust", type=click.Path(path_type=Path), envvar="KVMCTL_TRUST",
-        help="A public key, or a directory of *.pub.  [env: KVMCTL_TRUST; "
-             "default: ~/.config/kvmctl/trusted]")(function)
-
-
 def _out_option(function: F) -> F:
     return click.option(
         "-o", "--out", type=click.Path(path_type=Path), default="build/guests",
         envvar="KVMCTL_OUT", show_default=True,
         help="Where built programs go.  [env: KVMCTL_OUT]")(function)
-
-
-def _request_options(function: F) -> F:
-    """PROGRAM [URL] and what else makes a request."""
-    for option in (
-        click.option("--arg", default="", help="The argument beside the URL."),
-        click.option("--request", metavar="FILE",
-                     help="Ask what is in this file instead: .http, as "
-                          "editors have it, or .har, as browsers save it; - "
-                          "is stdin."),
-        click.option("-d", "--data",
-                     help="The body; @FILE reads it, @- from stdin."),
-        click.option("-H", "--header", "headers", multiple=True,
-                     metavar="'NAME: VALUE'", help="A request header."),
-        click.option("-X", "--method",
-                     help="The method; POST when there is a body."),
-        click.argument("url", default="/"),
-        click.argument("program", type=click.Path(path_type=Path)),
-    ):
-        function = option(function)
-    return function
 
 
 @click.group(epilog=_EXIT_CODES,
@@ -185,7 +150,7 @@ def schema(env: Environment, name: str) -> None:
 @click.option("-j", "--jobs", type=click.IntRange(1, 1000),
               help="How many at once.  [default: the CPUs]")
 @click.option("--sign", is_flag=True, help="Sign what was built.")
-@_key_option
+@options.key_option
 @_out_option
 @_json
 @click.pass_obj
@@ -244,7 +209,7 @@ def key(env: Environment, path: Path | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("programs", nargs=-1, required=True,
                 type=click.Path(path_type=Path))
-@_key_option
+@options.key_option
 @_json
 @click.pass_obj
 def sign(env: Environment, programs: tuple[Path, ...], key: Path | None,
@@ -261,7 +226,7 @@ def sign(env: Environment, programs: tuple[Path, ...], key: Path | None,
 @cli.command()
 @click.argument("programs", nargs=-1, required=True,
                 type=click.Path(path_type=Path))
-@_trust_option
+@options.trust_option
 @_json
 @click.pass_obj
 def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
@@ -273,7 +238,7 @@ def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
 
 
 @cli.command()
-@_request_options
+@options.request_options
 @click.option("--repeat", type=click.IntRange(1, 1_000_000), default=1,
               help="Ask so many times; the last answer is shown.")
 @click.option("--output", type=click.Path(path_type=Path),
@@ -290,7 +255,7 @@ def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
 @_json
 @click.pass_obj
 def run(env: Environment, /, program: Path, as_json: bool,
-        **options: Any) -> None:
+        **given: Any) -> None:
     """Ask a program once, in a virtual machine, without Varnish.
 
     PROGRAM is an executable, or a directory with guest.toml that is built
@@ -298,11 +263,11 @@ def run(env: Environment, /, program: Path, as_json: bool,
     """
     from kvmctl.commands import run as command
     env.as_json = as_json
-    command.run(env, program, command.Options(**options))
+    command.run(env, program, command.Options(**given))
 
 
 @cli.command()
-@_request_options
+@options.request_options
 @click.option("-n", "--requests", "number", default=2000, show_default=True,
               type=click.IntRange(1, 10_000_000), help="How many count.")
 @click.option("--warm", default=50, show_default=True,
@@ -314,7 +279,7 @@ def run(env: Environment, /, program: Path, as_json: bool,
 @_json
 @click.pass_obj
 def bench(env: Environment, /, program: Path, as_json: bool, number: int,
-          warm: int, plot: Path | None, **options: Any) -> None:
+          warm: int, plot: Path | None, **given: Any) -> None:
     """Measure calls of a program, without Varnish, one at a time.
 
     PROGRAM is an executable, or a directory with guest.toml that is built
@@ -323,7 +288,7 @@ def bench(env: Environment, /, program: Path, as_json: bool, number: int,
     from kvmctl.commands import bench as command
     from kvmctl.commands import run as run_command
     env.as_json = as_json
-    command.run(env, program, run_command.Options(**options),
+    command.run(env, program, run_command.Options(**given),
                 command.Options(number, warm, plot))
 
 
@@ -337,7 +302,7 @@ def bench(env: Environment, /, program: Path, as_json: bool, number: int,
 @_json
 @click.pass_obj
 def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
-         **options: Any) -> None:
+         **given: Any) -> None:
     """Run the tests of projects: tests/*.toml, without Varnish.
 
     Each PATH is a directory with guest.toml (built first) or edge.toml, or one
@@ -346,7 +311,7 @@ def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
     """
     from kvmctl.commands import test as command
     env.as_json = as_json
-    command.run(env, paths, command.Options(**options))
+    command.run(env, paths, command.Options(**given))
 
 
 @cli.command()
@@ -358,7 +323,7 @@ def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
 @_json
 @click.pass_obj
 def serve(env: Environment, /, path: Path, as_json: bool,
-          **options: Any) -> None:
+          **given: Any) -> None:
     """Serve a site from a Varnish of its own, anew at every change.
 
     PATH is an edge.toml, or a directory with edge.toml or guest.toml. Shows
@@ -367,7 +332,7 @@ def serve(env: Environment, /, path: Path, as_json: bool,
     """
     from kvmctl.commands import serve as command
     env.as_json = as_json
-    command.run(env, path, command.Options(**options))
+    command.run(env, path, command.Options(**given))
 
 
 @cli.command()
