@@ -217,6 +217,27 @@ def test_unreadable(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     assert "Traceback" not in kvmctl.err
 
 
+def test_older_files_are_noticed(kvmctl: Any, mine: Path,
+                                 tmp_path: Path) -> None:
+    """Even one that is put there with a time from before."""
+    built, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+    program = Path(built["executable"])
+    good = program.read_bytes()
+    program.write_bytes(bytes(len(good)))
+    os.utime(program, (1, 1))
+    again, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+    assert again["how"] == "kept" and program.read_bytes() == good
+
+
+def test_two_at_the_same_time(mine: Path, tmp_path: Path) -> None:
+    """One builds, the other waits and finds it."""
+    line = [sys.executable, "-m", "kvmctl", "build", mine, "--json", "-o",
+            tmp_path / "out"]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE) for _ in range(2)]
+    hows = [json.loads(p.communicate(timeout=60)[0])[0]["how"] for p in both]
+    assert sorted(hows) == ["built", "unchanged"]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB."""

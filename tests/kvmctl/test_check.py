@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvmctl.errors import ExitCode
-from support.paths import ROOT, SOURCES
+from support.paths import ROOT, SOURCES, guest
 
 
 @pytest.fixture
@@ -90,3 +90,32 @@ def test_nothing_there(kvmctl: Any, tmp_path: Path) -> None:
     assert kvmctl("check", tmp_path) == ExitCode.MANIFEST
     assert "kvmctl init" in kvmctl.out
     assert kvmctl("check", tmp_path / "none") == ExitCode.MANIFEST
+
+
+def for_another_machine(path: Path) -> None:
+    """A copy of an executable that says AArch64."""
+    data = bytearray(guest("hello").read_bytes())
+    data[18:20] = (183).to_bytes(2, "little")       # e_machine: EM_AARCH64
+    path.write_bytes(data)
+
+
+def test_executables_that_cannot_run(kvmctl: Any, tmp_path: Path) -> None:
+    for_another_machine(tmp_path / "arm")
+    (tmp_path / "text").write_text("no program")
+    (tmp_path / "edge.toml").write_text(
+        '[programs.arm]\nfile = "arm"\n[programs.text]\nfile = "text"\n'
+        '[programs.dynamic]\nfile = "/bin/true"\n')
+    assert kvmctl("check", tmp_path) == ExitCode.MANIFEST
+    assert "edge.toml:2: [programs.arm]: arm: compiled for EM_AARCH64, not " \
+        "x86-64" in kvmctl.out
+    assert "edge.toml:4: " in kvmctl.out and "no ELF" in kvmctl.out
+    assert "edge.toml:6: " in kvmctl.out and "-static" in kvmctl.out
+    # Nor are they built, or run.
+    (tmp_path / "guest.toml").write_text(
+        'name = "arm"\nlanguage = "executable"\nsources = ["arm"]\n')
+    assert kvmctl("build", tmp_path, "-o", tmp_path / "out") == ExitCode.BUILD
+    assert "EM_AARCH64" in kvmctl.err
+    assert not (tmp_path / "out" / "arm" / "arm").exists()
+    assert kvmctl("run", tmp_path / "arm") in (ExitCode.MANIFEST,
+                                               ExitCode.GUEST)
+    assert kvmctl.err.startswith("error: ")

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from kvmctl import schema, toml_lines
+from kvmctl.document import Document
 from kvmctl.engine import Engine
 from kvmctl.errors import ManifestError
-from kvmctl.schema import reference
+from kvmctl.schema import check, reference
 from support.paths import ROOT
 
 _SETTINGS = {name: it for part in schema.load("settings")["$defs"].values()
@@ -191,3 +192,24 @@ def test_types_of_toml_that_json_has_not(tmp_path: Path, kvmctl: Any) -> None:
         assert "guest.toml:4: [limits]: \"concurrency\" is a whole number " \
             "from 1 to 255\n" in kvmctl.out
         assert "guest.toml:5: [limits]: \"max_memory\"" in kvmctl.out
+
+
+_JSON = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.dates(),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(
+        st.sampled_from(sorted({k for n in schema.NAMES for k in re.findall(
+            r'"([a-z_]+)": \{', json.dumps(schema.load(n)))}))
+        | st.text(max_size=4), v, max_size=4), max_leaves=15)
+
+
+@pytest.mark.parametrize("name", schema.NAMES)
+@given(table=st.dictionaries(st.sampled_from(sorted(
+    {k for n in schema.NAMES for k in schema.keys(schema.load(n))})), _JSON,
+    max_size=4))
+def test_whatever_is_wrong_is_a_sentence(name: str,
+                                         table: dict[str, Any]) -> None:
+    document = Document(Path("it.toml"), table)
+    for problem in check.problems(name, document):
+        assert str(problem).startswith("it.toml: ")
+        assert len(problem.message) > 5

@@ -7,7 +7,7 @@ from typing import Any
 
 from kvmctl import document as documents
 from kvmctl import site as sites
-from kvmctl.document import DocumentError, Problem
+from kvmctl.document import DocumentError, Place, Problem
 from kvmctl.environment import Environment
 from kvmctl.errors import HostError, KvmctlError, ManifestError
 from kvmctl.guest import manifest, toolchains
@@ -85,9 +85,9 @@ class _Checker:
         for entry in site.programs:
             place = document.top / "programs" / entry.name
             self._settings(path, f"[programs.{entry.name}]", entry.settings)
-            if entry.file is not None and not entry.file.is_file():
-                self.wrong += place.error(
-                    f"there is no {entry.file}", "file").problems
+            if entry.file is not None:
+                self._executable(place, entry.file,
+                                 "allowed_paths" in entry.settings)
             if entry.guest is not None:
                 if (entry.guest / "guest.toml").is_file():
                     self.guest(entry.guest / "guest.toml")
@@ -95,6 +95,19 @@ class _Checker:
                     self.wrong += place.error(
                         f"there is no {entry.guest / 'guest.toml'}",
                         "guest").problems
+
+    def _executable(self, place: Place, file: Path, has_files: bool) -> None:
+        """Is it there, and can it run as a guest?"""
+        from kvmctl.guest.inspect import inspect
+        if not file.is_file():
+            self.wrong += place.error(f"there is no {file}", "file").problems
+            return
+        try:
+            found = inspect(file, has_files).problems
+        except KvmctlError as e:
+            found = (str(e),)
+        for text in found:
+            self.wrong += place.error(f"{file.name}: {text}", "file").problems
 
     def _settings(self, path: Path, name: str,
                   settings: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ the same record. It is what a signature signs.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,14 +97,18 @@ def make(manifest: Manifest, seen: "Inspection",
     }
 
 
-def unchanged(state: Path, inputs: str, executable: Path) -> bool:
+def state(inputs: str, executable: Path) -> bytes:
+    """What is kept to see later that nothing changed. Raises OSError."""
+    seen = executable.stat()
+    return f"{inputs} {seen.st_size} {seen.st_mtime_ns}\n".encode()
+
+
+def unchanged(path: Path, inputs: str, executable: Path) -> bool:
     """Was the executable made of these inputs, and is it what it was?
 
-    Looks at its size and times alone, like make: content is for `verify`.
+    Looks at its size and time alone, like make: content is for `verify`.
     """
     try:
-        words = state.read_text().split()
-        seen = executable.stat()
-        return words[0] == inputs and seen.st_mtime <= os.stat(state).st_mtime
-    except (OSError, IndexError):
+        return path.read_bytes() == state(inputs, executable)
+    except OSError:
         return False

@@ -132,23 +132,33 @@ def _build(manifest: Manifest, plan: Plan, out: Path) -> Artefact:
     partial = directory / f".{manifest.name}.partial"
     state = directory / ".inputs"
     inputs = _inputs_hash(manifest, plan)
-    with _locked(directory):
+
+    def unchanged() -> Artefact | None:
         known = record.read(executable)
-        if known is not None and record.unchanged(state, inputs, executable):
-            return Artefact(executable, known, UNCHANGED)
+        if known is None or not record.unchanged(state, inputs, executable):
+            return None
+        return Artefact(executable, known, UNCHANGED)
+
+    found = unchanged()
+    if found is not None:               # also where nobody may write
+        return found
+    with _locked(directory):
+        found = unchanged()             # somebody else was building it
+        if found is not None:
+            return found
         store = Store(out / ".store")
-        found, said, how = store.find(inputs), "", KEPT
+        about, said, how = store.find(inputs), "", KEPT
         try:
-            if found is None:
+            if about is None:
                 how = BUILT
-                found, said = _compile(manifest, plan, directory, partial)
-                store.add(inputs, partial, found)
+                about, said = _compile(manifest, plan, directory, partial)
+                store.add(inputs, partial, about)
             state.unlink(missing_ok=True)
-            store.put(found, executable)
-            files.write_whole(state, f"{inputs}\n".encode())
+            store.put(about, executable)
+            files.write_whole(state, record.state(inputs, executable))
         finally:
             partial.unlink(missing_ok=True)
-        return Artefact(executable, found, how, said)
+        return Artefact(executable, about, how, said)
 
 
 def build(manifest: Manifest, out: Path) -> Artefact:
