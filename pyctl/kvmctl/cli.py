@@ -428,6 +428,14 @@ def status(env: Environment, site: Path, name: str | None,
     command.run(env, site, deploy_command.node(name, address, secret), store)
 
 
+def _failed(env: Environment, message: str, code: ExitCode) -> int:
+    """Tells people; and a machine, unless it has the result already."""
+    env.error(message)
+    if env.as_json and not env.answered:
+        env.result_json({"error": message, "exit_code": int(code)})
+    return code
+
+
 def invoke(arguments: list[str], env: Environment) -> int:
     """Runs one command; what it ends with. Bugs propagate."""
     try:
@@ -435,8 +443,7 @@ def invoke(arguments: list[str], env: Environment) -> int:
                  complete_var=_COMPLETE_VARIABLE, standalone_mode=False)
         return ExitCode.OK
     except KvmctlError as e:
-        env.error(str(e))
-        return e.exit_code
+        return _failed(env, str(e), e.exit_code)
     except click.exceptions.NoArgsIsHelpError as e:
         env.stderr.write(e.format_message() + "\n")
         return ExitCode.USAGE
@@ -449,8 +456,7 @@ def invoke(arguments: list[str], env: Environment) -> int:
     except BrokenPipeError:
         raise
     except OSError as e:
-        env.error(files.sentence(e))
-        return ExitCode.FAILED
+        return _failed(env, files.sentence(e), ExitCode.FAILED)
     except (click.Abort, KeyboardInterrupt):
         env.error("interrupted")
         return 128 + 2

@@ -116,6 +116,8 @@ def test_bad_keys(kvmctl: Any, program: Path, key: Path,
     fails("chmod 600", "sign", program, "--key", key)
     assert kvmctl("key", key) == ExitCode.USAGE
     assert "already" in kvmctl.err
+    assert kvmctl("key", tmp_path / "c.pub") == ExitCode.USAGE
+    assert not (tmp_path / "c.pub").exists()
     fails("has no record", "sign", "/bin/true", "--key",
           _private(kvmctl, tmp_path))
 

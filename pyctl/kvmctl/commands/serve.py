@@ -138,6 +138,7 @@ def run(env: Environment, path: Path, options: Options) -> None:
     try:
         with PrivateVarnish(port) as varnish, \
                 following(varnish, report):
+            env.answered = True         # by events
             report.event("serving", f"{site.name} is served on {varnish.url}; "
                          "Ctrl-C ends it", url=varnish.url,
                          varnish=varnish.node.name)

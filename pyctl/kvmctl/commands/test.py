@@ -46,9 +46,9 @@ def _report(env: Environment, result: Result) -> None:
     word = (env.style("ok  ", "32", env.stdout) if result.good
             else env.style("FAIL", "31", env.stdout))
     exits = f"{result.exits} exit{'' if result.exits == 1 else 's'}"
-    env.result(f"{word}  {result.name:40} {exits:>9} "
-               f"{result.pages_written:6} pages {result.seconds * 1e6:10.1f} "
-               "us")
+    pages = f"{result.pages_written} page{'' if result.pages_written == 1 else 's'}"
+    env.result(f"{word}  {result.name:40} {exits:>9} {pages:>12} "
+               f"{result.seconds * 1e6:10.1f} us")
     if not result.good:
         env.result(f"      {result.file}:{result.line}")
         for text in (*result.wrong, *result.log.splitlines()):
@@ -74,6 +74,8 @@ def run(env: Environment, paths: tuple[Path, ...], options: Options) -> None:
         loaded = [cases.load(path) for path in tests]
         name, settings = prepare(env, project, options.out)
         for file in loaded:
+            if not env.as_json and sum(map(len, found.values())) > 1:
+                env.result(f"{name}: {file.path}")
             results += runner.run(
                 file, name, settings, lambda n: bool(wanted.search(n)),
                 lambda r: _report(env, r))

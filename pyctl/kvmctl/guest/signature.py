@@ -74,6 +74,9 @@ def new_key(path: Path) -> PublicKey:
     from cryptography.hazmat.primitives import serialization as s
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
         Ed25519PrivateKey)
+    if not path.name or path.suffix == ".pub":
+        raise UsageError(f"{path} is no name for a private key: .pub is the "
+                         "public one's")
     public_file = path.with_suffix(".pub")
     for there in (path, public_file):
         if there.exists():
