@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kvmctl import inventory, policy
 from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
+from kvmctl.inventory import Rollout
+from kvmctl.policy import Policy
+from kvmctl.varnish.admin import Node
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
@@ -17,9 +21,13 @@ _URL = re.compile(r"/[!#-~]*")          # no quote, no blank
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,100}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_SITE: dict[str, tuple[type, ...]] = {"name": (str,), "listen": (str,)}
+_SITE: dict[str, tuple[type, ...]] = {
+    "name": (str,), "listen": (str,), "vcl": (str,)}
 _ORIGIN: dict[str, tuple[type, ...]] = {
-    "host": (str,), "port": (int, str), "probe": (dict,)}
+    "host": (str,), "port": (int, str), "probe": (dict,),
+    "host_header": (str,), "connect_timeout": (int, float),
+    "first_byte_timeout": (int, float), "between_bytes_timeout": (int, float),
+    "max_connections": (int,)}
 _PROBE: dict[str, tuple[type, ...]] = {
     "url": (str,), "interval": (int, float), "timeout": (int, float),
     "window": (int,), "threshold": (int,)}
@@ -28,16 +36,19 @@ _ROUTE: dict[str, tuple[type, ...]] = {
     "path_regex": (str,), "methods": (list,), "program": (str,),
     "arg": (str,), "origin": (str,), "synth": (dict,), "stats": (bool,),
     "header": (dict,), "ttl": (int, float), "cache": (bool,),
-    "probe": (dict, bool)}
+    "probe": (dict, bool), "response_header": (dict,), "chain": (list,),
+    "acl": (str,), "grace": (int, float), "keep": (int, float),
+    "strip_cookies": (bool,), "ignore_query": (bool,), "esi": (bool,)}
 _SYNTH: dict[str, tuple[type, ...]] = {
-    "status": (int,), "program": (str,), "arg": (str,)}
+    "status": (int,), "program": (str,), "arg": (str,), "body": (str,),
+    "type": (str,), "location": (str,)}
 _HEADER: dict[str, tuple[type, ...]] = {
     "name": (str,), "program": (str,), "arg": (str,), "on_error": (str,)}
 _ROUTE_PROBE: dict[str, tuple[type, ...]] = {
     "url": (str,), "method": (str,), "status": (int,), "body": (str,)}
 _TOP: dict[str, tuple[type, ...]] = {
     "site": (dict,), "origins": (dict,), "programs": (dict,),
-    "routes": (list,)}
+    "routes": (list,)} | policy.TABLES | inventory.TABLES
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,25 @@ class Probe:
     method: str = "GET"
     status: int | None = None           # None: anything below 500
     body: str | None = None             # a part of the answer
+
+
+@dataclass(frozen=True)
+class Header:
+    """The answer of a program as a header."""
+
+    name: str
+    program: str
+    arg: str
+    on_error: str
+
+
+@dataclass(frozen=True)
+class Synth:
+    """A synthetic answer of fixed words."""
+
+    body: str
+    type: str
+    location: str | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +103,15 @@ class Route:
     ttl: float | None                   # seconds
     cache: bool
     probe: Probe | None
+    synth: Synth | None = None          # one without a program
+    response_header: Header | None = None
+    chain: tuple[str, ...] = ()         # programs before the program
+    acl: str | None = None              # who may; others get 403
+    grace: float | None = None          # seconds
+    keep: float | None = None           # seconds
+    strip_cookies: bool = False
+    ignore_query: bool = False
+    esi: bool = False
 
     @property
     def target(self) -> str | None:
@@ -83,6 +122,8 @@ class Route:
             return f"origin {self.origin}"
         if self.synth_program is not None:
             return f"synth by {self.synth_program}"
+        if self.synth is not None:
+            return f"synth {self.synth_status or 200}"
         if self.stats:
             return "statistics of all programs"
         return None
@@ -96,6 +137,10 @@ class Origin:
     host: str
     port: str
     probe: dict[str, Any] | None
+    host_header: str | None = None
+    #: Seconds, by the name that VCL has.
+    timeouts: dict[str, float] = field(default_factory=dict)
+    max_connections: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +163,11 @@ class Site:
     origins: tuple[Origin, ...]
     programs: tuple[ProgramEntry, ...]
     routes: tuple[Route, ...]
+    policy: Policy = Policy()
+    nodes: tuple[Node, ...] = ()
+    rollout: Rollout = Rollout()
+    #: Templates and snippets of the user's own; may not exist.
+    vcl: Path | None = None
 
 
 def _named(where: str, table: Any) -> dict[str, Any]:
@@ -161,7 +211,17 @@ def _origin(where: str, name: str, table: Any) -> Origin:
         if not 0 <= probe.get("threshold", 3) <= probe.get("window", 8) <= 64:
             raise ManifestError(f"{where}.probe: \"threshold\" is at most "
                                 "\"window\", and that at most 64")
-    return Origin(name, host, port, probe)
+    timeouts = ("connect_timeout", "first_byte_timeout",
+                "between_bytes_timeout")
+    _seconds(where, table, *timeouts)
+    most = table.get("max_connections")
+    if most is not None and not 1 <= most <= 1_000_000:
+        raise ManifestError(f"{where}: \"max_connections\" is 1 to 1000000")
+    header = table.get("host_header")
+    if header is not None and not _HOST.fullmatch(header):
+        raise ManifestError(f"{where}: \"host_header\" is no host name")
+    return Origin(name, host, port, probe, header,
+                  {k: table[k] for k in timeouts if k in table}, most)
 
 
 def _program(where: str, base: Path, name: str, table: Any) -> ProgramEntry:
@@ -207,65 +267,115 @@ def _route_probe(where: str, table: dict[str, Any], kind: str,
     return None if kind == "regex" else Probe(path or "/", usual)
 
 
-def _route(where: str, index: int, table: Any, programs: set[str],
-           origins: set[str]) -> Route:
-    settings.check(where, table, _ROUTE)
-    synth, header = table.get("synth"), table.get("header")
-    if synth is not None:
-        settings.check(f"{where}.synth", synth, _SYNTH)
-    if header is not None:
-        settings.check(f"{where}.header", header, _HEADER)
-        if not _HEADER_NAME.fullmatch(header.get("name", "")):
-            raise ManifestError(f"{where}.header: \"name\" is no header name "
-                                "that VCL can write: letters, digits, dashes "
-                                "and underscores, a letter first")
-    targets = [k for k in ("program", "origin", "synth", "stats")
-               if table.get(k)]
-    if len(targets) > 1 or (not targets and header is None):
-        raise ManifestError(f"{where}: exactly one of program, origin, synth, "
-                            "stats (or a header alone)")
-    used = [table.get("program"), (synth or {}).get("program"),
-            (header or {}).get("program")]
-    for name in used:
-        if name is not None and name not in programs:
-            raise ManifestError(f"{where}: there is no program \"{name}\"")
-    if "origin" in table and table["origin"] not in origins:
-        raise ManifestError(
-            f"{where}: there is no origin \"{table['origin']}\"")
-    for part, what in ((synth, "synth"), (header, "header")):
-        if part is not None and "program" not in part:
-            raise ManifestError(f"{where}.{what}: \"program\" is missing")
+def _header(where: str, table: Any, programs: set[str]) -> Header | None:
+    if table is None:
+        return None
+    settings.check(where, table, _HEADER)
+    if not _HEADER_NAME.fullmatch(table.get("name", "")):
+        raise ManifestError(f"{where}: \"name\" is no header name that VCL "
+                            "can write: letters, digits, dashes and "
+                            "underscores, a letter first")
+    if "program" not in table:
+        raise ManifestError(f"{where}: \"program\" is missing")
+    policy.known(where, "program", table["program"], programs)
+    return Header(table["name"], table["program"], table.get("arg", ""),
+                  table.get("on_error", ""))
+
+
+def _synth(where: str, table: dict[str, Any],
+           programs: set[str]) -> Synth | None:
+    """A synthetic answer that no program makes."""
+    settings.check(where, table, _SYNTH)
+    status = table.get("status", 0)
+    if status and not 200 <= status <= 599:
+        raise ManifestError(f"{where}: \"status\" is 200 to 599, or 0 for "
+                            "the program's own")
+    fixed = [k for k in ("body", "type", "location") if k in table]
+    if "program" in table:
+        policy.known(where, "program", table["program"], programs)
+        if fixed:
+            raise ManifestError(f"{where}: \"{fixed[0]}\" is the program's "
+                                "own")
+        return None
+    if not fixed:
+        raise ManifestError(f"{where}: \"program\" is missing, or \"body\"")
+    for key in ("type", "location"):
+        policy.header_value(where, key, table.get(key, ""))
+    return Synth(table.get("body", ""),
+                 table.get("type", "text/html; charset=utf-8"),
+                 table.get("location"))
+
+
+def _methods(where: str, table: dict[str, Any]) -> tuple[str, ...]:
     methods = tuple(table.get("methods", ()))
     for method in methods:
         if not isinstance(method, str) or not _TOKEN.fullmatch(method):
             raise ManifestError(f"{where}: {method!r} is no method")
+    return methods
+
+
+def _targets(where: str, table: dict[str, Any]) -> bool:
+    """Is there one? More than one, or nothing to do, is an error."""
+    targets = [k for k in ("program", "origin", "synth", "stats")
+               if table.get(k)]
+    alone = "header" in table or "response_header" in table
+    if len(targets) > 1 or (not targets and not alone):
+        raise ManifestError(f"{where}: exactly one of program, origin, synth, "
+                            "stats (or a header alone)")
+    if "chain" in table and "program" not in table:
+        raise ManifestError(f"{where}: \"chain\" is for a route with "
+                            "\"program\", the chain's last")
+    if len(table.get("chain", ())) > 16:
+        raise ManifestError(f"{where}: \"chain\" is at most 16 programs")
+    return bool(targets)
+
+
+def _route(where: str, index: int, table: Any, programs: set[str],
+           origins: set[str], acls: set[str]) -> Route:
+    settings.check(where, table, _ROUTE)
+    targeted = _targets(where, table)
+    header = _header(f"{where}.header", table.get("header"), programs)
+    synth = table.get("synth", {})
+    fixed = (_synth(f"{where}.synth", synth, programs) if "synth" in table
+             else None)
+    chain = policy.strings(where, table, "chain")
+    for name in (*chain, *([table["program"]] if "program" in table else [])):
+        policy.known(where, "program", name, programs)
+    if "origin" in table:
+        policy.known(where, "origin", table["origin"], origins)
+    if "acl" in table:
+        policy.known(where, "acl", table["acl"], acls)
+    methods = _methods(where, table)
     if "path_regex" in table:
         try:
             re.compile(table["path_regex"])
         except re.error as e:
             raise ManifestError(f"{where}: path_regex: {e}") from None
-    _seconds(where, table, "ttl")
-    status = (synth or {}).get("status", 0)
-    if status and not 200 <= status <= 599:
-        raise ManifestError(f"{where}.synth: \"status\" is 200 to 599, or 0 "
-                            "for the program's own")
+    _seconds(where, table, "ttl", "grace", "keep")
     kind, path = _path(where, table)
-    probed = "origin" not in table and bool(targets)
+    probed = "origin" not in table and targeted
     probe = (_route_probe(where, table, kind, path, methods) if probed
              else None)
     return Route(
         index=index, host=table.get("host"), path_kind=kind, path=path,
         methods=methods, program=table.get("program"),
         arg=table.get("arg", ""), origin=table.get("origin"),
-        synth_program=(synth or {}).get("program"),
-        synth_status=status,
-        synth_arg=(synth or {}).get("arg", ""),
+        synth_program=synth.get("program"),
+        synth_status=synth.get("status", 0), synth_arg=synth.get("arg", ""),
         stats=table.get("stats", False),
-        header_name=(header or {}).get("name"),
-        header_program=(header or {}).get("program"),
-        header_arg=(header or {}).get("arg", ""),
-        header_on_error=(header or {}).get("on_error", ""),
-        ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe)
+        header_name=header.name if header else None,
+        header_program=header.program if header else None,
+        header_arg=header.arg if header else "",
+        header_on_error=header.on_error if header else "",
+        ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe,
+        synth=fixed,
+        response_header=_header(f"{where}.response_header",
+                                table.get("response_header"), programs),
+        chain=chain, acl=table.get("acl"), grace=table.get("grace"),
+        keep=table.get("keep"),
+        strip_cookies=table.get("strip_cookies", False),
+        ignore_query=table.get("ignore_query", False),
+        esi=table.get("esi", False))
 
 
 def parse(path: Path, table: dict[str, Any]) -> Site:
@@ -284,13 +394,27 @@ def parse(path: Path, table: dict[str, Any]) -> Site:
         _program(f"{where} [programs.{n}]", path.resolve().parent, n, t)
         for n, t in
         _named(f"{where} [programs]", table.get("programs", {})).items())
+    for key in ("acls", "directors", "nodes"):
+        _named(f"{where} [{key}]", table.get(key, {}))
+    rules = policy.parse(where, table, {p.name for p in programs},
+                         {o.name for o in origins})
+    behind = {o.name for o in origins} | {d.name for d in rules.directors}
+    if len(behind) < len(origins) + len(rules.directors):
+        raise ManifestError(f"{where} [directors]: an origin has the same "
+                            "name as a director")
     routes = tuple(
         _route(f"{where} [[routes]] number {i}", i, t,
-               {p.name for p in programs}, {o.name for o in origins})
+               {p.name for p in programs}, behind,
+               {a.name for a in rules.acls})
         for i, t in enumerate(table.get("routes", []), 1))
+    base = path.resolve().parent
     return Site(path=path.resolve(), name=name,
                 listen=site.get("listen", "127.0.0.1:8080"), origins=origins,
-                programs=programs, routes=routes)
+                programs=programs, routes=routes, policy=rules,
+                nodes=inventory.nodes(where, base, table.get("nodes", {})),
+                rollout=inventory.rollout(f"{where} [rollout]",
+                                          table.get("rollout", {})),
+                vcl=base / site.get("vcl", "vcl.d"))
 
 
 def load(path: Path) -> Site:
