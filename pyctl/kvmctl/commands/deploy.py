@@ -7,10 +7,11 @@ from pathlib import Path
 
 from kvmctl import site as sites
 from kvmctl.deploy.deployer import Deployer
+from kvmctl.deploy.prepare import prepare
 from kvmctl.deploy.store import Store
 from kvmctl.environment import Environment
 from kvmctl.errors import UsageError
-from kvmctl.varnish.admin import Admin, Node
+from kvmctl.varnish.admin import Node
 
 
 def node(name: str | None, address: str | None, secret: Path | None) -> Node:
@@ -25,8 +26,11 @@ def run(env: Environment, path: Path, to: Node, store: Path | None, out: Path,
     """Deploys, and says what serves now."""
     site = sites.load(path)
     began = time.monotonic()
-    outcome = Deployer(site, Admin(to), Store(store, site.name), out,
-                       env.status).deploy(force)
+    files = Store(store, site.name)
+    with files.locked(), Deployer(site, to, files, env.status) as deployer:
+        deployer.admin.ping()
+        prepared = prepare(site, files, out, env.status)
+        outcome = deployer.deploy(prepared, force)
     seconds = time.monotonic() - began
     if env.as_json:
         env.result_json(asdict(outcome) | {"seconds": seconds})
