@@ -15,6 +15,7 @@ class Environment:
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     stdin: BinaryIO = field(default_factory=lambda: sys.stdin.buffer)
     as_json: bool = False
+    answered: bool = False              # a result has been written
 
     @property
     def talkative(self) -> bool:
@@ -27,6 +28,7 @@ class Environment:
 
     def result_json(self, value: Any) -> None:
         """The command's whole result for a machine."""
+        self.answered = True
         self.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
     def result_bytes(self, data: bytes) -> None:

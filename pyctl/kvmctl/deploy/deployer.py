@@ -151,6 +151,7 @@ class Deployer:
                 f"somebody else switched {self.node} from {old} to "
                 f"{self.router.serving(listing)} meanwhile; look at `kvmctl "
                 "status`, then deploy again")
+        back = listing.active           # a router, perhaps
         self.admin.use(release.name)
         try:
             if self.admin.active() != release.name:
@@ -162,8 +163,8 @@ class Deployer:
                 raise DeployError(f"{self.node} does not answer by "
                                   f"{release.name} after the switch")
         except KvmctlError:
-            if old is not None:
-                self.admin.use(old)
+            if back is not None:
+                self.admin.use(back)
             raise
         self.serves(release)
 
@@ -267,6 +268,17 @@ class Deployer:
         if self.router.possible(target.name):
             self.router.rest(target.name)
         return Outcome(target, True, serving, ())
+
+    def back(self, outcome: Outcome) -> None:
+        """Undoes a deployment that went well, for the sake of other nodes."""
+        if not outcome.changed or outcome.replaced is None:
+            return
+        kept = self.releases(store.KEPT)
+        if any(r.name == outcome.replaced for r in kept):
+            self.rollback(outcome.replaced)
+            return
+        self.give_up(outcome.release, outcome.replaced, "taken back",
+                     store.ABORTED)
 
     def _rollback_target(self, serving: str | None, to: str | None) -> Release:
         kept = self.releases(store.KEPT, store.SERVING)
