@@ -50,9 +50,9 @@ class Depot:
                     space: str = "") -> None:
         """The programs file and the VCL."""
         here = self._files.directory
-        store.write_whole(self._files.library_file(prepared.name),
+        self._files.write(self._files.library_file(prepared.name),
                           prepared.library(here))
-        store.write_whole(self._files.vcl_file(vcl),
+        self._files.write(self._files.vcl_file(vcl),
                           prepared.vcl(here, vcl, space))
         self.send_release(prepared.name, vcl)
 

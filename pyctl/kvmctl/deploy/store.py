@@ -171,6 +171,11 @@ class Store:
         except OSError:
             return False
 
+    def write(self, path: Path, data: bytes) -> None:
+        """A file of a release; clean() takes away what is half written."""
+        with self._guard:
+            write_whole(path, data)
+
     def program_file(self, digest: str) -> Path:
         return self.directory / "programs" / digest
 

@@ -145,7 +145,7 @@ class Admin:
                                    f"{self.node}: {e.strerror}") from None
             banner = talk.ask(
                 "auth " + protocol.response(banner.text, key), deadline)
-            if banner.status == protocol.AUTHENTICATE:
+            if banner.status != protocol.OK:
                 self.close()
                 raise VarnishError(f"{self.node} refuses the secret in "
                                    f"{secret}: it is not that of varnishd -S")
