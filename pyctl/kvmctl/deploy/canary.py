@@ -81,9 +81,6 @@ def begin(deployer: Deployer, prepared: Prepared, wanted: Share) -> Outcome:
         deployer.load(vcl)
         deployer.say("probing ...")
         answers = deployer.trial.probes(vcl, old)
-        if deployer.serving() != old:
-            raise DeployError(f"somebody else switched {deployer.node} "
-                              "meanwhile; look at `kvmctl status`")
         baseline = figures(deployer, old)
         deployer.router.use(old, vcl, wanted, vcl)
         release = dataclasses.replace(

@@ -146,11 +146,7 @@ class Deployer:
         if not listing.loaded(release.name):
             raise DeployError(f"{self.node} has lost {release.name}: varnishd "
                               "was restarted; deploy again")
-        if self.router.serving(listing) != old:
-            raise DeployError(
-                f"somebody else switched {self.node} from {old} to "
-                f"{self.router.serving(listing)} meanwhile; look at `kvmctl "
-                "status`, then deploy again")
+        self.router.still(listing, old)
         back = listing.active           # a router, perhaps
         self.admin.use(release.name)
         try:

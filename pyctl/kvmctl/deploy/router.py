@@ -15,7 +15,7 @@ never discarded, since a request under way may be about to follow one.
 import hashlib
 from dataclasses import dataclass
 
-from kvmctl.errors import VarnishError
+from kvmctl.errors import DeployError, VarnishError
 from kvmctl.varnish.admin import Admin, Listing
 from kvmctl.vcl.render import render_router
 
@@ -57,6 +57,14 @@ class Router:
             return listing.labels.get(self.labels["stable"])
         return listing.active
 
+    def still(self, listing: Listing, serving: str | None) -> None:
+        """Raises DeployError when that VCL serves no more."""
+        now = self.serving(listing)
+        if now != serving:
+            raise DeployError(
+                f"somebody else switched {self._admin.node} from {serving} to "
+                f"{now} meanwhile; look at `kvmctl status`, then try again")
+
     def canary(self, listing: Listing) -> str | None:
         """The canary's VCL while one has a share."""
         if not self.is_router(listing.active) or \
@@ -79,10 +87,14 @@ class Router:
 
     def use(self, stable: str, probe: str, share: Share | None = None,
             canary: str | None = None) -> None:
-        """Makes the router active: stable for all, with these exceptions."""
+        """Makes the router active: stable for all, with these exceptions.
+
+        Raises DeployError when stable is not what serves.
+        """
         text = self._text(share)
         name = self._name(text)
         listing = self._admin.listing()
+        self.still(listing, stable)
         for role, vcl in (("stable", stable), ("probe", probe),
                           ("canary", canary)):
             if vcl is not None and listing.labels.get(

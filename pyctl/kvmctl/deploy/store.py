@@ -106,6 +106,16 @@ def _write_whole(path: Path, data: bytes, mode: int) -> None:
         os.close(directory)
 
 
+def _parsed(text: str) -> list[Release]:
+    """Raises ValueError or TypeError when it is no history."""
+    rows: list[dict[str, Any]] = json.loads(text)
+    every = [Release(**row) for row in rows]
+    if not all(isinstance(r.name, str) and isinstance(r.node, str)
+               and isinstance(r.programs, dict) for r in every):
+        raise ValueError("a release without name, node or programs")
+    return every
+
+
 class Store:
     """The rooms of one site. Changes happen within locked()."""
 
@@ -114,6 +124,8 @@ class Store:
         self._history = self.directory / "history.json"
         # Nodes are deployed to by threads of one process.
         self._guard = threading.RLock()
+        # What was read last, and of which file: (inode, mtime, size).
+        self._read: tuple[tuple[int, int, int], list[Release]] | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -173,6 +185,9 @@ class Store:
 
     def write(self, path: Path, data: bytes) -> None:
         """A file of a release; clean() takes away what is half written."""
+        with self._guard, contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == data:
+                return              # written for another node
         with self._guard:
             write_whole(path, data)
 
@@ -187,19 +202,20 @@ class Store:
 
     def releases(self, node: str | None = None) -> list[Release]:
         """The history, oldest first; of one node, or of all."""
-        try:
-            rows: list[dict[str, Any]] = json.loads(self._history.read_text())
-            every = [Release(**row) for row in rows]
-            if not all(isinstance(r.name, str) and isinstance(r.node, str)
-                       and isinstance(r.programs, dict) for r in every):
-                raise ValueError("a release without name, node or programs")
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, TypeError) as e:
-            raise DeployError(f"{self._history} is damaged: {e}; `kvmctl doctor "
-                              "--fix` puts it aside and begins a new history"
-                              ) from None
-        return [r for r in every if node is None or r.node == node]
+        with self._guard:
+            try:
+                info = self._history.stat()
+                stamp = (info.st_ino, info.st_mtime_ns, info.st_size)
+                if self._read is None or self._read[0] != stamp:
+                    self._read = (stamp,
+                                  _parsed(self._history.read_text()))
+            except FileNotFoundError:
+                return []
+            except (OSError, ValueError, TypeError) as e:
+                raise DeployError(
+                    f"{self._history} is damaged: {e}; `kvmctl doctor --fix` "
+                    "puts it aside and begins a new history") from None
+            return [r for r in self._read[1] if node is None or r.node == node]
 
     def record(self, release: Release) -> None:
         """Adds the release, or replaces the entry of that name and node."""

@@ -2,7 +2,7 @@
 """edge.toml to VCL, through the templates in vcl/ and the user's own."""
 
 import re
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,10 @@ def _cacheable(route: Route) -> bool:
             or route.keep is not None or route.strip_cookies or route.esi)
 
 
-def _hint(site: Site, name: str) -> str:
+@jinja2.pass_context
+def _hint(context: jinja2.runtime.Context, name: str) -> str:
     """The backend of an origin or director."""
+    site: Site = context["site"]
     if any(d.name == name for d in site.policy.directors):
         kind = next(d.kind for d in site.policy.directors if d.name == name)
         return (f"director_{name}.backend("
@@ -75,8 +77,9 @@ def _used(site: Site) -> dict[str, set[str]]:
     return {"origins_used": origins, "acls_used": acls}
 
 
-def _environment(own: Path | None) -> Environment:
-    directories = [d for d in (own, paths.templates()) if d is not None]
+@lru_cache(maxsize=8)
+def _environment(own: Path | None, templates: Path) -> Environment:
+    directories = [d for d in (own, templates) if d is not None]
     env = Environment(
         loader=ChoiceLoader([FileSystemLoader(d) for d in directories]),
         autoescape=False, undefined=StrictUndefined, trim_blocks=True,
@@ -85,7 +88,7 @@ def _environment(own: Path | None) -> Environment:
     env.filters |= {
         "vcl": escape.string, "comment": escape.comment,
         "duration": escape.duration, "condition": condition,
-        "regex": escape.regex, "literal": escape.literal,
+        "hint": _hint, "regex": escape.regex, "literal": escape.literal,
         "real": escape.real, "statuses": _statuses, "parameters": _parameters}
     env.tests["cacheable"] = _cacheable
     return env
@@ -104,8 +107,8 @@ def _rendered(env: Environment, template: str, **values: Any) -> str:
 def marked(site: Site, library: Path | None, release: str,
            vmod: Path | None = None, token: str = "", space: str = "") -> str:
     """As render(), with the marks of origin.lines()."""
-    env = _environment(site.vcl if site.vcl and site.vcl.is_dir() else None)
-    env.filters["hint"] = partial(_hint, site)
+    env = _environment(site.vcl if site.vcl and site.vcl.is_dir() else None,
+                       paths.templates())
     text = _rendered(
         env, "site.vcl.j2", site=site,
         library=str(library) if library else None, release=release,
@@ -133,6 +136,6 @@ def render_router(site: str, token: str, labels: dict[str, str],
     """The VCL that passes requests on to the labels stable, probe, canary."""
     share = max(0, min(2 ** 32, round(percent / 100 * 2 ** 32)))
     return origin.strip(_rendered(
-        _environment(None), "router.vcl.j2", site=site, token=token,
+        _environment(None, paths.templates()), "router.vcl.j2", site=site, token=token,
         labels=labels, percent=f"{percent:g}" if percent else "", share=share,
         header=header, cookie=cookie))
