@@ -8,8 +8,8 @@ from kvmctl.errors import ManifestError
 _PLAIN = re.compile(r'[^"\n\r]*')
 _UNSAFE_IN_REGEX = re.compile(r'["\x00-\x1f\x7f]')
 _META = re.compile(r"[\\^$.|?*+()\[\]{}]")
-# U+FDD0 and U+FDD1 are the marks of origin.py.
-_UNWRITABLE = re.compile(r"[\x00\ud800-\udfff\ufdd0\ufdd1]")
+# U+FDD0 to U+FDD2 are the marks of origin.py.
+_UNWRITABLE = re.compile(r"[\x00\ud800-\udfff\ufdd0-\ufdd2]")
 _COMMENT_UNSAFE = re.compile(r"[^\x20-\x7e]|\*/")
 
 

@@ -15,6 +15,8 @@ from jinja2.lexer import Token, TokenStream
 
 # Noncharacters: no value of a user may hold them, see marked().
 _BEGIN, _END = "\ufdd0", "\ufdd1"
+#: A line's end inside of a user's words: it stays, as empty lines there do.
+KEEP = "\ufdd2"
 _MARK = re.compile(f"{_BEGIN}([^{_END}]*){_END}")
 _ENTRY = re.compile(r"#.*?(\[\[?[A-Za-z0-9_.-]+\]?\](?: number \d+)?)")
 
@@ -32,9 +34,15 @@ def mark(source: str, line: int) -> str:
     return f"{_BEGIN}{source}:{line}{_END}"
 
 
+def unmarked(text: str) -> str:
+    """A user's text without what marks may be taken for."""
+    return re.sub("[\ufdd0-\ufdd2]", "", text)
+
+
 def strip(text: str) -> str:
-    """The text without marks."""
-    return _MARK.sub("", text)
+    """The text without marks, and with no two empty lines of templates."""
+    plain = re.sub(r"\n{3,}", "\n\n", _MARK.sub("", text))
+    return plain.replace(KEEP, "\n")
 
 
 class Marks(Extension):
@@ -56,27 +64,34 @@ class Marks(Extension):
             yield Token(token.lineno, "data", "\n".join(out))
 
 
+def _source(row: str, before: str) -> str:
+    """The last mark before the row's own text; its first one without any."""
+    parts = _MARK.split(row)
+    for i in range(1, len(parts), 2):
+        if parts[i + 1].strip():
+            return parts[i]
+    return parts[1] if len(parts) > 1 else before
+
+
 def lines(text: str) -> list[Line]:
-    """The lines of a marked text; the last mark before a line's own text."""
+    """The lines of a marked text, as strip() makes them."""
     out: list[Line] = []
     source = entry = ""
+    empty = False
     for row in text.split("\n"):
-        found = _MARK.findall(row)
-        plain = strip(row)
-        # A line that ends a block has no mark of its own before its text.
-        source = found[0] if found else source
-        # The first mark of a line may belong to the end of another template.
-        if len(found) > 1:
-            before = _MARK.split(row)
-            for i in range(1, len(before), 2):
-                if before[i + 1].strip():
-                    source = before[i]
-                    break
-        named = _ENTRY.search(plain)
-        if named:
-            entry = named[1]
-        elif plain.startswith(("sub ", "backend ", "acl ", "import ")) \
-                or not plain.strip():
-            entry = entry if plain.startswith(("backend ", "acl ")) else ""
-        out.append(Line(plain, source, entry))
+        if not _MARK.sub("", row):
+            if empty:
+                continue
+            empty = True
+        else:
+            empty = False
+        for part in row.split(KEEP):
+            source = _source(part, source)
+            plain = _MARK.sub("", part)
+            named = _ENTRY.search(plain)
+            if named:
+                entry = named[1]
+            elif plain.startswith(("sub ", "import ")) or not plain.strip():
+                entry = ""
+            out.append(Line(plain, source, entry))
     return out

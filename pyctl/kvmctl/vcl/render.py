@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """edge.toml to VCL, through the templates in vcl/ and the user's own."""
 
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,10 @@ def condition(route: Route, request: str = "req") -> str:
         names = "|".join(escape.literal(m) for m in allowed)
         parts.append(f"{request}.method ~ " + escape.regex(f"^({names})$"))
     return " && ".join(parts) or "true"
+
+
+def _string(value: str) -> str:
+    return escape.string(value).replace("\n", origin.KEEP)
 
 
 def _statuses(page: ErrorPage, response: str) -> str:
@@ -78,7 +81,9 @@ def _used(site: Site) -> dict[str, set[str]]:
 
 
 @lru_cache(maxsize=8)
-def _environment(own: Path | None, templates: Path) -> Environment:
+def _environment(own: Path | None, templates: Path,
+                 names: tuple[str, ...] = ()) -> Environment:
+    """names are those of own's templates: a new one makes another choice."""
     directories = [d for d in (own, templates) if d is not None]
     env = Environment(
         loader=ChoiceLoader([FileSystemLoader(d) for d in directories]),
@@ -86,7 +91,7 @@ def _environment(own: Path | None, templates: Path) -> Environment:
         lstrip_blocks=True, keep_trailing_newline=True,
         extensions=[origin.Marks])
     env.filters |= {
-        "vcl": escape.string, "comment": escape.comment,
+        "vcl": _string, "comment": escape.comment,
         "duration": escape.duration, "condition": condition,
         "hint": _hint, "regex": escape.regex, "literal": escape.literal,
         "real": escape.real, "statuses": _statuses, "parameters": _parameters}
@@ -107,15 +112,14 @@ def _rendered(env: Environment, template: str, **values: Any) -> str:
 def marked(site: Site, library: Path | None, release: str,
            vmod: Path | None = None, token: str = "", space: str = "") -> str:
     """As render(), with the marks of origin.lines()."""
-    env = _environment(site.vcl if site.vcl and site.vcl.is_dir() else None,
-                       paths.templates())
-    text = _rendered(
+    own = site.vcl if site.vcl and site.vcl.is_dir() else None
+    env = _environment(own, paths.templates(), tuple(
+        sorted(p.name for p in own.glob("*.j2"))) if own else ())
+    return _rendered(
         env, "site.vcl.j2", site=site,
         library=str(library) if library else None, release=release,
         vmod=str(vmod) if vmod else None, token=token or "none", space=space,
         snippets=lambda: snippets.text(site.vcl), **_used(site))
-    # A subroutine without anything in it says nothing.
-    return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def render(site: Site, library: Path | None, release: str,
@@ -126,8 +130,7 @@ def render(site: Site, library: Path | None, release: str,
     import when it is not in vmod_path; token what kvmctl's own requests carry;
     space, when not empty, keeps its part of the cache apart.
     """
-    return re.sub(r"\n{3,}", "\n\n", origin.strip(
-        marked(site, library, release, vmod, token, space)))
+    return origin.strip(marked(site, library, release, vmod, token, space))
 
 
 def render_router(site: str, token: str, labels: dict[str, str],

@@ -41,12 +41,12 @@ def text(directory: Path | None) -> str:
         except (OSError, UnicodeDecodeError) as e:
             raise ManifestError(f"cannot read {path}: {e}") from None
         shown = f"{path.parent.name}/{path.name}"
-        rows = [origin.mark(shown, i) + origin.strip(row) for i, row in
+        rows = [origin.mark(shown, i) + origin.unmarked(row) for i, row in
                 enumerate(body.rstrip("\n").split("\n"), 1)]
         place = _place(path)
         head = origin.mark(shown, 1)
         out.append(f"{head}# {escape.comment(shown)}")
         if place != TOP:
             rows = [f"{head}sub vcl_{place} {{", *rows, f"{head}}}"]
-        out += [*rows, ""]
+        out += [origin.KEEP.join(rows), ""]
     return "\n".join(out)
