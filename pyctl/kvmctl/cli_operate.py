@@ -213,4 +213,74 @@ def status(env: Environment, /, site: Path, as_json: bool,
     command.run(env, site, _where(options))
 
 
-COMMANDS = (render, plan, deploy, promote, abort, rollback, history, status)
+@click.command()
+@_site_argument
+@_node_options
+@_json
+@click.pass_obj
+def stats(env: Environment, /, site: Path, as_json: bool,
+          **options: Any) -> None:
+    """Show what programs have done since their VCL was loaded."""
+    from kvmctl.commands import stats as command
+    env.as_json = as_json
+    command.run(env, site, _where(options))
+
+
+@click.command()
+@_site_argument
+@_node_options
+@click.option("--once", is_flag=True, help="One table, then the end.")
+@click.option("--interval", "seconds", type=click.FloatRange(0.1, 3600),
+              default=1.0, show_default=True, help="Seconds of each table.")
+@_json
+@click.pass_obj
+def top(env: Environment, /, site: Path, once: bool, seconds: float,
+        as_json: bool, **options: Any) -> None:
+    """Watch programs: requests, errors, latencies, queues, forks, pages."""
+    from kvmctl.commands import top as command
+    env.as_json = as_json
+    command.run(env, site, _where(options), once, seconds)
+
+
+@click.command()
+@_site_argument
+@_node_options
+@click.option("--program", help="Requests of this program.")
+@click.option("--errors", is_flag=True,
+              help="Only those in which a program went wrong.")
+@click.option("--past", is_flag=True,
+              help="What the log still has, then the end.")
+@click.option("--json", "as_json", is_flag=True,
+              help="One JSON object for each transaction.")
+@click.pass_obj
+def logs(env: Environment, /, site: Path, program: str | None, errors: bool,
+         past: bool, as_json: bool, **options: Any) -> None:
+    """Follow the log of requests, by program."""
+    from kvmctl.commands import logs as command
+    env.as_json = as_json
+    command.run(env, site, _where(options), program, errors, past)
+
+
+@click.command()
+@_site_argument
+@_node_options
+@click.option("--once", is_flag=True, help="To standard output, once.")
+@click.option("--port", type=click.IntRange(0, 65535), default=9464,
+              show_default=True, help="Of 127.0.0.1; 0 is any.")
+@click.option("--dashboard", is_flag=True,
+              help="Write a dashboard for Grafana instead.")
+@_json
+@click.pass_obj
+def metrics(env: Environment, /, site: Path, once: bool, port: int,
+            dashboard: bool, as_json: bool, **options: Any) -> None:
+    """Serve figures for Prometheus on a port of 127.0.0.1."""
+    from kvmctl.commands import metrics as command
+    env.as_json = as_json
+    if dashboard:
+        command.dashboard(env)
+        return
+    command.run(env, site, _where(options), once, port)
+
+
+COMMANDS = (render, plan, deploy, promote, abort, rollback, history, status,
+            stats, top, logs, metrics)

@@ -81,13 +81,15 @@ def begin(deployer: Deployer, prepared: Prepared, wanted: Share) -> Outcome:
         deployer.load(vcl)
         deployer.say("probing ...")
         answers = deployer.trial.probes(vcl, old)
-        baseline = figures(deployer, old)
+        # Probes are nobody's opinion.
+        baseline, own = figures(deployer, old), figures(deployer, vcl)
         deployer.router.use(old, vcl, wanted, vcl)
         release = dataclasses.replace(
             release, state=store.CANARY, canary={
                 "percent": wanted.percent, "header": wanted.header,
                 "cookie": wanted.cookie, "since": store.now(), "beside": old,
-                "baseline": dataclasses.asdict(baseline)})
+                "baseline": dataclasses.asdict(baseline),
+                "own": dataclasses.asdict(own)})
         deployer.files.record(release)
     except BaseException as e:
         deployer.give_up(release, old, str(e) or type(e).__name__)
@@ -109,12 +111,14 @@ def verdict(deployer: Deployer, least: int = judge.MIN_REQUESTS) -> Verdict:
         raise DeployError(f"the counters of {deployer.node} cannot be read "
                           "through -T alone: name it by -n, or by ssh")
     beside = str(release.canary.get("beside", ""))
-    before = Figures(**release.canary.get("baseline", {
-        "requests": 0, "errors": 0, "seconds": 0.0}))
+    nothing = {"requests": 0, "errors": 0, "seconds": 0.0}
+    before = Figures(**release.canary.get("baseline", nothing))
+    own = Figures(**release.canary.get("own", nothing))
     counters = stats.programs(deployer.admin.node)
     return judge.judge(
         judge.figures(counters, beside).since(before),
-        judge.figures(counters, release.name + CANARY_SUFFIX), least)
+        judge.figures(counters, release.name + CANARY_SUFFIX).since(own),
+        least)
 
 
 def watch(deployer: Deployer, seconds: float, least: int) -> Verdict:

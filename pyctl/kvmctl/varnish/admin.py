@@ -14,7 +14,10 @@ from kvmctl.varnish.protocol import Conversation, ProtocolError
 from kvmctl.varnish.reach import Local, Reach, Ssh, Stream
 
 _CONNECT_SECONDS = 10.0
-_PING_SECONDS = 3.0
+#: Of a node on this machine or by TCP; ssh has its own handshake.
+_PING_SECONDS, _SSH_PING_SECONDS = 5.0, 30.0
+#: What was found out about nodes behind ssh: every look is a connection.
+_KNOWN: dict["Node", tuple[list[tuple[str, int]], bytes | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,10 @@ class Admin:
 
     # -- the connection ------------------------------------------------
 
-    def _connect(self, deadline: float) -> Conversation:
+    def _found(self) -> tuple[list[tuple[str, int]], bytes | None]:
+        """Where the command line is, and the secret that opens it."""
+        if self.node in _KNOWN:
+            return _KNOWN[self.node]
         reach = self.node.reach
         if self.node.address is not None:
             addresses = [split_address(self.node.address)]
@@ -112,12 +118,24 @@ class Admin:
             found = vsm.find(reach, self.node.name)
             addresses = list(found.addresses)
             secret = self.node.secret or found.secret
+        try:
+            key = reach.read(secret) if secret is not None else None
+        except OSError as e:
+            raise VarnishError(f"cannot read the secret {secret} of "
+                               f"{self.node}: {e.strerror}") from None
+        if self.node.ssh:
+            _KNOWN[self.node] = (addresses, key)
+        return addresses, key
+
+    def _connect(self, deadline: float) -> Conversation:
+        reach = self.node.reach
+        addresses, key = self._found()
         problems = []
         for host, port in addresses:
             seconds = min(_CONNECT_SECONDS, deadline - time.monotonic())
             try:
                 self._stream = reach.connect(host, port, max(seconds, 0.1))
-                self._conversation = self._greet(secret, deadline)
+                self._conversation = self._greet(key, deadline)
                 return self._conversation
             except (OSError, ProtocolError) as e:
                 said = self._stream.said() if self._stream else ""
@@ -125,30 +143,27 @@ class Admin:
                 what = ("no answer in time" if isinstance(e, TimeoutError)
                         else getattr(e, "strerror", None) or str(e))
                 problems.append(f"{host}:{port}: {said or what}")
+        _KNOWN.pop(self.node, None)
         raise VarnishError(f"cannot reach {self.node} ({'; '.join(problems)}):"
                            " is its varnishd running, with that -T?")
 
-    def _greet(self, secret: Path | None, deadline: float) -> Conversation:
+    def _greet(self, key: bytes | None, deadline: float) -> Conversation:
         assert self._stream is not None
         talk = Conversation(self._stream.socket)
         banner = talk.read(deadline)
         if banner.status == protocol.AUTHENTICATE:
-            if secret is None:
+            if key is None:
                 self.close()
                 raise VarnishError(f"{self.node} asks for its secret: name "
                                    "its file by -S")
-            try:
-                key = self.node.reach.read(secret)
-            except OSError as e:
-                self.close()
-                raise VarnishError(f"cannot read the secret {secret} of "
-                                   f"{self.node}: {e.strerror}") from None
             banner = talk.ask(
                 "auth " + protocol.response(banner.text, key), deadline)
             if banner.status != protocol.OK:
                 self.close()
-                raise VarnishError(f"{self.node} refuses the secret in "
-                                   f"{secret}: it is not that of varnishd -S")
+                _KNOWN.pop(self.node, None)
+                raise VarnishError(f"{self.node} refuses the secret "
+                                   f"{self.node.secret or ''}: it is not that "
+                                   "of varnishd -S")
         if banner.status != protocol.OK:
             raise ProtocolError(f"it answered {banner.status}: "
                                 f"{banner.text.strip()}")
@@ -188,7 +203,8 @@ class Admin:
 
     def ping(self) -> None:
         """Raises VarnishError when nobody answers, and that soon."""
-        self.command("ping", timeout=_PING_SECONDS)
+        self.command("ping", timeout=_SSH_PING_SECONDS if self.node.ssh
+                     else _PING_SECONDS)
 
     def load(self, name: str, path: Path) -> None:
         self.command("vcl.load", name, str(path))

@@ -6,11 +6,13 @@ a stream and for files; where they are is told here and nowhere else.
 """
 
 import contextlib
+import io
 import os
 import shlex
 import shutil
 import socket
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import IO
 
@@ -66,6 +68,13 @@ class Local:
     def read(self, path: Path) -> bytes:
         """A file. Raises OSError."""
         return path.read_bytes()
+
+    def read_all(self, directory: Path, *patterns: str) -> dict[str, bytes]:
+        """Files of a directory, by name. Raises OSError."""
+        found = [p for pattern in patterns for p in directory.glob(pattern)]
+        if not found:
+            raise FileNotFoundError(2, "not there", str(directory))
+        return {p.name: p.read_bytes() for p in found}
 
     def line(self, *words: str) -> list[str]:
         """The line that runs a program there."""
@@ -128,6 +137,17 @@ class Ssh:
         try:
             return self.run("cat", "--", str(path))
         except VarnishError as e:
+            raise OSError(0, str(e)) from None
+
+    def read_all(self, directory: Path, *patterns: str) -> dict[str, bytes]:
+        """Files of a directory, by name, in one go. Raises OSError."""
+        script = f'cd "$1" && tar -cf - {" ".join(patterns)}'
+        try:
+            data = self.run("sh", "-c", script, "sh", str(directory))
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                return {m.name: file.read() for m in archive
+                        if (file := archive.extractfile(m)) is not None}
+        except (VarnishError, tarfile.TarError) as e:
             raise OSError(0, str(e)) from None
 
     def __str__(self) -> str:

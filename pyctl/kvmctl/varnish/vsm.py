@@ -8,7 +8,6 @@ The manager publishes its -T and -S there, in small files that an index names:
     - FILE ...                                   and went
 """
 
-import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +54,14 @@ def _segments(index: str) -> dict[tuple[str, str], tuple[str, int, int]]:
     return dict(found.values())
 
 
-def _argument(reach: Reach, directory: Path, index: str,
-              ident: str) -> str | None:
+def _argument(files: dict[str, bytes], ident: str) -> str | None:
+    index = files["_.index"].decode(errors="replace")
     where = _segments(index).get(("Arg", ident))
     if where is None:
         return None
     name, offset, length = where
-    data = reach.read(directory / "_.vsm_mgt" / os.path.basename(name))
-    return data[offset:offset + length].split(b"\0")[0].decode().strip()
+    data = files.get(name, b"")[offset:offset + length]
+    return data.split(b"\0")[0].decode(errors="replace").strip()
 
 
 def find(reach: Reach, name: str | None) -> CommandLine:
@@ -70,11 +69,12 @@ def find(reach: Reach, name: str | None) -> CommandLine:
     problem = ""
     for directory in directories(name, reach.remote):
         try:
-            index = reach.read(directory / "_.vsm_mgt" / "_.index").decode()
-            where = _argument(reach, directory, index, "-T")
-            secret = _argument(reach, directory, index, "-S")
-        except OSError as e:
-            problem = problem or f"{directory}: {e.strerror}"
+            files = reach.read_all(directory / "_.vsm_mgt", "_.index",
+                                   "_.Arg.*")
+            where, secret = _argument(files, "-T"), _argument(files, "-S")
+        except (OSError, KeyError) as e:
+            problem = problem or f"{directory}: " + (
+                e.strerror or "" if isinstance(e, OSError) else "no index")
             continue
         rows = [line.split() for line in (where or "").splitlines()]
         addresses = tuple((row[0], int(row[1])) for row in rows
