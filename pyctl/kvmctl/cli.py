@@ -54,13 +54,20 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
+@click.option("--fix", is_flag=True,
+              help="Mend what can be mended safely: missing directories, "
+                   "damaged histories, the worker's group.")
+@click.option("--store", envvar="KVMCTL_STORE",
+              type=click.Path(path_type=Path), default=None,
+              help="The store to look at.  [env: KVMCTL_STORE]")
 @_json
 @click.pass_obj
-def doctor(env: Environment, as_json: bool) -> None:
+def doctor(env: Environment, fix: bool, store: Path | None,
+           as_json: bool) -> None:
     """Look at this machine: what is missing, and how to mend it."""
     from kvmctl.commands import doctor as command
     env.as_json = as_json
-    command.run(env)
+    command.run(env, fix, store)
 
 
 @cli.command()

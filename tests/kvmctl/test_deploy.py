@@ -157,7 +157,18 @@ def test_damaged_history_is_told(node: Node) -> None:
     (node.store / "it" / "history.json").write_text("{")
     assert node("deploy") == ExitCode.DEPLOY
     assert "history.json" in node.kvmctl.err
+    assert "doctor --fix" in node.kvmctl.err
+    for command in ("status", "history", "plan", "rollback"):
+        assert node(command) != ExitCode.OK
+        assert "history.json" in node.kvmctl.err
+    for damage in ("[1]", '[{"name": 1}]', "{}", "\0"):
+        (node.store / "it" / "history.json").write_text(damage)
+        assert node("deploy") == ExitCode.DEPLOY
     assert node.ask() == "Hello, World!\n"
+    node.kvmctl("doctor", "--fix", "--store", node.store)
+    assert "put aside" in node.kvmctl.out
+    assert node("deploy") == ExitCode.OK, node.kvmctl.err
+    assert list((node.store / "it").glob("history.json.damaged-*"))
 
 
 def test_a_damaged_artefact_is_written_again(node: Node) -> None:

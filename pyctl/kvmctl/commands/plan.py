@@ -21,11 +21,14 @@ def run(env: Environment, path: Path, where: Where, out: Path) -> None:
     files = where.files(site)
     prepared = prepare(site, files, out, env.status)
     plans = []
-    for node in where.targets(site):
+    nodes = where.targets(site)
+    for node in nodes:
         try:
             with Deployer(site, node, files) as deployer:
                 plans.append(planning.plan(deployer, prepared))
         except KvmctlError as e:
+            if len(nodes) == 1:
+                raise
             plans.append(planning.Plan(str(node), error=str(e)))
     if env.as_json:
         env.result_json({"content": prepared.content,

@@ -109,6 +109,8 @@ def _write_whole(path: Path, data: bytes, mode: int) -> None:
 def _parsed(text: str) -> list[Release]:
     """Raises ValueError or TypeError when it is no history."""
     rows: list[dict[str, Any]] = json.loads(text)
+    if not isinstance(rows, list):
+        raise ValueError("a list is expected")
     every = [Release(**row) for row in rows]
     if not all(isinstance(r.name, str) and isinstance(r.node, str)
                and isinstance(r.programs, dict) for r in every):
