@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kvmctl import inventory, policy
+from kvmctl import answers, inventory, policy
+from kvmctl.answers import Header, Synth
 from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
 from kvmctl.inventory import Rollout
@@ -18,7 +19,6 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 _PORT = re.compile(r"[0-9]{1,5}|[a-z][a-z0-9-]*")
 _URL = re.compile(r"/[!#-~]*")          # no quote, no blank
-_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,100}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _SITE: dict[str, tuple[type, ...]] = {
@@ -39,11 +39,6 @@ _ROUTE: dict[str, tuple[type, ...]] = {
     "probe": (dict, bool), "response_header": (dict,), "chain": (list,),
     "acl": (str,), "grace": (int, float), "keep": (int, float),
     "strip_cookies": (bool,), "ignore_query": (bool,), "esi": (bool,)}
-_SYNTH: dict[str, tuple[type, ...]] = {
-    "status": (int,), "program": (str,), "arg": (str,), "body": (str,),
-    "type": (str,), "location": (str,)}
-_HEADER: dict[str, tuple[type, ...]] = {
-    "name": (str,), "program": (str,), "arg": (str,), "on_error": (str,)}
 _ROUTE_PROBE: dict[str, tuple[type, ...]] = {
     "url": (str,), "method": (str,), "status": (int,), "body": (str,)}
 _TOP: dict[str, tuple[type, ...]] = {
@@ -59,25 +54,6 @@ class Probe:
     method: str = "GET"
     status: int | None = None           # None: anything below 500
     body: str | None = None             # a part of the answer
-
-
-@dataclass(frozen=True)
-class Header:
-    """The answer of a program as a header."""
-
-    name: str
-    program: str
-    arg: str
-    on_error: str
-
-
-@dataclass(frozen=True)
-class Synth:
-    """A synthetic answer of fixed words."""
-
-    body: str
-    type: str
-    location: str | None
 
 
 @dataclass(frozen=True)
@@ -267,45 +243,6 @@ def _route_probe(where: str, table: dict[str, Any], kind: str,
     return None if kind == "regex" else Probe(path or "/", usual)
 
 
-def _header(where: str, table: Any, programs: set[str]) -> Header | None:
-    if table is None:
-        return None
-    settings.check(where, table, _HEADER)
-    if not _HEADER_NAME.fullmatch(table.get("name", "")):
-        raise ManifestError(f"{where}: \"name\" is no header name that VCL "
-                            "can write: letters, digits, dashes and "
-                            "underscores, a letter first")
-    if "program" not in table:
-        raise ManifestError(f"{where}: \"program\" is missing")
-    policy.known(where, "program", table["program"], programs)
-    return Header(table["name"], table["program"], table.get("arg", ""),
-                  table.get("on_error", ""))
-
-
-def _synth(where: str, table: dict[str, Any],
-           programs: set[str]) -> Synth | None:
-    """A synthetic answer that no program makes."""
-    settings.check(where, table, _SYNTH)
-    status = table.get("status", 0)
-    if status and not 200 <= status <= 599:
-        raise ManifestError(f"{where}: \"status\" is 200 to 599, or 0 for "
-                            "the program's own")
-    fixed = [k for k in ("body", "type", "location") if k in table]
-    if "program" in table:
-        policy.known(where, "program", table["program"], programs)
-        if fixed:
-            raise ManifestError(f"{where}: \"{fixed[0]}\" is the program's "
-                                "own")
-        return None
-    if not fixed:
-        raise ManifestError(f"{where}: \"program\" is missing, or \"body\"")
-    for key in ("type", "location"):
-        policy.header_value(where, key, table.get(key, ""))
-    return Synth(table.get("body", ""),
-                 table.get("type", "text/html; charset=utf-8"),
-                 table.get("location"))
-
-
 def _methods(where: str, table: dict[str, Any]) -> tuple[str, ...]:
     methods = tuple(table.get("methods", ()))
     for method in methods:
@@ -334,9 +271,9 @@ def _route(where: str, index: int, table: Any, programs: set[str],
            origins: set[str], acls: set[str]) -> Route:
     settings.check(where, table, _ROUTE)
     targeted = _targets(where, table)
-    header = _header(f"{where}.header", table.get("header"), programs)
+    header = answers.header(f"{where}.header", table.get("header"), programs)
     synth = table.get("synth", {})
-    fixed = (_synth(f"{where}.synth", synth, programs) if "synth" in table
+    fixed = (answers.synth(f"{where}.synth", synth, programs) if "synth" in table
              else None)
     chain = policy.strings(where, table, "chain")
     for name in (*chain, *([table["program"]] if "program" in table else [])):
@@ -369,8 +306,9 @@ def _route(where: str, index: int, table: Any, programs: set[str],
         header_on_error=header.on_error if header else "",
         ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe,
         synth=fixed,
-        response_header=_header(f"{where}.response_header",
-                                table.get("response_header"), programs),
+        response_header=answers.header(
+            f"{where}.response_header", table.get("response_header"),
+            programs),
         chain=chain, acl=table.get("acl"), grace=table.get("grace"),
         keep=table.get("keep"),
         strip_cookies=table.get("strip_cookies", False),

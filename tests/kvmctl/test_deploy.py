@@ -2,6 +2,7 @@
 """Deployments to a real varnishd: what fails leaves everything as it was."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from kvmctl.errors import ExitCode
+from kvmctl.varnish import vsm
 from kvmctl.varnish.private import PrivateVarnish
 from support.node import Node
 from support.paths import guest
+from support.wait import until
 
 pytestmark = pytest.mark.kvm
 
@@ -188,3 +191,60 @@ def test_status_for_people(node: Node) -> None:
     assert node("status") == ExitCode.OK
     assert f"serving    {name}" in node.kvmctl.out
     assert "hello: " in node.kvmctl.out and "requests" in node.kvmctl.out
+
+
+def test_a_rollback_takes_less_than_a_second(node: Node) -> None:
+    """Also to a release that Varnish has let go cold."""
+    node.write("hello")
+    first = node.deploy()
+    node.write("echo")
+    second = node.deploy()
+    node.varnish.admin.command("param.set", "vcl_cooldown", "1")
+    until(lambda: {v.name: v.state for v in node.varnish.admin.vcls()}[first]
+          == "auto/cold", 60)
+    began = time.monotonic()
+    assert node("rollback") == ExitCode.OK
+    # The promise is for a machine that has nothing else to do.
+    assert time.monotonic() - began < 5
+    assert node.ask() == "Hello, World!\n"
+    node.varnish.admin.command("vcl.state", second, "cold")
+    assert node("rollback", "--to", second) == ExitCode.OK, node.kvmctl.err
+    assert '"url"' in node.ask()
+
+
+def test_by_address_and_secret(node: Node, tmp_path: Path) -> None:
+    found = vsm.find(node.varnish.node.reach, node.varnish.node.name)
+    host, port = found.addresses[0]
+    assert found.secret is not None
+    where = ("-T", f"{host}:{port}", "--store", str(node.store))
+    node.write("hello", 'probe = { body = "Hello" }\n')
+    (tmp_path / "wrong").write_text("wrong")
+    for secret, words in ((tmp_path / "wrong", "refuses the secret"),
+                          (tmp_path / "none", "cannot read the secret")):
+        assert node.kvmctl("deploy", node.site, *where, "-S",
+                           secret) == ExitCode.VARNISH
+        assert words in node.kvmctl.err
+    assert node.kvmctl("deploy", node.site, *where) == ExitCode.VARNISH
+    assert node.kvmctl("deploy", node.site, *where, "-S", found.secret,
+                       "--json") == ExitCode.OK, node.kvmctl.err
+    assert len(json.loads(node.kvmctl.out)["probes"]) == 1
+    assert node.ask() == "Hello, World!\n"
+    node.write("hello", 'probe = { body = "Bonjour" }\n')
+    assert node.kvmctl("deploy", node.site, *where, "-S", found.secret,
+                       "--json") == ExitCode.DEPLOY
+    assert "Bonjour" in json.loads(node.kvmctl.out)["error"]
+    assert node.kvmctl("promote", node.site, *where, "-S",
+                       found.secret) == ExitCode.DEPLOY
+
+
+def test_snippets_that_do_not_compile(node: Node) -> None:
+    node.write("hello")
+    first = node.deploy()
+    (node.site.parent / "vcl.d").mkdir()
+    snippet = node.site.parent / "vcl.d" / "recv.vcl"
+    snippet.write_text("nonsense;\n")
+    failing(node, ExitCode.VARNISH, "nonsense")
+    snippet.write_text('set req.http.X-Mine = "1";\n')
+    assert node("plan") == ExitCode.OK
+    assert '+set req.http.X-Mine = "1";' in node.kvmctl.out
+    assert node.deploy() != first

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from kvmctl import site as sites
 from kvmctl.errors import ExitCode, ManifestError
@@ -172,6 +173,28 @@ def test_real_ones_among_fakes(kvmctl: Any, tmp_path: Path) -> None:
         assert fleet("deploy") == ExitCode.OK
         assert fleet.real[0].admin.active() == fleet.real[1].admin.active()
         assert not fleet.json("plan", "--node", "real1")["nodes"][0]["changes"]
+
+
+@pytest.mark.kvm
+@pytest.mark.long
+def test_fifty_nodes_of_which_ten_are_real(kvmctl: Any,
+                                           tmp_path: Path) -> None:
+    with fleet_of(kvmctl, tmp_path, 40, 10) as fleet:
+        for arguments in "ab":
+            fleet.write(arguments, "concurrency = 8")
+            assert fleet("deploy") == ExitCode.OK, fleet.kvmctl.out
+        names = {f.state.active for f in fleet.fakes}
+        names |= {v.admin.active() for v in fleet.real}
+        assert len(names) == 1
+        for varnish in fleet.real:
+            with requests.Session() as session:
+                session.trust_env = False
+                assert session.get(varnish.url, timeout=20).status_code == 200
+        fleet.fakes[30].state.faults["vcl.load"] = (106, "no")
+        fleet.write("c", "concurrency = 8")
+        assert fleet("deploy") == ExitCode.DEPLOY
+        assert names == {f.state.active for f in fleet.fakes} | {
+            v.admin.active() for v in fleet.real}
 
 
 @pytest.mark.parametrize("text, words", [

@@ -111,9 +111,12 @@ def verdict(deployer: Deployer, least: int = judge.MIN_REQUESTS) -> Verdict:
         raise DeployError(f"the counters of {deployer.node} cannot be read "
                           "through -T alone: name it by -n, or by ssh")
     beside = str(release.canary.get("beside", ""))
-    nothing = {"requests": 0, "errors": 0, "seconds": 0.0}
-    before = Figures(**release.canary.get("baseline", nothing))
-    own = Figures(**release.canary.get("own", nothing))
+    try:
+        before = Figures(**release.canary["baseline"])
+        own = Figures(**release.canary["own"])
+    except (TypeError, KeyError):
+        raise DeployError(f"the history does not say how {release.name} "
+                          "began: `kvmctl abort`, and begin anew") from None
     counters = stats.programs(deployer.admin.node)
     return judge.judge(
         judge.figures(counters, beside).since(before),

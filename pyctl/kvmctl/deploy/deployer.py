@@ -256,14 +256,22 @@ class Deployer:
         self.refuse_canary("roll back")
         serving = self.serving()
         target = self._rollback_target(serving, to)
-        if not self.admin.listing().loaded(target.name):
-            # After a restart of varnishd a kept release is loaded no more.
-            self.depot.send_release(target.name, target.name)
-            self.load(target.name)
+        self._ready(target)
         self.switch(target, serving)
         if self.router.possible(target.name):
             self.router.rest(target.name)
         return Outcome(target, True, serving, ())
+
+    def _ready(self, target: Release) -> None:
+        """Loaded, and not cold by somebody's command."""
+        for vcl in self.admin.vcls():
+            if vcl.name == target.name:
+                if vcl.state.startswith("cold/"):
+                    self.admin.command("vcl.state", target.name, "auto")
+                return
+        # After a restart of varnishd a kept release is loaded no more.
+        self.depot.send_release(target.name, target.name)
+        self.load(target.name)
 
     def back(self, outcome: Outcome) -> None:
         """Undoes a deployment that went well, for the sake of other nodes."""

@@ -61,7 +61,10 @@ class PrivateVarnish:
         options = dict(self._parameters)
         if vmods is not None:
             options["vmod_path"] = f"{vmods}:{system_vmods()}"
-        line = [program, "-F", "-n", str(self.directory / "varnish"),
+        # It ends with us, however we end.
+        guard = shutil.which("setpriv")
+        line = [*([guard, "--pdeathsig", "TERM"] if guard else []),
+                program, "-F", "-n", str(self.directory / "varnish"),
                 "-a", f"127.0.0.1:{self._wanted_port}", "-b", "none",
                 "-s", "malloc,64m", "-i", "kvmctl-private"]
         if os.geteuid() == 0:
