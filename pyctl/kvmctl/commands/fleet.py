@@ -110,7 +110,3 @@ def _end(results: list[Result], limits: Rollout) -> None:
     if failed:
         raise KvmctlError(f"{', '.join(failed)} failed; deploy again with "
                           "--node when mended")
-
-
-def everyone(site: Site, where: Where) -> list[Node]:
-    return list(where.targets(site))

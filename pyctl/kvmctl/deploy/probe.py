@@ -54,10 +54,11 @@ def _wrong(route: Route, reply: Reply) -> str | None:
 def ask(route: Route, client: Client, token: str) -> Reply:
     """The probe of one route. Raises OSError."""
     assert route.probe is not None
-    return client.ask(route.probe.method, route.probe.url, {
-        "Host": host_of(route), TOKEN_HEADER: token, "Content-Length": "0"}
-        if route.probe.method not in ("GET", "HEAD") else {
-        "Host": host_of(route), TOKEN_HEADER: token}, _SECONDS)
+    method = route.probe.method
+    headers = {"Host": host_of(route), TOKEN_HEADER: token}
+    if method not in ("GET", "HEAD"):
+        headers["Content-Length"] = "0"
+    return client.ask(method, route.probe.url, headers, _SECONDS)
 
 
 def probe(site: Site, client: Client, token: str,

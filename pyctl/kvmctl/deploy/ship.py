@@ -5,16 +5,16 @@ On this machine that is the store. A node behind ssh has a copy of its own,
 with the same rooms; a file appears there whole, too, and is checked by hash.
 """
 
-import io
 import shlex
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from kvmctl.deploy import store
 from kvmctl.deploy.prepare import Prepared
 from kvmctl.deploy.store import Store
 from kvmctl.errors import DeployError, VarnishError
-from kvmctl.varnish.reach import Ssh
+from kvmctl.varnish.reach import Reach, Ssh
 
 _REMOTE_STORE = Path("/var/lib/tinykvm")
 _PUT = ('set -e; umask 022; mkdir -p "$(dirname "$1")"; '
@@ -25,7 +25,8 @@ _PUT = ('set -e; umask 022; mkdir -p "$(dirname "$1")"; '
 class Depot:
     """The files of one site as a node sees them."""
 
-    def __init__(self, files: Store, reach: object, root: Path | None) -> None:
+    def __init__(self, files: Store, reach: Reach,
+                 root: Path | None) -> None:
         self._files = files
         self._ssh = reach if isinstance(reach, Ssh) else None
         self.root = (files.directory if self._ssh is None
@@ -86,12 +87,11 @@ class Depot:
         rows = [line.split() for line in said.splitlines()]
         return {row[1] for row in rows if len(row) == 2 and row[0] == row[1]}
 
-    def _put(self, name: str, source: "io.BufferedReader | object",
-             mode: str) -> None:
+    def _put(self, name: str, source: IO[bytes], mode: str) -> None:
         assert self._ssh is not None
         try:
             self._ssh.run("sh", "-c", _PUT, "sh", str(self.root / name), mode,
-                          source=source)  # type: ignore[arg-type]
+                          source=source)
         except VarnishError as e:
             raise DeployError(f"cannot write {self.root / name}: {e}; make "
                               "room there, or name another \"store\" in "
