@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Templates: what each table of edge.toml makes Varnish do."""
 
+import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,20 +252,77 @@ probe = { interval = 0.1, timeout = 0.1 }
     assert (answer.status_code, answer.text) == (503, "an origin is sick\n")
 
 
+class Origin(http.server.BaseHTTPRequestHandler):
+    """Says what Host it was asked by, and includes a program's answer."""
+
+    def do_GET(self) -> None:
+        body = (f"<p>{self.headers['Host']}: "
+                '<esi:include src="/hello"/>').encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Set-Cookie", "a=b")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def origin_port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.mark.kvm
-def test_esi_and_self_requests(it: Site) -> None:
-    it.use(HELLO + """
-[self_requests]
-prefix = "http://127.0.0.1:1"
-max = 3
-[[routes]]
-path = "/page"
-synth = { body = "unused" }
+def test_esi_of_an_origin_and_a_program(it: Site, origin_port: int) -> None:
+    it.use(HELLO + f"""
+[origins.web]
+host = "127.0.0.1"
+port = {origin_port}
+host_header = "web.example"
+[directors.all]
+origins = ["web"]
+[health]
+origins = ["web"]
 [[routes]]
 path = "/hello"
 program = "hello"
-esi = true
 ttl = 1
+[[routes]]
+path = "/page"
+origin = "all"
+esi = true
+strip_cookies = true
+ttl = 100
+[[routes]]
+path = "/plain"
+origin = "web"
+""")
+    for _ in range(2):
+        page = it.ask("/page", Host="here.example")
+        assert page.text.endswith(": Hello, World!\n")
+        assert "Set-Cookie" not in page.headers
+    assert len(page.headers["X-Varnish"].split()) == 2
+    assert "<esi:include" in it.ask("/plain").text
+    assert it.ask("/healthz").status_code == 200
+
+
+@pytest.mark.kvm
+def test_self_requests(it: Site) -> None:
+    it.use(HELLO + """
+[self_requests]
+socket = "/run/no-such.sock"
+prefix = "http://127.0.0.1:1"
+max = 3
+[[routes]]
+path = "/hello"
+program = "hello"
 """)
     assert it.ask("/hello").text == "Hello, World!\n"
 
