@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kvmctl.errors import ManifestError, UsageError
-from kvmctl.guest import settings
+from kvmctl.tables import check
 from kvmctl.varnish.admin import Node
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):[0-9]{1,5}")
@@ -36,7 +36,7 @@ class Rollout:
 
 
 def _node(where: str, base: Path, name: str, table: Any) -> Node:
-    settings.check(where, table, _NODE)
+    check(where, table, _NODE)
     if "name" in table and "address" in table:
         raise ManifestError(f"{where}: either \"name\", or \"address\" with "
                             "\"secret\"")
@@ -67,7 +67,7 @@ def nodes(where: str, base: Path, table: Any) -> tuple[Node, ...]:
 
 
 def rollout(where: str, table: Any) -> Rollout:
-    settings.check(where, table, _ROLLOUT)
+    check(where, table, _ROLLOUT)
     try:
         return Rollout(**table)
     except UsageError as e:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kvmctl.errors import ManifestError
-from kvmctl.guest import settings
+from kvmctl.tables import check, known, seconds, strings
 
 _NUMBER = (int, float)
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\x80-\U0010ffff]*")
@@ -106,22 +106,8 @@ def header_value(where: str, key: str, value: str) -> str:
     return value
 
 
-def strings(where: str, table: dict[str, Any], key: str) -> tuple[str, ...]:
-    value = table.get(key, [])
-    if not all(isinstance(v, str) for v in value):
-        raise ManifestError(f"{where}: \"{key}\" is a list of strings")
-    return tuple(value)
-
-
-def known(where: str, what: str, name: str, names: set[str]) -> str:
-    """The name, when it is one of those."""
-    if name not in names:
-        raise ManifestError(f"{where}: there is no {what} \"{name}\"")
-    return name
-
-
 def _acl(where: str, name: str, table: Any) -> Acl:
-    settings.check(where, table, _ACL)
+    check(where, table, _ACL)
     rows = []
     for allowed, key in ((True, "allow"), (False, "deny")):
         for text in strings(where, table, key):
@@ -137,7 +123,7 @@ def _acl(where: str, name: str, table: Any) -> Acl:
 
 def _director(where: str, name: str, table: Any,
               origins: set[str]) -> Director:
-    settings.check(where, table, _DIRECTOR)
+    check(where, table, _DIRECTOR)
     kind = table.get("kind", "round_robin")
     if kind not in _DIRECTORS:
         raise ManifestError(f"{where}: \"kind\" is one of "
@@ -160,7 +146,7 @@ def _director(where: str, name: str, table: Any,
 
 def _error(where: str, index: int, table: Any,
            programs: set[str]) -> ErrorPage:
-    settings.check(where, table, _ERROR)
+    check(where, table, _ERROR)
     status = table.get("status", [])
     status = [status] if isinstance(status, int) else status
     if not status or not all(isinstance(s, int) and s in _STATUS
@@ -177,10 +163,8 @@ def _error(where: str, index: int, table: Any,
 
 
 def _cache(where: str, table: Any) -> Cache:
-    settings.check(where, table, _CACHE)
-    for key in ("ttl", "grace", "keep"):
-        if not 0 <= table.get(key, 0) <= 1e9:
-            raise ManifestError(f"{where}: \"{key}\" is seconds, from 0 on")
+    check(where, table, _CACHE)
+    seconds(where, table, "ttl", "grace", "keep")
     names = strings(where, table, "strip_query")
     for name in names:
         if not _PARAMETER.fullmatch(name):
@@ -191,7 +175,7 @@ def _cache(where: str, table: Any) -> Cache:
 
 
 def _self(where: str, table: Any) -> SelfRequests:
-    settings.check(where, table, _SELF)
+    check(where, table, _SELF)
     socket = table.get("socket", "")
     if socket and not Path(socket).is_absolute():
         raise ManifestError(f"{where}: \"socket\" is an absolute path")
@@ -210,12 +194,12 @@ def parse(where: str, table: dict[str, Any], programs: set[str],
     names = {a.name for a in acls}
     purge, health = table.get("purge"), table.get("health", {})
     if purge is not None:
-        settings.check(f"{where} [purge]", purge, _PURGE)
+        check(f"{where} [purge]", purge, _PURGE)
         if "acl" not in purge:
             raise ManifestError(f"{where} [purge]: \"acl\" is missing: who "
                                 "may purge")
         known(f"{where} [purge]", "acl", purge["acl"], names)
-    settings.check(f"{where} [health]", health, _HEALTH)
+    check(f"{where} [health]", health, _HEALTH)
     path = health.get("path", "/healthz")
     if not re.fullmatch(r"/[!#-~]*", path):
         raise ManifestError(f"{where} [health]: \"{path}\" is no path")

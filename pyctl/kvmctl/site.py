@@ -13,6 +13,7 @@ from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
 from kvmctl.inventory import Rollout
 from kvmctl.policy import Policy
+from kvmctl.tables import known, seconds
 from kvmctl.varnish.admin import Node
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
@@ -24,10 +25,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SITE: dict[str, tuple[type, ...]] = {
     "name": (str,), "listen": (str,), "vcl": (str,)}
 _ORIGIN: dict[str, tuple[type, ...]] = {
-    "host": (str,), "port": (int, str), "probe": (dict,),
-    "host_header": (str,), "connect_timeout": (int, float),
-    "first_byte_timeout": (int, float), "between_bytes_timeout": (int, float),
-    "max_connections": (int,)}
+    "host": (str,), "port": (int, str), "probe": (dict,)} | answers.ORIGIN
 _PROBE: dict[str, tuple[type, ...]] = {
     "url": (str,), "interval": (int, float), "timeout": (int, float),
     "window": (int,), "threshold": (int,)}
@@ -36,9 +34,7 @@ _ROUTE: dict[str, tuple[type, ...]] = {
     "path_regex": (str,), "methods": (list,), "program": (str,),
     "arg": (str,), "origin": (str,), "synth": (dict,), "stats": (bool,),
     "header": (dict,), "ttl": (int, float), "cache": (bool,),
-    "probe": (dict, bool), "response_header": (dict,), "chain": (list,),
-    "acl": (str,), "grace": (int, float), "keep": (int, float),
-    "strip_cookies": (bool,), "ignore_query": (bool,), "esi": (bool,)}
+    "probe": (dict, bool)} | answers.ROUTE
 _ROUTE_PROBE: dict[str, tuple[type, ...]] = {
     "url": (str,), "method": (str,), "status": (int,), "body": (str,)}
 _TOP: dict[str, tuple[type, ...]] = {
@@ -157,12 +153,6 @@ def _named(where: str, table: Any) -> dict[str, Any]:
     return table
 
 
-def _seconds(where: str, table: dict[str, Any], *keys: str) -> None:
-    for key in keys:
-        if key in table and not 0 <= table[key] <= 1e9:
-            raise ManifestError(f"{where}: \"{key}\" is seconds, from 0 on")
-
-
 def _url(where: str, url: str) -> str:
     if not _URL.fullmatch(url):
         raise ManifestError(f"{where}: \"{url}\" is no URL: / and printable "
@@ -182,27 +172,17 @@ def _origin(where: str, name: str, table: Any) -> Origin:
     probe = table.get("probe")
     if probe is not None:
         settings.check(f"{where}.probe", probe, _PROBE)
-        _seconds(f"{where}.probe", probe, "interval", "timeout")
+        seconds(f"{where}.probe", probe, "interval", "timeout")
         _url(f"{where}.probe", probe.get("url", "/"))
         if not 0 <= probe.get("threshold", 3) <= probe.get("window", 8) <= 64:
             raise ManifestError(f"{where}.probe: \"threshold\" is at most "
                                 "\"window\", and that at most 64")
-    timeouts = ("connect_timeout", "first_byte_timeout",
-                "between_bytes_timeout")
-    _seconds(where, table, *timeouts)
-    most = table.get("max_connections")
-    if most is not None and not 1 <= most <= 1_000_000:
-        raise ManifestError(f"{where}: \"max_connections\" is 1 to 1000000")
-    header = table.get("host_header")
-    if header is not None and not _HOST.fullmatch(header):
-        raise ManifestError(f"{where}: \"host_header\" is no host name")
-    return Origin(name, host, port, probe, header,
-                  {k: table[k] for k in timeouts if k in table}, most)
+    return Origin(name, host, port, probe, **answers.origin(where, table))
 
 
 def _program(where: str, base: Path, name: str, table: Any) -> ProgramEntry:
-    known = settings.ALL | {"guest": (str,), "file": (str,)}
-    settings.check(where, table, known)
+    keys = settings.ALL | {"guest": (str,), "file": (str,)}
+    settings.check(where, table, keys)
     if ("guest" in table) == ("file" in table):
         raise ManifestError(f"{where}: either \"guest\" (a directory with "
                             "guest.toml) or \"file\" (an executable)")
@@ -259,11 +239,6 @@ def _targets(where: str, table: dict[str, Any]) -> bool:
     if len(targets) > 1 or (not targets and not alone):
         raise ManifestError(f"{where}: exactly one of program, origin, synth, "
                             "stats (or a header alone)")
-    if "chain" in table and "program" not in table:
-        raise ManifestError(f"{where}: \"chain\" is for a route with "
-                            "\"program\", the chain's last")
-    if len(table.get("chain", ())) > 16:
-        raise ManifestError(f"{where}: \"chain\" is at most 16 programs")
     return bool(targets)
 
 
@@ -272,23 +247,18 @@ def _route(where: str, index: int, table: Any, programs: set[str],
     settings.check(where, table, _ROUTE)
     targeted = _targets(where, table)
     header = answers.header(f"{where}.header", table.get("header"), programs)
+    more = answers.route(where, table, programs, acls)
     synth = table.get("synth", {})
-    fixed = (answers.synth(f"{where}.synth", synth, programs) if "synth" in table
-             else None)
-    chain = policy.strings(where, table, "chain")
-    for name in (*chain, *([table["program"]] if "program" in table else [])):
-        policy.known(where, "program", name, programs)
-    if "origin" in table:
-        policy.known(where, "origin", table["origin"], origins)
-    if "acl" in table:
-        policy.known(where, "acl", table["acl"], acls)
+    for what, names in (("program", programs), ("origin", origins)):
+        if what in table:
+            known(where, what, table[what], names)
     methods = _methods(where, table)
     if "path_regex" in table:
         try:
             re.compile(table["path_regex"])
         except re.error as e:
             raise ManifestError(f"{where}: path_regex: {e}") from None
-    _seconds(where, table, "ttl", "grace", "keep")
+    seconds(where, table, "ttl")
     kind, path = _path(where, table)
     probed = "origin" not in table and targeted
     probe = (_route_probe(where, table, kind, path, methods) if probed
@@ -305,15 +275,7 @@ def _route(where: str, index: int, table: Any, programs: set[str],
         header_arg=header.arg if header else "",
         header_on_error=header.on_error if header else "",
         ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe,
-        synth=fixed,
-        response_header=answers.header(
-            f"{where}.response_header", table.get("response_header"),
-            programs),
-        chain=chain, acl=table.get("acl"), grace=table.get("grace"),
-        keep=table.get("keep"),
-        strip_cookies=table.get("strip_cookies", False),
-        ignore_query=table.get("ignore_query", False),
-        esi=table.get("esi", False))
+        **more)
 
 
 def parse(path: Path, table: dict[str, Any]) -> Site:

@@ -8,7 +8,7 @@
 from pathlib import Path
 
 from kvmctl.errors import ManifestError
-from kvmctl.guest.settings import unknown_key
+from kvmctl.tables import unknown_key
 from kvmctl.vcl import escape, origin
 
 SUBS = ("init", "recv", "pipe", "pass", "hash", "purge", "miss", "hit",
