@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kvmctl import __version__, files, options
+from kvmctl import __version__, cli_operate, files, options
 from kvmctl import schema as schemas
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
@@ -37,37 +37,6 @@ _json = click.option("--json", "as_json", is_flag=True,
                      help="The result as JSON.")
 
 
-def _node_options(function: F) -> F:
-    for option in (
-        click.option("-S", "secret", envvar="KVMCTL_SECRET",
-                     type=click.Path(path_type=Path),
-                     help="Secret file, with -T.  [env: KVMCTL_SECRET]"),
-        click.option("-T", "address", envvar="KVMCTL_ADDRESS",
-                     metavar="HOST:PORT",
-                     help="Address of varnishd's command line.  "
-                          "[env: KVMCTL_ADDRESS]"),
-        click.option("-n", "name", envvar="KVMCTL_NAME",
-                     help="Instance name or directory, as for varnishadm.  "
-                          "[env: KVMCTL_NAME]"),
-    ):
-        function = option(function)
-    return function
-
-
-def _store_option(function: F) -> F:
-    return click.option(
-        "--store", envvar="KVMCTL_STORE", type=click.Path(path_type=Path),
-        default=None,
-        help="Where artefacts and releases are kept; the node reads them "
-             "there.  [env: KVMCTL_STORE; default: /var/lib/tinykvm, or "
-             "~/.local/state/tinykvm]")(function)
-
-
-def _site_argument(function: F) -> F:
-    return click.argument(
-        "site", type=click.Path(path_type=Path), default="edge.toml")(function)
-
-
 def _out_option(function: F) -> F:
     return click.option(
         "-o", "--out", type=click.Path(path_type=Path), default="build/guests",
@@ -89,13 +58,20 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
+@click.option("--fix", is_flag=True,
+              help="Mend what can be mended safely: missing directories, "
+                   "damaged histories, the worker's group.")
+@click.option("--store", envvar="KVMCTL_STORE",
+              type=click.Path(path_type=Path), default=None,
+              help="The store to look at.  [env: KVMCTL_STORE]")
 @_json
 @click.pass_obj
-def doctor(env: Environment, as_json: bool) -> None:
+def doctor(env: Environment, fix: bool, store: Path | None,
+           as_json: bool) -> None:
     """Look at this machine: what is missing, and how to mend it."""
     from kvmctl.commands import doctor as command
     env.as_json = as_json
-    command.run(env)
+    command.run(env, fix, store)
 
 
 @cli.command()
@@ -361,71 +337,8 @@ def completion(context: click.Context, shell: str) -> None:
     command.run(context.obj, cli, shell, _COMPLETE_VARIABLE)
 
 
-@cli.command()
-@_site_argument
-@_json
-@click.pass_obj
-def render(env: Environment, site: Path, as_json: bool) -> None:
-    """Show the VCL that edge.toml makes."""
-    from kvmctl.commands import render as command
-    env.as_json = as_json
-    command.run(env, site)
-
-
-@cli.command()
-@_site_argument
-@_node_options
-@_store_option
-@_out_option
-@click.option("--force", is_flag=True,
-              help="Load a new release even when nothing changed.")
-@_json
-@click.pass_obj
-def deploy(env: Environment, site: Path, name: str | None,
-           address: str | None, secret: Path | None, store: Path | None,
-           out: Path, force: bool, as_json: bool) -> None:
-    """Build, load, probe and switch to a new release of the site.
-
-    Until every probe was answered, and on any failure, the old release serves.
-    """
-    from kvmctl.commands import deploy as command
-    env.as_json = as_json
-    command.run(env, site, command.node(name, address, secret), store, out,
-                force)
-
-
-@cli.command()
-@_site_argument
-@_node_options
-@_store_option
-@click.option("--to", "release", help="This release, not the one before.")
-@_json
-@click.pass_obj
-def rollback(env: Environment, site: Path, name: str | None,
-             address: str | None, secret: Path | None, store: Path | None,
-             release: str | None, as_json: bool) -> None:
-    """Switch back to an older release that is kept."""
-    from kvmctl.commands import deploy as deploy_command
-    from kvmctl.commands import rollback as command
-    env.as_json = as_json
-    command.run(env, site, deploy_command.node(name, address, secret), store,
-                release)
-
-
-@cli.command()
-@_site_argument
-@_node_options
-@_store_option
-@_json
-@click.pass_obj
-def status(env: Environment, site: Path, name: str | None,
-           address: str | None, secret: Path | None, store: Path | None,
-           as_json: bool) -> None:
-    """Show what serves, what is kept, and the programs' counters."""
-    from kvmctl.commands import deploy as deploy_command
-    from kvmctl.commands import status as command
-    env.as_json = as_json
-    command.run(env, site, deploy_command.node(name, address, secret), store)
+for _command in cli_operate.COMMANDS:
+    cli.add_command(_command)
 
 
 def _failed(env: Environment, message: str, code: ExitCode) -> int:

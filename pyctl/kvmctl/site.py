@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kvmctl import answers, inventory, policy, schema
 from kvmctl import document as documents
-from kvmctl import schema
+from kvmctl.answers import Header, Synth
 from kvmctl.document import Document, Place
+from kvmctl.inventory import Rollout
+from kvmctl.policy import Policy
 from kvmctl.schema import check as schema_check
 from kvmctl.schema.check import suggestion
+from kvmctl.varnish.admin import Node
 
 _NAME = re.compile(
     schema.load("edge")["properties"]["site"]["properties"]["name"]["pattern"])
@@ -49,6 +53,15 @@ class Route:
     ttl: float | None                   # seconds
     cache: bool
     probe: Probe | None
+    synth: Synth | None = None          # one without a program
+    response_header: Header | None = None
+    chain: tuple[str, ...] = ()         # programs before the program
+    acl: str | None = None              # who may; others get 403
+    grace: float | None = None          # seconds
+    keep: float | None = None           # seconds
+    strip_cookies: bool = False
+    ignore_query: bool = False
+    esi: bool = False
 
     @property
     def target(self) -> str | None:
@@ -59,6 +72,8 @@ class Route:
             return f"origin {self.origin}"
         if self.synth_program is not None:
             return f"synth by {self.synth_program}"
+        if self.synth is not None:
+            return f"synth {self.synth_status or 200}"
         if self.stats:
             return "statistics of all programs"
         return None
@@ -72,6 +87,10 @@ class Origin:
     host: str
     port: str
     probe: dict[str, Any] | None
+    host_header: str | None = None
+    #: Seconds, by the name that VCL has.
+    timeouts: dict[str, float] = field(default_factory=dict)
+    max_connections: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +113,11 @@ class Site:
     origins: tuple[Origin, ...]
     programs: tuple[ProgramEntry, ...]
     routes: tuple[Route, ...]
+    policy: Policy = Policy()
+    nodes: tuple[Node, ...] = ()
+    rollout: Rollout = Rollout()
+    #: Templates and snippets of the user's own; may not exist.
+    vcl: Path | None = None
 
 
 def _origin(place: Place, name: str, table: dict[str, Any]) -> Origin:
@@ -101,7 +125,8 @@ def _origin(place: Place, name: str, table: dict[str, Any]) -> Origin:
     if probe is not None and not (
             probe.get("threshold", 3) <= probe.get("window", 8)):
         raise (place / "probe").error("\"threshold\" is at most \"window\"")
-    return Origin(name, table["host"], str(table.get("port", "80")), probe)
+    return Origin(name, table["host"], str(table.get("port", "80")), probe,
+                  **answers.origin(str(place), table))
 
 
 def _program(base: Path, name: str, table: dict[str, Any]) -> ProgramEntry:
@@ -143,14 +168,16 @@ def _route_probe(place: Place, table: dict[str, Any], kind: str,
 
 
 def _check_targets(place: Place, table: dict[str, Any], programs: set[str],
-                   origins: set[str]) -> None:
-    """One target, and everything that is named is there."""
+                   origins: set[str]) -> bool:
+    """Is there one? It is there, and there are not two."""
     targets = [k for k in ("program", "origin", "synth", "stats")
                if table.get(k)]
-    if len(targets) > 1 or (not targets and "header" not in table):
+    alone = "header" in table or "response_header" in table
+    if len(targets) > 1 or (not targets and not alone):
         raise place.error("exactly one of program, origin, synth, stats (or a "
                           "header alone)", targets[1] if targets else None)
-    for part in ((), ("synth",), ("header",)):
+    parts = [(), *((k,) for k in ("synth", "header", "response_header"))]
+    for part in parts:
         it: Any = table
         for step in part:
             it = it.get(step, {})
@@ -163,15 +190,19 @@ def _check_targets(place: Place, table: dict[str, Any], programs: set[str],
     if origin is not None and origin not in origins:
         raise place.error(f"there is no origin \"{origin}\""
                           + suggestion(origin, sorted(origins)), "origin")
+    return bool(targets)
 
 
 def _route(place: Place, index: int, table: dict[str, Any],
-           programs: set[str], origins: set[str]) -> Route:
-    _check_targets(place, table, programs, origins)
-    synth, header = table.get("synth", {}), table.get("header", {})
+           programs: set[str], origins: set[str], acls: set[str]) -> Route:
+    targeted = _check_targets(place, table, programs, origins)
+    where = str(place)
+    header = answers.header(f"{where}.header", table.get("header"), programs)
+    more = answers.route(where, table, programs, acls)
+    synth = table.get("synth", {})
     methods = tuple(table.get("methods", ()))
     kind, path = _path(place, table)
-    probed = any(table.get(k) for k in ("program", "synth", "stats"))
+    probed = "origin" not in table and targeted
     probe = (_route_probe(place, table, kind, path, methods) if probed
              else None)
     return Route(
@@ -179,14 +210,14 @@ def _route(place: Place, index: int, table: dict[str, Any],
         methods=methods, program=table.get("program"),
         arg=table.get("arg", ""), origin=table.get("origin"),
         synth_program=synth.get("program"),
-        synth_status=synth.get("status", 0),
-        synth_arg=synth.get("arg", ""),
+        synth_status=synth.get("status", 0), synth_arg=synth.get("arg", ""),
         stats=table.get("stats", False),
-        header_name=header.get("name"),
-        header_program=header.get("program"),
-        header_arg=header.get("arg", ""),
-        header_on_error=header.get("on_error", ""),
-        ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe)
+        header_name=header.name if header else None,
+        header_program=header.program if header else None,
+        header_arg=header.arg if header else "",
+        header_on_error=header.on_error if header else "",
+        ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe,
+        **more)
 
 
 def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
@@ -207,13 +238,24 @@ def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
                     for n, t in table.get("origins", {}).items())
     programs = tuple(_program(path.resolve().parent, n, t)
                      for n, t in table.get("programs", {}).items())
+    where, base = str(path), path.resolve().parent
+    rules = policy.parse(where, table, {p.name for p in programs},
+                         {o.name for o in origins})
+    behind = {o.name for o in origins} | {d.name for d in rules.directors}
+    if len(behind) < len(origins) + len(rules.directors):
+        raise (top / "directors").error("an origin has the same name as a "
+                                        "director")
     routes = tuple(
-        _route(top / "routes" / i, i + 1, t,
-               {p.name for p in programs}, {o.name for o in origins})
+        _route(top / "routes" / i, i + 1, t, {p.name for p in programs},
+               behind, {a.name for a in rules.acls})
         for i, t in enumerate(table.get("routes", [])))
     return Site(path=path.resolve(), name=name,
                 listen=site.get("listen", "127.0.0.1:8080"), origins=origins,
-                programs=programs, routes=routes)
+                programs=programs, routes=routes, policy=rules,
+                nodes=inventory.nodes(where, base, table.get("nodes", {})),
+                rollout=inventory.rollout(f"{where} [rollout]",
+                                          table.get("rollout", {})),
+                vcl=base / site.get("vcl", "vcl.d"))
 
 
 def load(path: Path) -> Site:
