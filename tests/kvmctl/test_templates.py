@@ -470,8 +470,8 @@ def compiled(directory: Path, text: str) -> str | None:
     varnishd = shutil.which("varnishd", path="/usr/sbin:/usr/local/sbin")
     assert varnishd is not None
     done = subprocess.run(
-        [varnishd, *(["-j", "none"] if os.geteuid() == 0 else []), "-C", "-n", str(directory / "n"), "-f",
-         str(directory / "it.vcl"), "-p",
+        [varnishd, *(["-j", "none"] if os.geteuid() == 0 else []), "-C",
+         "-n", str(directory / "n"), "-f", str(directory / "it.vcl"), "-p",
          f"vmod_path={paths.vmods()}:{system_vmods()}"],
         capture_output=True, text=True, errors="replace", check=False)
     shutil.rmtree(directory, ignore_errors=True)
