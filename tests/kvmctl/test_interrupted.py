@@ -132,7 +132,8 @@ def test_the_first_deployment_is_killed(node: Node) -> None:
             process.wait(delay)
         children = [p for p in Path("/proc").glob("[0-9]*")
                     if parent(p) == process.pid]
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         until(lambda: not any(p.exists() for p in children))
     node.varnish.admin.command("start")
