@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """kvmctl is killed in the middle: the node serves, the next command goes on."""
 
+import contextlib
 import os
 import random
 import signal
@@ -119,6 +120,33 @@ def test_killed_a_few_times(node: Node) -> None:
 @pytest.mark.long
 def test_killed_fifty_times(node: Node) -> None:
     killed_often(node, 50, 2)
+
+
+def test_the_first_deployment_is_killed(node: Node) -> None:
+    """Its private varnishd, which answers the probes, ends with it."""
+    node.varnish.admin.command("stop")      # so that it is a private one
+    node.write("hello")
+    for delay in (0.6, 0.9, 1.2):
+        process = started(node, "deploy")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(delay)
+        children = [p for p in Path("/proc").glob("[0-9]*")
+                    if parent(p) == process.pid]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        until(lambda: not any(p.exists() for p in children))
+    node.varnish.admin.command("start")
+    node.deploy()
+    assert node.ask() == "Hello, World!\n"
+
+
+def parent(process: Path) -> int | None:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2]
+                   .split()[1])
+    except OSError:
+        return None
 
 
 def test_two_at_once(node: Node) -> None:

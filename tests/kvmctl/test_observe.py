@@ -43,6 +43,11 @@ def environment() -> dict[str, str]:
     return os.environ | {"KVMCTL_OUT": str(GUESTS)}
 
 
+def interruptible() -> None:
+    """Who runs the tests in the background ignores SIGINT for all of them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.kvm
 def test_stats(node: Node) -> None:
     for _ in range(3):
@@ -92,7 +97,8 @@ def test_top_on_a_terminal(node: Node) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "kvmctl", "top", str(node.site), *node.where,
          "--interval", "0.2"], stdin=theirs, stdout=theirs, stderr=theirs,
-        env=environment() | {"TERM": "xterm", "COLUMNS": "120"})
+        env=environment() | {"TERM": "xterm", "COLUMNS": "120"},
+        preexec_fn=interruptible)
     os.close(theirs)
     said = b""
     try:
@@ -154,7 +160,7 @@ def test_metrics_by_http(node: Node) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "kvmctl", "metrics", str(node.site),
          *node.where, "--port", "0"], stdout=subprocess.PIPE, text=True,
-        env=environment())
+        env=environment(), preexec_fn=interruptible)
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()

@@ -204,7 +204,7 @@ def test_fifty_nodes_of_which_ten_are_real(kvmctl: Any,
     ('[nodes.a]\nstore = "/x"', "ssh"),
     ('[nodes.a]\nadress = "b:1"', "did you mean"),
     ('[nodes."a b"]\nname = "a"', "no name"),
-    ('[rollout]\nconcurrency = 0', "1 to 64"),
+    ('[rollout]\nconcurrency = 0', "concurrency"),
     ('[rollout]\nfailures = -1', "failures"),
 ])
 def test_inventories_that_are_wrong(text: str, words: str,

@@ -37,14 +37,12 @@ class State:
 
 def _list(state: State, words: list[str]) -> tuple[int, str]:
     rows: list[Any] = [2, ["vcl.list", "-j"], 1.5]
-    for name in state.vcls:
-        rows.append({"status": "active" if state.active == name
-                     else "available", "state": "auto", "temperature": "warm",
-                     "busy": 0, "name": name})
-    for label, vcl in state.labels.items():
-        rows.append({"status": "available", "state": "label",
-                     "temperature": "warm", "busy": 0, "name": label,
-                     "label": {"name": vcl, "refs": 1}})
+    rows += [{"status": "active" if state.active == name else "available",
+              "state": "auto", "temperature": "warm", "busy": 0, "name": name}
+             for name in state.vcls]
+    rows += [{"status": "available", "state": "label", "temperature": "warm",
+              "busy": 0, "name": label, "label": {"name": vcl, "refs": 1}}
+             for label, vcl in state.labels.items()]
     return 200, json.dumps(rows)
 
 

@@ -235,7 +235,16 @@ class Deployer:
                 self.files.mark(release, store.KEPT)
 
     def tidy(self) -> None:
-        """Discards what is older than the kept releases."""
+        """Discards what is older than the kept releases.
+
+        The release serves by now: what fails here is for the next deployment.
+        """
+        try:
+            self._tidy()
+        except (KvmctlError, OSError) as e:
+            self.say(f"could not tidy up: {e}")
+
+    def _tidy(self) -> None:
         serving = self.serving()
         if serving is not None and self.router.possible(serving):
             self.router.rest(serving)

@@ -85,9 +85,8 @@ def roll(nodes: Sequence[Node], limits: Rollout, open_: Open, work: Work,
                 say(f"{node}: {result.state} {result.error}".rstrip())
         if failed > limits.failures:
             changed = [n for n, r in results.items() if r.state == DONE]
-            for node, result in zip(changed, pool.map(
-                    lambda n: _back(n, results[n], open_, undo), changed)):
-                results[node] = result
+            results |= zip(changed, pool.map(
+                lambda n: _back(n, results[n], open_, undo), changed))
     return [results.get(n, Result(str(n), SKIPPED)) for n in nodes]
 
 

@@ -139,6 +139,6 @@ def render_router(site: str, token: str, labels: dict[str, str],
     """The VCL that passes requests on to the labels stable, probe, canary."""
     share = max(0, min(2 ** 32, round(percent / 100 * 2 ** 32)))
     return origin.strip(_rendered(
-        _environment(None, paths.templates()), "router.vcl.j2", site=site, token=token,
-        labels=labels, percent=f"{percent:g}" if percent else "", share=share,
-        header=header, cookie=cookie))
+        _environment(None, paths.templates()), "router.vcl.j2", site=site,
+        token=token, labels=labels, percent=f"{percent:g}" if percent else "",
+        share=share, header=header, cookie=cookie))
