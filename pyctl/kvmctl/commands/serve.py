@@ -118,7 +118,10 @@ class _Session:
                         raise VarnishError(f"varnishd has gone: {e}"
                                            ) from None
                     continue
-                names = sorted({Path(n).name for _, n in changes})
+                # Editors write beside, and rename: what is there counts.
+                there = {n for _, n in changes if Path(n).exists()}
+                names = sorted({Path(n).name for n in there
+                                or {n for _, n in changes}})
                 now = self._update(
                     _when(changes), f"{', '.join(names[:3])} changed")
                 if now is not None and directories(now) != watched:
