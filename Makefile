@@ -10,7 +10,7 @@
 #	make checked	core, compute and VMOD tested under sanitizers
 #	make languages	guests in all languages: built, asked, measured; the
 #			table is build/languages.md
-#	make install	the VMOD, its manual page, the engine, kvmctl's files
+#	make install	the VMOD, the engine, kvmctl's files, manual pages
 #	make clean
 #
 # Each does all the set-up that it needs: Debian packages through apt-get (as
@@ -65,13 +65,10 @@ ifeq ($(TK_SET_UP),)
 # `make demo test` is one after the other; each has -j for itself.
 .NOTPARALLEL:
 
-all lib vmod guests demo serve bench soak check-types: setup
+all lib vmod guests demo serve bench soak check-types install: setup
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
 test test-long languages language-guests fuzz checked: setup-languages
-	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
-
-install:
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
 setup: packages $(VENV)/stamp
@@ -151,6 +148,7 @@ test-long: lib vmod guests language-guests test-programs bench-programs fuzzers
 
 check-types:
 	@$(PY) -m mypy --no-error-summary
+	@$(PY) -m ruff check --quiet pyctl tests
 
 # SECONDS_OF_SOAK=1800 make soak
 soak: lib vmod guests
@@ -175,6 +173,19 @@ install: lib vmod
 	    "$(DESTDIR)$(PREFIX)/share/man/man3/vmod_tinykvm.3"
 	install -D -m 755 $(B)/lib/libtkcompute.so "$(LIBDIR)/libtkcompute.so"
 	install -m 644 $(B)/lib/compute.h $(B)/lib/host.h "$(LIBDIR)"
+	@rm -rf $(B)/man/kvmctl
+	$(PY) -m kvmctl.man $(B)/man/kvmctl
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/man/man1" \
+	    $(B)/man/kvmctl/*.1
+	install -d "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" \
+	    "$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions" \
+	    "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
+	$(PY) -m kvmctl completion bash \
+	    >"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/kvmctl"
+	$(PY) -m kvmctl completion zsh \
+	    >"$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_kvmctl"
+	$(PY) -m kvmctl completion fish \
+	    >"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kvmctl.fish"
 	install -d "$(LIBDIR)/sdk"
 	cp -R --preserve=timestamps guests/sdk/. "$(LIBDIR)/sdk"
 	install -D -m 644 -t "$(LIBDIR)/vcl" vcl/*.j2

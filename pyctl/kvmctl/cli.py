@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
-from kvmctl import __version__
+from kvmctl import __version__, cli_operate, files, options
+from kvmctl import schema as schemas
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
-from kvmctl.guest.manifest import COMPILED
 
+LANGUAGES = [language for language in schemas.choices("guest", "language")
+             if language != "executable"]
+_COMPLETE_VARIABLE = "_KVMCTL_COMPLETE"
 F = TypeVar("F", bound=Callable[..., Any])
 
 _EXIT_CODES = """\b
@@ -27,41 +30,11 @@ Exit codes:
   6  Varnish refused, or cannot be reached
   7  a deployment was given up; the old release serves on
   8  this machine lacks something (see kvmctl doctor)
+  9  a signature is missing, or not good
 """
 
 _json = click.option("--json", "as_json", is_flag=True,
                      help="The result as JSON.")
-
-
-def _node_options(function: F) -> F:
-    for option in (
-        click.option("-S", "secret", envvar="KVMCTL_SECRET",
-                     type=click.Path(path_type=Path),
-                     help="Secret file, with -T.  [env: KVMCTL_SECRET]"),
-        click.option("-T", "address", envvar="KVMCTL_ADDRESS",
-                     metavar="HOST:PORT",
-                     help="Address of varnishd's command line.  "
-                          "[env: KVMCTL_ADDRESS]"),
-        click.option("-n", "name", envvar="KVMCTL_NAME",
-                     help="Instance name or directory, as for varnishadm.  "
-                          "[env: KVMCTL_NAME]"),
-    ):
-        function = option(function)
-    return function
-
-
-def _store_option(function: F) -> F:
-    return click.option(
-        "--store", envvar="KVMCTL_STORE", type=click.Path(path_type=Path),
-        default=None,
-        help="Where artefacts and releases are kept; the node reads them "
-             "there.  [env: KVMCTL_STORE; default: /var/lib/tinykvm, or "
-             "~/.local/state/tinykvm]")(function)
-
-
-def _site_argument(function: F) -> F:
-    return click.argument(
-        "site", type=click.Path(path_type=Path), default="edge.toml")(function)
 
 
 def _out_option(function: F) -> F:
@@ -85,41 +58,88 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
+@click.option("--fix", is_flag=True,
+              help="Mend what can be mended safely: missing directories, "
+                   "damaged histories, the worker's group.")
+@click.option("--store", envvar="KVMCTL_STORE",
+              type=click.Path(path_type=Path), default=None,
+              help="The store to look at.  [env: KVMCTL_STORE]")
 @_json
 @click.pass_obj
-def doctor(env: Environment, as_json: bool) -> None:
+def doctor(env: Environment, fix: bool, store: Path | None,
+           as_json: bool) -> None:
     """Look at this machine: what is missing, and how to mend it."""
     from kvmctl.commands import doctor as command
     env.as_json = as_json
-    command.run(env)
+    command.run(env, fix, store)
 
 
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-l", "--lang", "language", required=True,
-              type=click.Choice(COMPILED), help="What it is written in.")
+              type=click.Choice(LANGUAGES), help="What it is written in.")
+@_json
 @click.pass_obj
-def init(env: Environment, directory: Path, language: str) -> None:
-    """Begin a program: DIRECTORY with a source, guest.toml and edge.toml.
+def init(env: Environment, directory: Path, language: str,
+         as_json: bool) -> None:
+    """Begin a program in any language.
 
-    Its last part is the program's name. Nothing is overwritten.
+    DIRECTORY gets a source, tests, guest.toml and edge.toml; its last part is
+    the program's name. Nothing is overwritten.
     """
     from kvmctl.commands import init as command
+    env.as_json = as_json
     command.run(env, directory, language)
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@_json
+@click.pass_obj
+def check(env: Environment, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check projects without building them.
+
+    Shows every problem with its line. Each PATH is a directory with guest.toml
+    or edge.toml, one of these, or a file of tests; the working directory unless
+    named.
+    """
+    from kvmctl.commands import check as command
+    env.as_json = as_json
+    command.run(env, paths)
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(schemas.NAMES))
+@click.pass_obj
+def schema(env: Environment, name: str) -> None:
+    """Show the JSON Schema of a kind of file.
+
+    Of guest.toml, edge.toml or tests/*.toml. In one piece, for editors that check TOML.
+    """
+    from kvmctl.commands import schema as command
+    command.run(env, name)
 
 
 @cli.command()
 @click.argument("guests", nargs=-1, required=True,
                 type=click.Path(path_type=Path))
+@click.option("-j", "--jobs", type=click.IntRange(1, 1000),
+              help="How many at once.  [default: the CPUs]")
+@click.option("--sign", is_flag=True, help="Sign what was built.")
+@options.key_option
 @_out_option
 @_json
 @click.pass_obj
-def build(env: Environment, guests: tuple[Path, ...], out: Path,
-          as_json: bool) -> None:
-    """Compile programs: each GUEST is a directory with guest.toml."""
+def build(env: Environment, guests: tuple[Path, ...], jobs: int | None,
+          sign: bool, key: Path | None, out: Path, as_json: bool) -> None:
+    """Compile programs: each GUEST is a directory with guest.toml.
+
+    The same sources give the same bytes, wherever they are; what was built
+    before is not built again.
+    """
     from kvmctl.commands import build as command
     env.as_json = as_json
-    command.run(env, guests, out)
+    command.run(env, guests, out, jobs, sign, key)
 
 
 @cli.command()
@@ -134,13 +154,67 @@ def inspect(env: Environment, program: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("program", type=click.Path(path_type=Path))
-@click.argument("url", default="/")
-@click.option("-X", "--method", help="The method; POST when there is a body.")
-@click.option("-H", "--header", "headers", multiple=True,
-              metavar="'NAME: VALUE'", help="A request header.")
-@click.option("-d", "--data", help="The body; @FILE reads it, @- from stdin.")
-@click.option("--arg", default="", help="The argument beside the URL.")
+@click.argument("one", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@_json
+@click.pass_obj
+def diff(env: Environment, one: Path, other: Path, as_json: bool) -> None:
+    """Show what differs between two builds.
+
+    In limits, permissions, calls of the guest API, and functions.
+    """
+    from kvmctl.commands import diff as command
+    env.as_json = as_json
+    command.run(env, one, other)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@_json
+@click.pass_obj
+def key(env: Environment, path: Path | None, as_json: bool) -> None:
+    """Make a pair of keys: PATH, and the public one with .pub.
+
+    Without PATH it is ~/.config/kvmctl/key.pem, with which `sign` signs.
+    """
+    from kvmctl.commands import key as command
+    env.as_json = as_json
+    command.run(env, path)
+
+
+@cli.command()
+@click.argument("programs", nargs=-1, required=True,
+                type=click.Path(path_type=Path))
+@options.key_option
+@_json
+@click.pass_obj
+def sign(env: Environment, programs: tuple[Path, ...], key: Path | None,
+         as_json: bool) -> None:
+    """Sign built PROGRAMS.
+
+    What they are, their limits and their permissions.
+    """
+    from kvmctl.commands import sign as command
+    env.as_json = as_json
+    command.run(env, programs, key)
+
+
+@cli.command()
+@click.argument("programs", nargs=-1, required=True,
+                type=click.Path(path_type=Path))
+@options.trust_option
+@_json
+@click.pass_obj
+def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
+           as_json: bool) -> None:
+    """Fail unless each of PROGRAMS is as somebody trusted signed it."""
+    from kvmctl.commands import verify as command
+    env.as_json = as_json
+    command.run(env, programs, trust)
+
+
+@cli.command()
+@options.request_options
 @click.option("--repeat", type=click.IntRange(1, 1_000_000), default=1,
               help="Ask so many times; the last answer is shown.")
 @click.option("--output", type=click.Path(path_type=Path),
@@ -157,7 +231,7 @@ def inspect(env: Environment, program: Path, as_json: bool) -> None:
 @_json
 @click.pass_obj
 def run(env: Environment, /, program: Path, as_json: bool,
-        **options: Any) -> None:
+        **given: Any) -> None:
     """Ask a program once, in a virtual machine, without Varnish.
 
     PROGRAM is an executable, or a directory with guest.toml that is built
@@ -165,7 +239,76 @@ def run(env: Environment, /, program: Path, as_json: bool,
     """
     from kvmctl.commands import run as command
     env.as_json = as_json
-    command.run(env, program, command.Options(**options))
+    command.run(env, program, command.Options(**given))
+
+
+@cli.command()
+@options.request_options
+@click.option("-n", "--requests", "number", default=2000, show_default=True,
+              type=click.IntRange(1, 10_000_000), help="How many count.")
+@click.option("--warm", default=50, show_default=True,
+              type=click.IntRange(0, 1_000_000),
+              help="How many before them do not.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE",
+              help="Draw the distribution: .svg, .png, .pdf.")
+@_out_option
+@_json
+@click.pass_obj
+def bench(env: Environment, /, program: Path, as_json: bool, number: int,
+          warm: int, plot: Path | None, **given: Any) -> None:
+    """Measure calls of a program, without Varnish, one at a time.
+
+    PROGRAM is an executable, or a directory with guest.toml that is built
+    first. An empty call, in turns with it, is the floor.
+    """
+    from kvmctl.commands import bench as command
+    from kvmctl.commands import run as run_command
+    env.as_json = as_json
+    command.run(env, program, run_command.Options(**given),
+                command.Options(number, warm, plot))
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("-k", "only", metavar="REGEX",
+              help="Only tests in whose name this is found.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the results as JUnit's XML, too.")
+@_out_option
+@_json
+@click.pass_obj
+def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
+         **given: Any) -> None:
+    """Run the tests of projects: tests/*.toml, without Varnish.
+
+    Each PATH is a directory with guest.toml (built first) or edge.toml, or one
+    file of tests; the working directory unless named. Every test has a reset
+    virtual machine.
+    """
+    from kvmctl.commands import test as command
+    env.as_json = as_json
+    command.run(env, paths, command.Options(**given))
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path), default=".")
+@click.option("--port", type=click.IntRange(0, 65535),
+              help="On 127.0.0.1; 0 is any.  [default: the site's \"listen\", "
+              "or 8080]")
+@_out_option
+@_json
+@click.pass_obj
+def serve(env: Environment, /, path: Path, as_json: bool,
+          **given: Any) -> None:
+    """Serve a site from a Varnish of its own, anew at every change.
+
+    PATH is an edge.toml, or a directory with edge.toml or guest.toml. Shows
+    requests, what programs log and why they fail, and how long a change took to
+    be live. Ctrl-C stops everything. With --json each event is a line.
+    """
+    from kvmctl.commands import serve as command
+    env.as_json = as_json
+    command.run(env, path, command.Options(**given))
 
 
 @cli.command()
@@ -180,79 +323,40 @@ def syscalls(env: Environment, markdown: bool, as_json: bool) -> None:
 
 
 @cli.command()
-@_site_argument
-@click.pass_obj
-def render(env: Environment, site: Path) -> None:
-    """Show the VCL that edge.toml makes."""
-    from kvmctl.commands import render as command
-    command.run(env, site)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Show the script with which a shell completes kvmctl's words.
 
-
-@cli.command()
-@_site_argument
-@_node_options
-@_store_option
-@_out_option
-@click.option("--force", is_flag=True,
-              help="Load a new release even when nothing changed.")
-@_json
-@click.pass_obj
-def deploy(env: Environment, site: Path, name: str | None,
-           address: str | None, secret: Path | None, store: Path | None,
-           out: Path, force: bool, as_json: bool) -> None:
-    """Build, load, probe and switch to a new release of the site.
-
-    Until every probe was answered, and on any failure, the old release serves.
+    \b
+    bash:  eval "$(kvmctl completion bash)"      in ~/.bashrc
+    zsh:   eval "$(kvmctl completion zsh)"       in ~/.zshrc
+    fish:  kvmctl completion fish | source       in config.fish
     """
-    from kvmctl.commands import deploy as command
-    env.as_json = as_json
-    command.run(env, site, command.node(name, address, secret), store, out,
-                force)
+    from kvmctl.commands import completion as command
+    command.run(context.obj, cli, shell, _COMPLETE_VARIABLE)
 
 
-@cli.command()
-@_site_argument
-@_node_options
-@_store_option
-@click.option("--to", "release", help="This release, not the one before.")
-@_json
-@click.pass_obj
-def rollback(env: Environment, site: Path, name: str | None,
-             address: str | None, secret: Path | None, store: Path | None,
-             release: str | None, as_json: bool) -> None:
-    """Switch back to an older release that is kept."""
-    from kvmctl.commands import deploy as deploy_command
-    from kvmctl.commands import rollback as command
-    env.as_json = as_json
-    command.run(env, site, deploy_command.node(name, address, secret), store,
-                release)
+for _command in cli_operate.COMMANDS:
+    cli.add_command(_command)
 
 
-@cli.command()
-@_site_argument
-@_node_options
-@_store_option
-@_json
-@click.pass_obj
-def status(env: Environment, site: Path, name: str | None,
-           address: str | None, secret: Path | None, store: Path | None,
-           as_json: bool) -> None:
-    """Show what serves, what is kept, and the programs' counters."""
-    from kvmctl.commands import deploy as deploy_command
-    from kvmctl.commands import status as command
-    env.as_json = as_json
-    command.run(env, site, deploy_command.node(name, address, secret), store)
+def _failed(env: Environment, message: str, code: ExitCode) -> int:
+    """Tells people; and a machine, unless it has the result already."""
+    env.error(message)
+    if env.as_json and not env.answered:
+        env.result_json({"error": message, "exit_code": int(code)})
+    return code
 
 
 def invoke(arguments: list[str], env: Environment) -> int:
     """Runs one command; what it ends with. Bugs propagate."""
     try:
         cli.main(args=arguments, prog_name="kvmctl", obj=env,
-                 standalone_mode=False)
+                 complete_var=_COMPLETE_VARIABLE, standalone_mode=False)
         return ExitCode.OK
     except KvmctlError as e:
-        env.error(str(e))
-        return e.exit_code
+        return _failed(env, str(e), e.exit_code)
     except click.exceptions.NoArgsIsHelpError as e:
         env.stderr.write(e.format_message() + "\n")
         return ExitCode.USAGE
@@ -262,6 +366,10 @@ def invoke(arguments: list[str], env: Environment) -> int:
         return ExitCode.USAGE
     except click.exceptions.Exit as e:
         return e.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        return _failed(env, files.sentence(e), ExitCode.FAILED)
     except (click.Abort, KeyboardInterrupt):
         env.error("interrupted")
         return 128 + 2

@@ -2,6 +2,7 @@
 """Where a command's words go: results to stdout, status to stderr."""
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
@@ -15,6 +16,8 @@ class Environment:
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     stdin: BinaryIO = field(default_factory=lambda: sys.stdin.buffer)
     as_json: bool = False
+    #: A machine has its result; an error then is on stderr alone.
+    answered: bool = False
 
     @property
     def talkative(self) -> bool:
@@ -27,6 +30,7 @@ class Environment:
 
     def result_json(self, value: Any) -> None:
         """The command's whole result for a machine."""
+        self.answered = True
         self.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
     def result_bytes(self, data: bytes) -> None:
@@ -55,6 +59,9 @@ class Environment:
     def error(self, text: str) -> None:
         self.stderr.write(self.style("error: ", "31") + text + "\n")
 
-    def style(self, text: str, code: str) -> str:
-        """ANSI colour, on a terminal only."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self.stderr.isatty() else text
+    def style(self, text: str, code: str,
+              stream: TextIO | None = None) -> str:
+        """ANSI colour, on a terminal only, and not where NO_COLOR is set."""
+        if os.environ.get("NO_COLOR") or not (stream or self.stderr).isatty():
+            return text
+        return f"\x1b[{code}m{text}\x1b[0m"

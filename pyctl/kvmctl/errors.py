@@ -9,6 +9,7 @@
       VarnishError      Varnish refused, or cannot be reached      6
       DeployError       a deployment was given up                  7
       HostError         this machine lacks something               8
+      SignatureError    a signature is missing, or not good        9
 
 Everything else is a bug of kvmctl and shows a traceback.
 """
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     VARNISH = 6
     DEPLOY = 7
     HOST = 8
+    SIGNATURE = 9
 
 
 class KvmctlError(Exception):
@@ -62,3 +64,7 @@ class DeployError(KvmctlError):
 
 class HostError(KvmctlError):
     exit_code = ExitCode.HOST
+
+
+class SignatureError(KvmctlError):
+    exit_code = ExitCode.SIGNATURE

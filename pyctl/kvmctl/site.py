@@ -2,42 +2,22 @@
 """edge.toml: which requests go to which program or origin."""
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kvmctl.errors import ManifestError
-from kvmctl.guest import settings
+from kvmctl import answers, inventory, policy, schema
+from kvmctl import document as documents
+from kvmctl.answers import Header, Synth
+from kvmctl.document import Document, Place
+from kvmctl.inventory import Rollout
+from kvmctl.policy import Policy
+from kvmctl.schema import check as schema_check
+from kvmctl.schema.check import suggestion
+from kvmctl.varnish.admin import Node
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
-_HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
-_PORT = re.compile(r"[0-9]{1,5}|[a-z][a-z0-9-]*")
-_URL = re.compile(r"/[!#-~]*")          # no quote, no blank
-_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,100}")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-_SITE: dict[str, tuple[type, ...]] = {"name": (str,), "listen": (str,)}
-_ORIGIN: dict[str, tuple[type, ...]] = {
-    "host": (str,), "port": (int, str), "probe": (dict,)}
-_PROBE: dict[str, tuple[type, ...]] = {
-    "url": (str,), "interval": (int, float), "timeout": (int, float),
-    "window": (int,), "threshold": (int,)}
-_ROUTE: dict[str, tuple[type, ...]] = {
-    "host": (str,), "path": (str,), "path_prefix": (str,),
-    "path_regex": (str,), "methods": (list,), "program": (str,),
-    "arg": (str,), "origin": (str,), "synth": (dict,), "stats": (bool,),
-    "header": (dict,), "ttl": (int, float), "cache": (bool,),
-    "probe": (dict, bool)}
-_SYNTH: dict[str, tuple[type, ...]] = {
-    "status": (int,), "program": (str,), "arg": (str,)}
-_HEADER: dict[str, tuple[type, ...]] = {
-    "name": (str,), "program": (str,), "arg": (str,), "on_error": (str,)}
-_ROUTE_PROBE: dict[str, tuple[type, ...]] = {
-    "url": (str,), "method": (str,), "status": (int,), "body": (str,)}
-_TOP: dict[str, tuple[type, ...]] = {
-    "site": (dict,), "origins": (dict,), "programs": (dict,),
-    "routes": (list,)}
+_NAME = re.compile(
+    schema.load("edge")["properties"]["site"]["properties"]["name"]["pattern"])
 
 
 @dataclass(frozen=True)
@@ -73,6 +53,15 @@ class Route:
     ttl: float | None                   # seconds
     cache: bool
     probe: Probe | None
+    synth: Synth | None = None          # one without a program
+    response_header: Header | None = None
+    chain: tuple[str, ...] = ()         # programs before the program
+    acl: str | None = None              # who may; others get 403
+    grace: float | None = None          # seconds
+    keep: float | None = None           # seconds
+    strip_cookies: bool = False
+    ignore_query: bool = False
+    esi: bool = False
 
     @property
     def target(self) -> str | None:
@@ -83,6 +72,8 @@ class Route:
             return f"origin {self.origin}"
         if self.synth_program is not None:
             return f"synth by {self.synth_program}"
+        if self.synth is not None:
+            return f"synth {self.synth_status or 200}"
         if self.stats:
             return "statistics of all programs"
         return None
@@ -96,6 +87,10 @@ class Origin:
     host: str
     port: str
     probe: dict[str, Any] | None
+    host_header: str | None = None
+    #: Seconds, by the name that VCL has.
+    timeouts: dict[str, float] = field(default_factory=dict)
+    max_connections: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,188 +113,152 @@ class Site:
     origins: tuple[Origin, ...]
     programs: tuple[ProgramEntry, ...]
     routes: tuple[Route, ...]
+    policy: Policy = Policy()
+    nodes: tuple[Node, ...] = ()
+    rollout: Rollout = Rollout()
+    #: Templates and snippets of the user's own; may not exist.
+    vcl: Path | None = None
 
 
-def _named(where: str, table: Any) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise ManifestError(f"{where}: a table is expected")
-    for name in table:
-        if not _NAME.fullmatch(name):
-            raise ManifestError(f"{where}: \"{name}\" is no name: letters, "
-                                "digits, dashes and underscores, a letter "
-                                "first")
-    return table
-
-
-def _seconds(where: str, table: dict[str, Any], *keys: str) -> None:
-    for key in keys:
-        if key in table and not 0 <= table[key] <= 1e9:
-            raise ManifestError(f"{where}: \"{key}\" is seconds, from 0 on")
-
-
-def _url(where: str, url: str) -> str:
-    if not _URL.fullmatch(url):
-        raise ManifestError(f"{where}: \"{url}\" is no URL: / and printable "
-                            "characters, quotes and blanks as %22 and %20")
-    return url
-
-
-def _origin(where: str, name: str, table: Any) -> Origin:
-    settings.check(where, table, _ORIGIN)
-    if "host" not in table:
-        raise ManifestError(f"{where}: \"host\" is missing")
-    host, port = table["host"], str(table.get("port", "80"))
-    if not _HOST.fullmatch(host):
-        raise ManifestError(f"{where}: \"host\" is no host name or address")
-    if not _PORT.fullmatch(port):
-        raise ManifestError(f"{where}: \"port\" is a number or a service")
+def _origin(place: Place, name: str, table: dict[str, Any]) -> Origin:
     probe = table.get("probe")
-    if probe is not None:
-        settings.check(f"{where}.probe", probe, _PROBE)
-        _seconds(f"{where}.probe", probe, "interval", "timeout")
-        _url(f"{where}.probe", probe.get("url", "/"))
-        if not 0 <= probe.get("threshold", 3) <= probe.get("window", 8) <= 64:
-            raise ManifestError(f"{where}.probe: \"threshold\" is at most "
-                                "\"window\", and that at most 64")
-    return Origin(name, host, port, probe)
+    if probe is not None and not (
+            probe.get("threshold", 3) <= probe.get("window", 8)):
+        raise (place / "probe").error("\"threshold\" is at most \"window\"")
+    return Origin(name, table["host"], str(table.get("port", "80")), probe,
+                  **answers.origin(str(place), table))
 
 
-def _program(where: str, base: Path, name: str, table: Any) -> ProgramEntry:
-    known = settings.ALL | {"guest": (str,), "file": (str,)}
-    settings.check(where, table, known)
-    if ("guest" in table) == ("file" in table):
-        raise ManifestError(f"{where}: either \"guest\" (a directory with "
-                            "guest.toml) or \"file\" (an executable)")
+def _program(base: Path, name: str, table: dict[str, Any]) -> ProgramEntry:
     rest = {k: v for k, v in table.items() if k not in ("guest", "file")}
     guest, file = table.get("guest"), table.get("file")
     return ProgramEntry(name, (base / guest).resolve() if guest else None,
                         (base / file).resolve() if file else None, rest)
 
 
-def _path(where: str, table: dict[str, Any]) -> tuple[str, str]:
+def _path(place: Place, table: dict[str, Any]) -> tuple[str, str]:
     given = [k for k in ("path", "path_prefix", "path_regex") if k in table]
     if len(given) > 1:
-        raise ManifestError(f"{where}: only one of {', '.join(given)}")
+        raise place.error(f"only one of {', '.join(given)}", given[1])
     if not given:
         return "any", ""
     kind = {"path": "exact", "path_prefix": "prefix",
             "path_regex": "regex"}[given[0]]
-    value: str = table[given[0]]
-    if kind != "regex":
-        _url(where, value)
-    return kind, value
+    if kind == "regex":
+        try:
+            re.compile(table["path_regex"])
+        except re.error as e:
+            raise place.error(f"path_regex: {e}", "path_regex") from None
+    return kind, table[given[0]]
 
 
-def _route_probe(where: str, table: dict[str, Any], kind: str,
+def _route_probe(place: Place, table: dict[str, Any], kind: str,
                  path: str, methods: tuple[str, ...]) -> Probe | None:
     probe = table.get("probe", True)
     usual = methods[0] if methods else "GET"
     if probe is False:
         return None
     if isinstance(probe, dict):
-        settings.check(f"{where}.probe", probe, _ROUTE_PROBE)
         if "url" not in probe and kind == "regex":
-            raise ManifestError(f"{where}.probe: with path_regex it needs a "
-                                "\"url\"")
-        return Probe(_url(f"{where}.probe", probe.get("url", path or "/")),
+            raise (place / "probe").error("with path_regex it needs a \"url\"")
+        return Probe(probe.get("url", path or "/"),
                      probe.get("method", usual), probe.get("status"),
                      probe.get("body"))
     return None if kind == "regex" else Probe(path or "/", usual)
 
 
-def _route(where: str, index: int, table: Any, programs: set[str],
-           origins: set[str]) -> Route:
-    settings.check(where, table, _ROUTE)
-    synth, header = table.get("synth"), table.get("header")
-    if synth is not None:
-        settings.check(f"{where}.synth", synth, _SYNTH)
-    if header is not None:
-        settings.check(f"{where}.header", header, _HEADER)
-        if not _HEADER_NAME.fullmatch(header.get("name", "")):
-            raise ManifestError(f"{where}.header: \"name\" is no header name "
-                                "that VCL can write: letters, digits, dashes "
-                                "and underscores, a letter first")
+def _check_targets(place: Place, table: dict[str, Any], programs: set[str],
+                   origins: set[str]) -> bool:
+    """Is there one? It is there, and there are not two."""
     targets = [k for k in ("program", "origin", "synth", "stats")
                if table.get(k)]
-    if len(targets) > 1 or (not targets and header is None):
-        raise ManifestError(f"{where}: exactly one of program, origin, synth, "
-                            "stats (or a header alone)")
-    used = [table.get("program"), (synth or {}).get("program"),
-            (header or {}).get("program")]
-    for name in used:
+    alone = "header" in table or "response_header" in table
+    if len(targets) > 1 or (not targets and not alone):
+        raise place.error("exactly one of program, origin, synth, stats (or a "
+                          "header alone)", targets[1] if targets else None)
+    parts = [(), *((k,) for k in ("synth", "header", "response_header"))]
+    for part in parts:
+        it: Any = table
+        for step in part:
+            it = it.get(step, {})
+        name = it.get("program")
         if name is not None and name not in programs:
-            raise ManifestError(f"{where}: there is no program \"{name}\"")
-    if "origin" in table and table["origin"] not in origins:
-        raise ManifestError(
-            f"{where}: there is no origin \"{table['origin']}\"")
-    for part, what in ((synth, "synth"), (header, "header")):
-        if part is not None and "program" not in part:
-            raise ManifestError(f"{where}.{what}: \"program\" is missing")
+            raise Place(place.document, (*place.keys, *part)).error(
+                f"there is no program \"{name}\""
+                + suggestion(name, sorted(programs)), "program")
+    origin = table.get("origin")
+    if origin is not None and origin not in origins:
+        raise place.error(f"there is no origin \"{origin}\""
+                          + suggestion(origin, sorted(origins)), "origin")
+    return bool(targets)
+
+
+def _route(place: Place, index: int, table: dict[str, Any],
+           programs: set[str], origins: set[str], acls: set[str]) -> Route:
+    targeted = _check_targets(place, table, programs, origins)
+    where = str(place)
+    header = answers.header(f"{where}.header", table.get("header"), programs)
+    more = answers.route(where, table, programs, acls)
+    synth = table.get("synth", {})
     methods = tuple(table.get("methods", ()))
-    for method in methods:
-        if not isinstance(method, str) or not _TOKEN.fullmatch(method):
-            raise ManifestError(f"{where}: {method!r} is no method")
-    if "path_regex" in table:
-        try:
-            re.compile(table["path_regex"])
-        except re.error as e:
-            raise ManifestError(f"{where}: path_regex: {e}") from None
-    _seconds(where, table, "ttl")
-    status = (synth or {}).get("status", 0)
-    if status and not 200 <= status <= 599:
-        raise ManifestError(f"{where}.synth: \"status\" is 200 to 599, or 0 "
-                            "for the program's own")
-    kind, path = _path(where, table)
-    probed = "origin" not in table and bool(targets)
-    probe = (_route_probe(where, table, kind, path, methods) if probed
+    kind, path = _path(place, table)
+    probed = "origin" not in table and targeted
+    probe = (_route_probe(place, table, kind, path, methods) if probed
              else None)
     return Route(
         index=index, host=table.get("host"), path_kind=kind, path=path,
         methods=methods, program=table.get("program"),
         arg=table.get("arg", ""), origin=table.get("origin"),
-        synth_program=(synth or {}).get("program"),
-        synth_status=status,
-        synth_arg=(synth or {}).get("arg", ""),
+        synth_program=synth.get("program"),
+        synth_status=synth.get("status", 0), synth_arg=synth.get("arg", ""),
         stats=table.get("stats", False),
-        header_name=(header or {}).get("name"),
-        header_program=(header or {}).get("program"),
-        header_arg=(header or {}).get("arg", ""),
-        header_on_error=(header or {}).get("on_error", ""),
-        ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe)
+        header_name=header.name if header else None,
+        header_program=header.program if header else None,
+        header_arg=header.arg if header else "",
+        header_on_error=header.on_error if header else "",
+        ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe,
+        **more)
 
 
-def parse(path: Path, table: dict[str, Any]) -> Site:
-    """Checks the table of an edge.toml."""
-    where = str(path)
-    settings.check(where, table, _TOP)
-    site = settings.check(f"{where} [site]", table.get("site", {}), _SITE)
+def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
+    """Checks the table of an edge.toml; text is the file's, for lines.
+
+    Raises DocumentError with file, line and key.
+    """
+    document = Document(path, table, text)
+    schema_check.check("edge", document)
+    top = document.top
+    site = table.get("site", {})
     name = site.get("name", path.resolve().parent.name)
     if not _NAME.fullmatch(name):
-        raise ManifestError(f"{where} [site]: \"{name}\" is no name: letters, "
-                            "digits, dashes and underscores, a letter first")
-    origins = tuple(
-        _origin(f"{where} [origins.{n}]", n, t) for n, t in
-        _named(f"{where} [origins]", table.get("origins", {})).items())
-    programs = tuple(
-        _program(f"{where} [programs.{n}]", path.resolve().parent, n, t)
-        for n, t in
-        _named(f"{where} [programs]", table.get("programs", {})).items())
+        raise (top / "site").error(
+            f"\"name\" is missing, and the directory's, \"{name}\", is none: "
+            "letters, digits, dashes and underscores, a letter first")
+    origins = tuple(_origin(top / "origins" / n, n, t)
+                    for n, t in table.get("origins", {}).items())
+    programs = tuple(_program(path.resolve().parent, n, t)
+                     for n, t in table.get("programs", {}).items())
+    where, base = str(path), path.resolve().parent
+    rules = policy.parse(where, table, {p.name for p in programs},
+                         {o.name for o in origins})
+    behind = {o.name for o in origins} | {d.name for d in rules.directors}
+    if len(behind) < len(origins) + len(rules.directors):
+        raise (top / "directors").error("an origin has the same name as a "
+                                        "director")
     routes = tuple(
-        _route(f"{where} [[routes]] number {i}", i, t,
-               {p.name for p in programs}, {o.name for o in origins})
-        for i, t in enumerate(table.get("routes", []), 1))
+        _route(top / "routes" / i, i + 1, t, {p.name for p in programs},
+               behind, {a.name for a in rules.acls})
+        for i, t in enumerate(table.get("routes", [])))
     return Site(path=path.resolve(), name=name,
                 listen=site.get("listen", "127.0.0.1:8080"), origins=origins,
-                programs=programs, routes=routes)
+                programs=programs, routes=routes, policy=rules,
+                nodes=inventory.nodes(where, base, table.get("nodes", {})),
+                rollout=inventory.rollout(f"{where} [rollout]",
+                                          table.get("rollout", {})),
+                vcl=base / site.get("vcl", "vcl.d"))
 
 
 def load(path: Path) -> Site:
-    """Reads an edge.toml. Raises ManifestError with file, place and key."""
-    try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
-    except OSError as e:
-        raise ManifestError(f"cannot read {path}: {e.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ManifestError(f"{path}: {e}") from None
-    return parse(path, table)
+    """Reads an edge.toml. Raises ManifestError with file, line and key."""
+    document = documents.read(path)
+    return parse(path, document.table, document.text)

@@ -2,7 +2,6 @@
 """What a program that listens on a socket may answer: heads at the limit, and
 bytes behind the answer."""
 
-from pathlib import Path
 
 import pytest
 

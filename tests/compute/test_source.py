@@ -286,7 +286,7 @@ def test_damaged_copies_are_none(cache: Path, harm: Any) -> None:
     server = Server()
     with origin.serving(server) as url:
         boot(url)
-        names = [p for p in cache.iterdir()]
+        names = list(cache.iterdir())
         for name in names:
             harm(name)
             boot(url)

@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """kvmctl build: one compiler line, its message when it fails."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +99,194 @@ def test_all_guests_build_in_their_own_place(kvmctl: Any) -> None:
     for record in kvmctl.json("build", SOURCES / "hello", SOURCES / "echo"):
         assert Path(record["executable"]).stat().st_mtime <= started + 60
         assert record["abi_calls"]
+
+
+def test_records_are_reproducible(kvmctl: Any, mine: Path,
+                                  tmp_path: Path) -> None:
+    (mine / "guest.toml").write_text(
+        'sources = ["mine.c"]\n[limits]\nmax_memory = 32\n'
+        '[permissions]\nallowed_paths = ["data", "/etc/hosts"]\n')
+    kvmctl.json("build", mine, "-o", tmp_path / "a")
+    copy = tmp_path / "else where" / "mine"
+    shutil.copytree(mine, copy)
+    kvmctl.json("build", copy, "-o", tmp_path / "b")
+    one, two = ((tmp_path / d / "mine" / "mine.json").read_bytes()
+                for d in "ab")
+    assert one == two
+    record = json.loads(one)
+    assert record["limits"] == {"max_memory": 32}
+    assert record["permissions"]["allowed_paths"][0] == {
+        "real": "data", "virtual": "/data"}
+    assert "wait_for_requests" in record["abi_calls"]
+    assert record["language"] == "c" and record["sdk"]["version"]
+    assert record["size"] == (tmp_path / "a" / "mine" / "mine").stat().st_size
+
+
+def test_what_was_built_before_is_kept(kvmctl: Any, mine: Path,
+                                       tmp_path: Path) -> None:
+    def build(text: str) -> Any:
+        (mine / "mine.c").write_text(text)
+        built, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+        return built
+
+    first = build(_HELLO)
+    assert first["how"] == "built"
+    other = _HELLO.replace("mine\\n", "other\\n")
+    assert build(other)["how"] == "built"
+    again = build(_HELLO)
+    assert again["how"] == "kept" and again["sha256"] == first["sha256"]
+    assert build(_HELLO)["how"] == "unchanged"
+    # What is damaged is not taken from there.
+    for path in (tmp_path / "out" / ".store" / "objects").iterdir():
+        path.chmod(0o644)
+        path.write_bytes(b"damaged")
+    assert build(other)["how"] == "built"
+    # Nor is what somebody changed by hand left as it is.
+    Path(again["executable"]).write_bytes(b"other")
+    assert build(other)["sha256"] != again["sha256"]
+    assert kvmctl("inspect", again["executable"]) == ExitCode.OK
+    # The store does not grow for ever.
+    for n in range(12):
+        build(_HELLO.replace("mine\\n", f"number {n}\\n"))
+    assert len(list((tmp_path / "out" / ".store" / "inputs").iterdir())) == 8
+    assert len(list((tmp_path / "out" / ".store" / "objects").iterdir())) == 8
+
+
+def test_another_compiler_is_a_change(kvmctl: Any, mine: Path, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kvmctl("build", mine, "-o", tmp_path / "out") == 0
+    wrapper = tmp_path / "bin" / "gcc"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("gcc")} -DX "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    built, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+    assert built["how"] == "built"
+
+
+def test_many_at_once(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
+    names = [f"p{n}" for n in range(6)]
+    for name in names:
+        shutil.copytree(mine, tmp_path / name)
+        (tmp_path / name / "guest.toml").write_text(
+            f'name = "{name}"\nsources = ["mine.c"]\n')
+    (tmp_path / "p1" / "mine.c").write_text("broken one;\n")
+    (tmp_path / "p4" / "mine.c").write_text("broken two;\n")
+    paths = [tmp_path / n for n in names]
+    assert kvmctl("build", *paths, "-j", "3", "-o",
+                  tmp_path / "out") == ExitCode.BUILD
+    # Both are told of, and the others are there.
+    assert "broken one" in kvmctl.err and "broken two" in kvmctl.err
+    assert "2 of 6" in kvmctl.err
+    assert len(kvmctl.out.splitlines()) == 4
+
+
+def test_names_that_clash(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "mine"
+    shutil.copytree(mine, other)
+    assert kvmctl("build", mine, other, "-o", tmp_path) == ExitCode.MANIFEST
+    assert str(mine) in kvmctl.err and str(other) in kvmctl.err
+    assert '"mine"' in kvmctl.err
+
+
+def test_warnings_are_shown(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
+    (mine / "mine.c").write_text(_HELLO + "static int unused;\n")
+    assert kvmctl("build", mine, "-o", tmp_path / "out") == ExitCode.OK
+    assert "unused" in kvmctl.err and "unused" not in kvmctl.out
+
+
+def test_the_compilers_own_words(kvmctl: Any, mine: Path,
+                                 tmp_path: Path) -> None:
+    (mine / "mine.c").write_text("int main(void) { return x; }\n")
+    assert kvmctl("build", mine, "-o", tmp_path / "out") == ExitCode.BUILD
+    # All of it: the source's line and the mark below it are part of it.
+    assert "return x;" in kvmctl.err and "^" in kvmctl.err
+
+
+def test_unreadable(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert kvmctl("build", mine, "-o", tmp_path / "file") == ExitCode.BUILD
+    assert str(tmp_path / "file") in kvmctl.err
+    (mine / "mine.c").unlink()
+    (mine / "mine.c").mkdir()
+    assert kvmctl("build", mine, "-o", tmp_path / "out") == ExitCode.MANIFEST
+    assert "there is no source" in kvmctl.err
+    (mine / "guest.toml").unlink()
+    (mine / "guest.toml").mkdir()
+    assert kvmctl("build", mine, "-o", tmp_path / "out") == ExitCode.MANIFEST
+    assert "Traceback" not in kvmctl.err
+
+
+def test_older_files_are_noticed(kvmctl: Any, mine: Path,
+                                 tmp_path: Path) -> None:
+    """Even one that is put there with a time from before."""
+    built, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+    program = Path(built["executable"])
+    good = program.read_bytes()
+    program.write_bytes(bytes(len(good)))
+    os.utime(program, (1, 1))
+    again, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+    assert again["how"] == "kept" and program.read_bytes() == good
+
+
+def test_two_at_the_same_time(mine: Path, tmp_path: Path) -> None:
+    """One builds, the other waits and finds it."""
+    line = [sys.executable, "-m", "kvmctl", "build", mine, "--json", "-o",
+            tmp_path / "out"]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE) for _ in range(2)]
+    hows = [json.loads(p.communicate(timeout=60)[0])[0]["how"] for p in both]
+    assert sorted(hows) == ["built", "unchanged"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none",
+                       where], capture_output=True).returncode:
+        pytest.skip("this user may not mount")
+    yield where
+    subprocess.run(["umount", where], check=True)
+
+
+def test_disk_full(kvmctl: Any, mine: Path, small_disk: Path) -> None:
+    assert kvmctl("build", mine, "-o", small_disk / "out") == ExitCode.BUILD
+    assert "No space left on device" in kvmctl.err
+    left = [p.name for p in small_disk.rglob("*") if p.is_file()]
+    assert left == [".lock"]
+
+
+def test_no_change_is_quick(mine: Path, tmp_path: Path) -> None:
+    """All of it, Python's start too; four times what it takes is too long."""
+    line = [sys.executable, "-m", "kvmctl", "build", mine, "-o",
+            tmp_path / "out"]
+    times = []
+    for _ in range(4):
+        began = time.monotonic()
+        subprocess.run(line, check=True, capture_output=True)
+        times.append(time.monotonic() - began)
+    assert min(times[1:]) < 0.6, times
+
+
+def test_diff(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
+    def build(out: str) -> Path:
+        built, = kvmctl.json("build", mine, "-o", tmp_path / out)
+        return Path(built["executable"])
+
+    one = build("a")
+    assert kvmctl("diff", one, one) == 0 and kvmctl.out == ""
+    (mine / "mine.c").write_text(_HELLO.replace(
+        "respond_text", 'sys_log("x", 1); respond_text'))
+    (mine / "guest.toml").write_text(
+        'sources = ["mine.c"]\n[limits]\nmax_memory = 32\n')
+    two = build("b")
+    assert kvmctl("diff", one, two) == ExitCode.OK
+    assert "abi_calls                +sys_log" in kvmctl.out
+    assert "limits.max_memory        - -> 32" in kvmctl.out
+    assert "on_get" in kvmctl.out and "sha256" in kvmctl.out
+    found = kvmctl.json("diff", one, two)
+    assert found["changes"]["limits.max_memory"] == {
+        "before": None, "after": 32}
+    assert kvmctl("diff", one, tmp_path / "none") == ExitCode.GUEST
+    assert kvmctl("diff", one, mine / "mine.c") == ExitCode.GUEST

@@ -2,57 +2,21 @@
 """Deployments to a real varnishd: what fails leaves everything as it was."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from kvmctl.errors import ExitCode
+from kvmctl.varnish import vsm
 from kvmctl.varnish.private import PrivateVarnish
+from support.node import Node
 from support.paths import guest
+from support.wait import until
 
 pytestmark = pytest.mark.kvm
-
-
-class Node:
-    """A varnishd, a site and a store; kvmctl knows all three."""
-
-    def __init__(self, varnish: PrivateVarnish, kvmctl: Any,
-                 directory: Path) -> None:
-        self.varnish, self.kvmctl = varnish, kvmctl
-        self.site = directory / "edge.toml"
-        self.store = directory / "store"
-        self.where = ("-n", str(varnish.node.name), "--store",
-                      str(self.store))
-
-    def write(self, name: str, body: str = "", **settings: Any) -> None:
-        """A site of one program at /, and what else body says."""
-        rows = "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items())
-        self.site.write_text(
-            f'[site]\nname = "it"\n[programs.{name}]\n'
-            f'file = "{guest(name)}"\n{rows}\n[[routes]]\npath = "/"\n'
-            f'program = "{name}"\ncache = false\n{body}')
-
-    def __call__(self, command: str, *more: str) -> int:
-        code: int = self.kvmctl(command, self.site, *self.where, *more)
-        return code
-
-    def deploy(self) -> str:
-        """The name of what was deployed."""
-        result = self.kvmctl.json("deploy", self.site, *self.where)
-        name: str = result["release"]["name"]
-        return name
-
-    def ask(self, path: str = "/") -> str:
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.get(self.varnish.url + path, timeout=20).text
-
-    def files(self) -> set[str]:
-        return {str(p.relative_to(self.store)) for p in
-                self.store.rglob("*") if p.is_file()}
 
 
 @pytest.fixture
@@ -121,8 +85,8 @@ def test_failures_leave_the_old_release(node: Node, tmp_path: Path) -> None:
     failing(node, ExitCode.DEPLOY, "number 1", "Bonjour")
 
     # Settings that the VMOD refuses although kvmctl let them through.
-    node.write("hello", concurrency=1000)
-    failing(node, ExitCode.VARNISH, "concurrency", "255")
+    node.write("hello", allowed_fetch=["ftp://x"])
+    failing(node, ExitCode.VARNISH, "allowed_fetch", "only http and https")
 
     # A file that is not there; a file that is no program.
     node.site.write_text('[site]\nname = "it"\n[programs.x]\n'
@@ -196,7 +160,18 @@ def test_damaged_history_is_told(node: Node) -> None:
     (node.store / "it" / "history.json").write_text("{")
     assert node("deploy") == ExitCode.DEPLOY
     assert "history.json" in node.kvmctl.err
+    assert "doctor --fix" in node.kvmctl.err
+    for command in ("status", "history", "plan", "rollback"):
+        assert node(command) != ExitCode.OK
+        assert "history.json" in node.kvmctl.err
+    for damage in ("[1]", '[{"name": 1}]', "{}", "\0"):
+        (node.store / "it" / "history.json").write_text(damage)
+        assert node("deploy") == ExitCode.DEPLOY
     assert node.ask() == "Hello, World!\n"
+    node.kvmctl("doctor", "--fix", "--store", node.store)
+    assert "put aside" in node.kvmctl.out
+    assert node("deploy") == ExitCode.OK, node.kvmctl.err
+    assert list((node.store / "it").glob("history.json.damaged-*"))
 
 
 def test_a_damaged_artefact_is_written_again(node: Node) -> None:
@@ -216,3 +191,60 @@ def test_status_for_people(node: Node) -> None:
     assert node("status") == ExitCode.OK
     assert f"serving    {name}" in node.kvmctl.out
     assert "hello: " in node.kvmctl.out and "requests" in node.kvmctl.out
+
+
+def test_a_rollback_takes_less_than_a_second(node: Node) -> None:
+    """Also to a release that Varnish has let go cold."""
+    node.write("hello")
+    first = node.deploy()
+    node.write("echo")
+    second = node.deploy()
+    node.varnish.admin.command("param.set", "vcl_cooldown", "1")
+    until(lambda: {v.name: v.state for v in node.varnish.admin.vcls()}[first]
+          == "auto/cold", 60)
+    began = time.monotonic()
+    assert node("rollback") == ExitCode.OK
+    # The promise is for a machine that has nothing else to do.
+    assert time.monotonic() - began < 5
+    assert node.ask() == "Hello, World!\n"
+    node.varnish.admin.command("vcl.state", second, "cold")
+    assert node("rollback", "--to", second) == ExitCode.OK, node.kvmctl.err
+    assert '"url"' in node.ask()
+
+
+def test_by_address_and_secret(node: Node, tmp_path: Path) -> None:
+    found = vsm.find(node.varnish.node.reach, node.varnish.node.name)
+    host, port = found.addresses[0]
+    assert found.secret is not None
+    where = ("-T", f"{host}:{port}", "--store", str(node.store))
+    node.write("hello", 'probe = { body = "Hello" }\n')
+    (tmp_path / "wrong").write_text("wrong")
+    for secret, words in ((tmp_path / "wrong", "refuses the secret"),
+                          (tmp_path / "none", "cannot read the secret")):
+        assert node.kvmctl("deploy", node.site, *where, "-S",
+                           secret) == ExitCode.VARNISH
+        assert words in node.kvmctl.err
+    assert node.kvmctl("deploy", node.site, *where) == ExitCode.VARNISH
+    assert node.kvmctl("deploy", node.site, *where, "-S", found.secret,
+                       "--json") == ExitCode.OK, node.kvmctl.err
+    assert len(json.loads(node.kvmctl.out)["probes"]) == 1
+    assert node.ask() == "Hello, World!\n"
+    node.write("hello", 'probe = { body = "Bonjour" }\n')
+    assert node.kvmctl("deploy", node.site, *where, "-S", found.secret,
+                       "--json") == ExitCode.DEPLOY
+    assert "Bonjour" in json.loads(node.kvmctl.out)["error"]
+    assert node.kvmctl("promote", node.site, *where, "-S",
+                       found.secret) == ExitCode.DEPLOY
+
+
+def test_snippets_that_do_not_compile(node: Node) -> None:
+    node.write("hello")
+    first = node.deploy()
+    (node.site.parent / "vcl.d").mkdir()
+    snippet = node.site.parent / "vcl.d" / "recv.vcl"
+    snippet.write_text("nonsense;\n")
+    failing(node, ExitCode.VARNISH, "nonsense")
+    snippet.write_text('set req.http.X-Mine = "1";\n')
+    assert node("plan") == ExitCode.OK
+    assert '+set req.http.X-Mine = "1";' in node.kvmctl.out
+    assert node.deploy() != first

@@ -30,7 +30,7 @@ def test_our_sites_are_right() -> None:
     ("", ["sources"]),
     ('sources = ["none.c"]', ["none.c"]),
     ('sources = "it.c"', ["sources", "list"]),
-    ("sources = [1]", ["sources", "strings"]),
+    ("sources = [1]", ["sources", "entry 1", "string"]),
     ('sources = ["it.c"]\nlanguage = "cobol"', ["language", "c++"]),
     ('sources = ["it.c"]\nlibc = "dietlibc"', ["libc", "musl"]),
     ('sources = ["it.c"]\nname = "a b"', ["name"]),

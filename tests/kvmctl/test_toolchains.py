@@ -109,7 +109,8 @@ def test_bad_fetch(tmp_path: Path, text: str, words: list[str]) -> None:
 def test_fetch_is_for_c(tmp_path: Path) -> None:
     (tmp_path / "it.lua").touch()
     (tmp_path / "guest.toml").write_text(
-        'language = "lua"\nsources = ["it.lua"]\n[fetch]\nnpm = "x@1"\n')
+        'language = "lua"\nsources = ["it.lua"]\n[fetch]\nnpm = "x@1"\n'
+        f'sha256 = "{_HASH}"\n')
     with pytest.raises(ManifestError, match="for C"):
         manifest.load(tmp_path)
 

@@ -36,6 +36,10 @@ def test_init_build_run(language: str, tmp_path: Path) -> None:
     code, out, err = kvmctl("run", where, "/a?b", "-o", tmp_path / "out")
     assert code == 0, err
     assert out == "Hello from my-guest: GET /a?b\n"
+    code, out, err = kvmctl("test", where, "-o", tmp_path / "out")
+    assert code == 0, out + err
+    assert out.count("ok  ") == 2
+    assert kvmctl("check", where)[0] == 0
     assert site.load(where / "edge.toml").programs[0].name == "my-guest"
 
 

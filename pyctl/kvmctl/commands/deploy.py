@@ -2,38 +2,58 @@
 """kvmctl deploy."""
 
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from kvmctl import site as sites
-from kvmctl.deploy.deployer import Deployer
-from kvmctl.deploy.store import Store
+from kvmctl.commands.fleet import Where, change
+from kvmctl.deploy import canary, judge, store
+from kvmctl.deploy.deployer import Deployer, Outcome
+from kvmctl.deploy.prepare import new_name, prepare
+from kvmctl.deploy.router import Share
 from kvmctl.environment import Environment
-from kvmctl.errors import UsageError
-from kvmctl.varnish.admin import Admin, Node
 
 
-def node(name: str | None, address: str | None, secret: Path | None) -> Node:
-    """The node that -n, -T and -S name."""
-    if name is not None and address is not None:
-        raise UsageError("either -n, or -T with -S")
-    return Node(name, address, secret)
-
-
-def run(env: Environment, path: Path, to: Node, store: Path | None, out: Path,
-        force: bool) -> None:
+def run(env: Environment, path: Path, where: Where, out: Path, force: bool,
+        share: Share | None = None, watch: float | None = None,
+        least: int = judge.MIN_REQUESTS) -> None:
     """Deploys, and says what serves now."""
     site = sites.load(path)
     began = time.monotonic()
-    outcome = Deployer(site, Admin(to), Store(store, site.name), out,
-                       env.status).deploy(force)
-    seconds = time.monotonic() - began
-    if env.as_json:
-        env.result_json(asdict(outcome) | {"seconds": seconds})
-    elif not outcome.changed:
-        env.result(f"{outcome.release.name} serves already; nothing changed")
-    else:
-        env.result(f"{outcome.release.name} serves: "
-                   f"{len(outcome.release.programs)} programs, "
-                   f"{len(outcome.probes)} probes answered, {seconds:.1f} s; "
-                   f"before: {outcome.replaced}")
+    files = where.files(site)
+    nodes = where.targets(site)
+    with files.locked():
+        if len(nodes) == 1:
+            # Nothing is built for a node that is not there.
+            with Deployer(site, nodes[0], files) as only:
+                only.admin.ping()
+        prepared = prepare(site, files, out, env.status)
+        prepared = replace(prepared, name=new_name(
+            prepared, (r.name for r in files.releases())))
+
+        def work(deployer: Deployer) -> Outcome:
+            if share is None:
+                return deployer.deploy(prepared, force)
+            if watch is None:
+                return canary.begin(deployer, prepared, share)
+            return canary.through(deployer, prepared, share, watch, least)
+
+        def undo(deployer: Deployer, outcome: Outcome) -> None:
+            if outcome.release.state == store.CANARY:
+                canary.abort(deployer, "taken back")
+            else:
+                deployer.back(outcome)
+
+        def said(outcome: Outcome) -> str:
+            name = outcome.release.name
+            if not outcome.changed:
+                return f"{name} serves already; nothing changed"
+            what = (f"{len(outcome.release.programs)} programs, "
+                    f"{len(outcome.probes)} probes answered, "
+                    f"{time.monotonic() - began:.1f} s")
+            if outcome.release.state == store.CANARY:
+                return (f"{name} is a canary for {share}: {what}; the others "
+                        f"get {outcome.replaced}")
+            return f"{name} serves: {what}; before: {outcome.replaced}"
+
+        change(env, site, where, files, work, undo, said)

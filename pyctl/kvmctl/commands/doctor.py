@@ -9,10 +9,11 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from kvmctl import paths
+from kvmctl.commands import mend
 from kvmctl.engine import Engine
 from kvmctl.environment import Environment
 from kvmctl.errors import HostError, KvmctlError
@@ -130,6 +131,25 @@ def _compilers() -> Iterator[Finding]:
                     dict.fromkeys(n.mend for n in missing)))
 
 
+def _fix_of(finding: Finding) -> mend.Mend | None:
+    """kvmctl's own mend of what was found of the machine."""
+    if finding.check != "worker" or not finding.mend.startswith("adduser"):
+        return None
+    return mend.join(finding.mend.split()[2].rstrip(","))
+
+
+def _mended(findings: list[mend.Ailment],
+            env: Environment) -> list[mend.Ailment]:
+    """Mends what can be mended safely, and says so."""
+    out = []
+    for finding in findings:
+        if finding.state != "ok" and finding.fix is not None:
+            finding, said = mend.mended(finding)
+            env.note(f"{said}: {finding.check}: {finding.found}")
+        out.append(finding)
+    return out
+
+
 def _findings() -> Iterator[Finding]:
     yield Finding("kernel", "ok", platform.release())
     yield _device()
@@ -140,17 +160,26 @@ def _findings() -> Iterator[Finding]:
     yield from _compilers()
 
 
-def run(env: Environment) -> None:
+def run(env: Environment, fix: bool = False,
+        store: Path | None = None) -> None:
     """Shows each finding with its mend; fails when something must be mended."""
-    findings = list(_findings())
+    findings = [mend.Ailment(f.check, f.state, f.found, f.mend, _fix_of(f))
+                for f in _findings()]
+    findings += mend.ailments(store)
+    if fix:
+        findings = _mended(findings, env)
     if env.as_json:
-        env.result_json([asdict(f) for f in findings])
+        env.result_json([
+            {"check": f.check, "state": f.state, "found": f.found,
+             "mend": f.mend, "fixable": f.fix is not None}
+            for f in findings])
     else:
         for finding in findings:
             env.result(f"{_MARK[finding.state]}  {finding.check:12} "
                        f"{finding.found}")
             if finding.mend and finding.state != "ok":
-                env.result(f"      {'':12} -> {finding.mend}")
+                env.result(f"      {'':12} -> {finding.mend}"
+                           + ("  (or --fix)" if finding.fix else ""))
     bad = [f.check for f in findings if f.state == "fail"]
     if bad:
         raise HostError("to be mended: " + ", ".join(bad))

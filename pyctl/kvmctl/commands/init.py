@@ -8,6 +8,7 @@ from pathlib import Path
 from kvmctl import paths
 from kvmctl.environment import Environment
 from kvmctl.errors import UsageError
+from kvmctl.files import sentence
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 
@@ -63,15 +64,29 @@ program = "{name}"
 cache = false
 """
 
+_TESTS = """\
+[[tests]]
+name = "says hello"
+request = {{ url = "/a?b" }}
+expect = {{ body = "Hello from {name}: GET /a?b\\n" }}
+
+[[tests]]
+name = "is told the method"
+request = {{ method = "DELETE" }}
+expect = {{ status = 200, contains = ["DELETE /"] }}
+"""
+
 _README = """\
 # {name}
 
     kvmctl build .                  compile
     kvmctl run . /some/url          ask once, without Varnish
+    kvmctl test                     ask what tests/ says
+    kvmctl serve                    in a Varnish of its own, anew at every change
     kvmctl deploy edge.toml         into a Varnish that runs
 
 What the program does is in `{main}`, what it may use in `guest.toml`, which
-requests it gets in `edge.toml`.
+requests it gets in `edge.toml`, what it must answer in `tests`.
 """
 
 
@@ -88,7 +103,8 @@ def run(env: Environment, directory: Path, language: str) -> None:
              "more": template.more}
     files = {"guest.toml": _GUEST.format(**words),
              "edge.toml": _EDGE.format(**words),
-             "README.md": _README.format(**words)}
+             "README.md": _README.format(**words),
+             "tests/first.toml": _TESTS.format(**words)}
     source = paths.sdk() / template.folder / "template"
     for path in sorted(source.iterdir()):
         files[path.name] = path.read_text().replace("@NAME@", name)
@@ -96,13 +112,22 @@ def run(env: Environment, directory: Path, language: str) -> None:
     if there:
         raise UsageError(f"{directory} has {', '.join(sorted(there))} "
                          "already: nothing was written")
+    made: list[Path] = []
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
+            made.append(directory / file)
             with (directory / file).open("x") as out:
                 out.write(text)
     except OSError as e:
-        raise UsageError(f"cannot write {e.filename}: {e.strerror}") from None
-    for file in sorted(files):
-        env.result(str(directory / file))
-    env.note(f"next: kvmctl run {directory} /")
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise UsageError(f"{directory} cannot be made: {sentence(e)}"
+                         ) from None
+    written = sorted(str(directory / file) for file in files)
+    if env.as_json:
+        env.result_json(written)
+    else:
+        for file in written:
+            env.result(file)
+    env.note(f"next: kvmctl test {directory}")

@@ -3,15 +3,18 @@
 
 import base64
 import signal
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
 from kvmctl.engine import Engine, Response
 from kvmctl.environment import Environment
-from kvmctl.errors import UsageError
-from kvmctl.guest import manifest, toolchains
+from kvmctl.errors import KvmctlError, UsageError
+from kvmctl.trial import request as requests
+from kvmctl.trial.program import prepare
+from kvmctl.trial.request import Request
+from kvmctl.trial.runner import ask
 
 _LIFE, _ERROR, _GUEST_WORDS, _TRACE = range(4)  # enum tkc_log_kind
 
@@ -25,9 +28,10 @@ class Options:
     headers: tuple[str, ...]
     data: str | None
     arg: str
-    repeat: int
-    output: Path | None
     out: Path
+    request: str | None = None          # a .http or .har file, - is stdin
+    repeat: int = 1
+    output: Path | None = None
     trace: bool = False
     gdb: int | None = None              # the port, 0: any
 
@@ -43,18 +47,6 @@ def _body(env: Environment, data: str | None) -> bytes:
         except OSError as e:
             raise UsageError(f"cannot read {data[1:]}: {e.strerror}") from None
     return data.encode("utf-8", "surrogateescape")
-
-
-def _program(env: Environment, path: Path,
-             out: Path) -> tuple[str, dict[str, Any]]:
-    """A name and settings for the engine; guests are built first."""
-    if path.is_dir() or path.name == "guest.toml":
-        guest = manifest.load(path)
-        env.status(f"building {guest.name} ...")
-        built = toolchains.build(guest, out)
-        return guest.name, guest.settings | {
-            "filename": str(built.executable), "concurrency": 1}
-    return path.name, {"filename": str(path.resolve()), "concurrency": 1}
 
 
 def _show(env: Environment, answer: Response) -> None:
@@ -81,20 +73,55 @@ def _to_json(answer: Response) -> dict[str, Any]:
     }
 
 
-def run(env: Environment, path: Path, options: Options) -> None:
-    """Asks the program, and shows its answer and what it took."""
+def requests_of(env: Environment, options: Options) -> list[Request]:
+    """What the options say, or what is in the file."""
     for header in options.headers:
         if ":" not in header:
             raise UsageError(f"\"{header}\" is no header: 'Name: value'")
-    body = _body(env, options.data)
-    name, settings = _program(env, path, options.out)
+    if options.request is None:
+        body = _body(env, options.data)
+        return [Request(options.method or ("POST" if body else "GET"),
+                        options.url, options.arg, options.headers, body)]
+    if options.data is not None or options.method is not None:
+        raise UsageError("--request brings method and body: not with -X or -d")
+    if options.request == "-":
+        text = env.stdin.read().decode("utf-8", "replace")
+        found = requests.parse(text, Path(), "standard input")
+    else:
+        found = requests.read(Path(options.request))
+    return [replace(it, arg=options.arg, headers=it.headers + options.headers)
+            for it in found]
+
+
+def _debugging(settings: dict[str, Any], options: Options) -> dict[str, Any]:
     if options.trace:
-        settings["verbose_syscalls"] = True
+        settings |= {"verbose_syscalls": True}
     if options.gdb is not None:
         settings |= {"allow_debug": True, "remote_debug_on_exception": True,
                      "debug_requests": True, "debug_port": options.gdb}
         # Python would hear of Ctrl-C when the debugger has gone.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return settings
+
+
+def _write(env: Environment, answer: Response, options: Options) -> None:
+    if options.output is not None:
+        with files.problems(KvmctlError, "the body cannot be written"):
+            options.output.write_bytes(answer.body)
+    elif b"\0" in answer.body and env.stdout.isatty():
+        raise UsageError("the body is binary: write it with --output FILE")
+    else:
+        env.result_bytes(answer.body)
+
+
+def run(env: Environment, path: Path, options: Options) -> None:
+    """Asks the program, and shows its answers and what they took."""
+    asked = requests_of(env, options)
+    if options.output is not None and len(asked) > 1:
+        raise UsageError(f"{options.request} has {len(asked)} requests: "
+                         "--output is for one")
+    name, settings = prepare(env, path, options.out)
+    settings = _debugging(settings, options)
 
     def log(program: str, kind: int, text: str) -> None:
         if kind == _GUEST_WORDS:
@@ -104,22 +131,22 @@ def run(env: Environment, path: Path, options: Options) -> None:
         elif options.gdb is not None and kind in (_LIFE, _ERROR):
             env.note(text)
 
-    types = [h.split(":", 1)[1].strip() for h in options.headers
-             if h.lower().startswith("content-type:")]
+    answers = []
     with Engine(log) as engine:
         program = engine.define(name, settings)
         program.start(debug=options.gdb is not None)
-        for _ in range(options.repeat):
-            answer = program.request(
-                options.method or ("POST" if body else "GET"), options.url,
-                options.arg, options.headers, body, types[0] if types else "")
-    if options.output is not None:
-        options.output.write_bytes(answer.body)
+        for it in asked:
+            for _ in range(options.repeat):
+                answer = ask(program, it)
+            answers.append(answer)
+            if env.as_json:
+                continue
+            if len(asked) > 1:
+                env.note(env.style(f"\n{it}", "1"))
+            _show(env, answer)
+            _write(env, answer, options)
     if env.as_json:
-        env.result_json(_to_json(answer))
-        return
-    _show(env, answer)
-    if options.output is None:
-        if b"\0" in answer.body and sys.stdout.isatty():
-            raise UsageError("the body is binary: write it with --output FILE")
-        env.result_bytes(answer.body)
+        if options.output is not None:
+            _write(env, answers[0], options)
+        found = [_to_json(a) for a in answers]
+        env.result_json(found if options.request else found[0])

@@ -1,56 +1,137 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """kvmctl status."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from kvmctl import site as sites
-from kvmctl.deploy.store import DISCARDED, FAILED, Store
+from kvmctl.commands.fleet import Where
+from kvmctl.deploy import canary
+from kvmctl.deploy.deployer import CANARY_SUFFIX, Deployer
+from kvmctl.deploy.router import Share
+from kvmctl.deploy.store import CANARY, LIVING, SERVING, Store
 from kvmctl.environment import Environment
+from kvmctl.errors import KvmctlError, VarnishError
+from kvmctl.site import Site
 from kvmctl.varnish import stats
-from kvmctl.varnish.admin import Admin, Node
+from kvmctl.varnish.admin import Node
 
 _COLUMNS = (("invocations", "requests"), ("program_exception", "faults"),
             ("program_timeout", "timeouts"), ("program_memory", "memory"),
             ("reservation_timeouts", "queue full"), ("forks", "forks"),
             ("forks_busy", "busy"))
+_AT_A_TIME = 8
 
 
-def run(env: Environment, path: Path, node: Node, store: Path | None) -> None:
-    """Releases and counters of one site on one node."""
-    site = sites.load(path)
-    admin = Admin(node)
-    admin.ping()
-    child = admin.status()
-    vcls = {v.name: v for v in admin.vcls()}
-    releases = Store(store, site.name).releases(str(node))
-    # varnishstat reads shared memory: only of a node on this machine.
-    counters = stats.programs(node.name) if node.address is None else {}
-    if env.as_json:
-        env.result_json({
-            "child": child,
-            "active": next((v.name for v in vcls.values() if v.active), None),
-            "vcls": [asdict(v) for v in vcls.values()],
-            "releases": [asdict(r) for r in releases],
-            "programs": counters,
-        })
-        return
-    env.result(f"child process: {child}")
-    known = {r.name for r in releases}
-    for release in releases:
-        vcl = vcls.get(release.name)
-        if vcl is None and release.state in (DISCARDED, FAILED):
+def _canary(deployer: Deployer) -> dict[str, Any] | None:
+    for release in deployer.releases(CANARY):
+        table = release.canary
+        header = table.get("header")
+        share = Share(table.get("percent", 0),
+                      tuple(header) if header else None,
+                      table.get("cookie", ""))
+        result: dict[str, Any] = {"release": release.name,
+                                  "share": str(share),
+                                  "since": table.get("since", "")}
+        try:
+            result["verdict"] = asdict(canary.verdict(deployer))
+        except KvmctlError as e:
+            result["verdict"] = {"word": "not judged", "reason": str(e)}
+        return result
+    return None
+
+
+def _drift(deployer: Deployer, serving: str | None, child: str) -> str:
+    """What is not as the history says; empty when all is."""
+    should = next((r.name for r in reversed(deployer.releases(SERVING))), None)
+    if should is None and not deployer.releases():
+        return "nothing was deployed here by this store"
+    if should is not None and serving != should:
+        return f"{should} should serve, {serving} does: `kvmctl deploy`, or " \
+               f"`kvmctl rollback --to {should}`"
+    if child != "running":
+        return f"the child process is {child}: varnishadm start"
+    return ""
+
+
+def look(site: Site, node: Node, files: Store) -> dict[str, Any]:
+    """Everything about one node. Raises VarnishError."""
+    with Deployer(site, node, files) as deployer:
+        admin, router = deployer.admin, deployer.router
+        admin.ping()
+        child = admin.status()
+        listing = admin.listing()
+        serving = router.serving(listing)
+        # varnishstat reads shared memory: not through -T alone.
+        counters = stats.programs(node) if node.countable else {}
+        return {
+            "node": str(node), "child": child, "active": serving,
+            "drift": _drift(deployer, serving, child),
+            "canary": _canary(deployer),
+            "vcls": [asdict(v) for v in listing.vcls
+                     if not router.is_router(v.name)],
+            "releases": [asdict(r) for r in deployer.releases()],
+            "programs": counters}
+
+
+def _show(env: Environment, found: dict[str, Any]) -> None:
+    env.result(f"child process: {found['child']}")
+    if found["drift"]:
+        env.result(f"drift: {found['drift']}")
+    if found["canary"]:
+        seen = found["canary"]
+        env.result(f"canary: {seen['release']} for {seen['share']} since "
+                   f"{seen['since']}: {seen['verdict']['word']}, "
+                   f"{seen['verdict']['reason']}")
+    vcls = {v["name"]: v for v in found["vcls"]}
+    known = set()
+    for release in found["releases"]:
+        name = release["name"]
+        vcl = vcls.get(name) or vcls.get(name + CANARY_SUFFIX)
+        known |= {name, name + CANARY_SUFFIX}
+        if vcl is None and release["state"] not in LIVING:
             continue
-        state = "not loaded" if vcl is None else vcl.state
-        word = "serving" if vcl is not None and vcl.active else release.state
-        env.result(f"{word:9}  {release.name}  {release.created}  "
-                   f"by {release.by}  {state}")
-    for vcl in vcls.values():
-        if vcl.name not in known:
-            env.result(f"{'serving' if vcl.active else 'loaded':9}  "
-                       f"{vcl.name}  (not by kvmctl)  {vcl.state}")
-    for vcl_name, programs in counters.items():
+        word = "serving" if name == found["active"] else release["state"]
+        env.result(f"{word:9}  {name}  {release['created']}  by "
+                   f"{release['by']}  {vcl['state'] if vcl else 'not loaded'}")
+    for name, vcl in vcls.items():
+        if name not in known:
+            word = "serving" if name == found["active"] else "loaded"
+            env.result(f"{word:9}  {name}  (not by kvmctl)  {vcl['state']}")
+    for vcl_name, programs in found["programs"].items():
         for program, values in programs.items():
             figures = ", ".join(f"{values.get(key, 0)} {word}"
                                 for key, word in _COLUMNS)
             env.result(f"{vcl_name}  {program}: {figures}")
+
+
+def run(env: Environment, path: Path, where: Where) -> None:
+    """Releases and counters of one site on its nodes."""
+    site = sites.load(path)
+    nodes = where.targets(site)
+    files = where.files(site)
+
+    def one(node: Node) -> dict[str, Any]:
+        try:
+            return look(site, node, files)
+        except KvmctlError as e:
+            if len(nodes) == 1:
+                raise
+            return {"node": str(node), "error": str(e), "drift": str(e)}
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        every = list(pool.map(one, nodes))
+    if env.as_json:
+        env.result_json(every[0] if len(nodes) == 1 else {"nodes": every})
+    elif len(nodes) == 1:
+        _show(env, every[0])
+    else:
+        for found in every:
+            serves = found.get("active") or "-"
+            env.result(f"{found['node']:20} {serves:40} "
+                       f"{found['drift'] or 'as it should be'}")
+    lost = [f["node"] for f in every if "error" in f]
+    if lost:
+        raise VarnishError("not reached: " + ", ".join(lost))

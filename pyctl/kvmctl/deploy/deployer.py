@@ -1,35 +1,33 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A new release, step by step.
+"""A new release on one node, step by step.
 
-    build      every program of the site
     store      executables by content, the VCL and its programs file
     load       vcl.load under a name of its own: programs boot now
-    probe      the same VCL in a private varnishd answers every route
+    probe      the new VCL answers every route, while the old one serves
     switch     vcl.use; the node itself answers; else back to the old one
     tidy       the newest releases are kept, older ones discarded
 
 The history says `candidate` from before the load until after the switch, so
 that whatever stopped in between is found and put away by the next deployment.
+What the node says it serves is the truth; the history follows it.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-from kvmctl.deploy import probe, store
+from kvmctl.deploy import store
+from kvmctl.deploy.prepare import Prepared, new_name
+from kvmctl.deploy.probe import Answer
+from kvmctl.deploy.router import Router
+from kvmctl.deploy.ship import Depot
 from kvmctl.deploy.store import Release, Store
+from kvmctl.deploy.trial import Trial
 from kvmctl.errors import DeployError, KvmctlError, VarnishError
-from kvmctl.guest import manifest, toolchains
-from kvmctl.site import ProgramEntry, Site
-from kvmctl.varnish.admin import Admin
-from kvmctl.varnish.private import PrivateVarnish
-from kvmctl.vcl import render
+from kvmctl.site import Site
+from kvmctl.varnish.admin import Admin, Node
 
 KEPT_RELEASES = 5
+CANARY_SUFFIX = "-canary"
 Say = Callable[[str], None]
 
 
@@ -40,233 +38,272 @@ class Outcome:
     release: Release
     changed: bool
     replaced: str | None                # the VCL that served before
-    probes: tuple[probe.Answer, ...]
-
-
-def program_settings(entry: ProgramEntry, out: Path,
-                     files: Store) -> dict[str, Any]:
-    """Builds it if it is a guest; its settings, its file in the store."""
-    if entry.guest is not None:
-        guest = manifest.load(entry.guest)
-        built = toolchains.build(guest, out)
-        executable, chosen = built.executable, guest.settings | entry.settings
-    else:
-        assert entry.file is not None
-        executable, chosen = entry.file, dict(entry.settings)
-    return chosen | {"filename": str(files.add_program(executable))}
-
-
-def _programs_file(site: Site, programs: dict[str, Any]) -> bytes:
-    text = json.dumps(programs, indent=1, sort_keys=True)
-    return f"// The programs of {site.name}, by kvmctl\n{text}\n".encode()
-
-
-def _content(site: Site, programs: bytes) -> str:
-    """The hash of all that a release is, its probes among it."""
-    probes = repr([route.probe for route in site.routes])
-    return hashlib.sha256(b"\0".join((
-        render(site, None, "").encode(), programs, probes.encode())
-    )).hexdigest()
+    probes: tuple[Answer, ...]
 
 
 class Deployer:
-    """Deploys one site to one node."""
+    """One site on one node. The store's lock is held by whoever calls."""
 
-    def __init__(self, site: Site, admin: Admin, files: Store, out: Path,
+    def __init__(self, site: Site, node: Node, files: Store,
                  say: Say = lambda text: None) -> None:
-        self._site = site
-        self._admin = admin
-        self._files = files
-        self._out = out
-        self._say = say
-        self._node = str(admin.node)
+        self.admin = Admin(node)
+        self.files = files
+        self.node = str(node)
+        token = files.token()
+        self.router = Router(site.name, token, self.admin)
+        self.depot = Depot(files, node.reach, node.store)
+        self.trial = Trial(site, self.admin, self.router, self.depot, token)
+        self.say = say
 
-    def deploy(self, force: bool = False) -> Outcome:
+    def __enter__(self) -> "Deployer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.admin.close()
+
+    def releases(self, *states: str) -> list[Release]:
+        """Of this node, oldest first; of all states when none is named."""
+        return [r for r in self.files.releases(self.node)
+                if not states or r.state in states]
+
+    def serving(self) -> str | None:
+        """The VCL that the node serves to everybody."""
+        return self.router.serving(self.admin.listing())
+
+    # -- deploy --------------------------------------------------------
+
+    def deploy(self, prepared: Prepared, force: bool = False) -> Outcome:
         """Raises a KvmctlError; the old release then serves as before."""
-        with self._files.locked():
-            self._admin.ping()
-            self._put_away_leftovers()
-            release, vcl, library = self._prepare()
-            serving = self._serving(release.content)
-            if serving is not None and not force:
-                return Outcome(serving, False, None, ())
-            return self._bring_up(release, vcl, library)
+        self.admin.ping()
+        self.put_away_leftovers()
+        self.refuse_canary("deploy")
+        current = self.current(prepared.content)
+        if current is not None and not force:
+            return Outcome(current, False, None, ())
+        prepared = self.named(prepared)
+        release = self.release_of(prepared)
+        return self.bring_up(prepared, release)
 
-    def rollback(self, to: str | None = None) -> Outcome:
-        """Back to the release before the serving one, or to a named one."""
-        with self._files.locked():
-            self._admin.ping()
-            active = self._admin.active()
-            target = self._rollback_target(active, to)
-            self._load_again(target)
-            self._switch(target, active)
-            return Outcome(target, True, active, ())
+    def named(self, prepared: Prepared) -> Prepared:
+        if prepared.name:
+            return prepared
+        taken = {v.name for v in self.admin.vcls()}
+        taken |= {r.name for r in self.files.releases()}
+        return replace(prepared, name=new_name(prepared, taken))
 
-    # -- before the load -----------------------------------------------
+    def release_of(self, prepared: Prepared) -> Release:
+        return Release(prepared.name, self.node, store.CANDIDATE,
+                       prepared.content, prepared.hashes, store.now(),
+                       store.user())
 
-    def _prepare(self) -> tuple[Release, bytes, bytes]:
-        """A release, its VCL and its programs file; none of it written."""
-        programs = {}
-        for entry in self._site.programs:
-            self._say(f"building {entry.name} ...")
-            programs[entry.name] = program_settings(entry, self._out,
-                                                    self._files)
-        library = _programs_file(self._site, programs)
-        content = _content(self._site, library)
-        name = self._new_name(content)
-        vcl = render(self._site,
-                     self._files.library_file(name) if programs else None, name)
-        release = Release(
-            name, self._node, store.CANDIDATE, content,
-            {n: Path(p["filename"]).name for n, p in programs.items()},
-            store.now(), store.user())
-        return release, vcl.encode(), library
-
-    def _serving(self, content: str) -> Release | None:
+    def current(self, content: str) -> Release | None:
         """The release that serves now, when it is of this content."""
-        active = self._admin.active()
-        for release in self._files.releases(self._node):
-            if release.name == active and release.content == content:
+        serving = self.serving()
+        for release in self.releases():
+            if release.name == serving and release.content == content:
                 return release
         return None
 
-    def _new_name(self, content: str) -> str:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        base = f"{self._site.name}-{stamp}-{content[:8]}"
-        taken = {v.name for v in self._admin.vcls()}
-        taken |= {r.name for r in self._files.releases()}
-        name, n = base, 1
-        while name in taken:
-            n += 1
-            name = f"{base}-{n}"
-        return name
+    def refuse_canary(self, what: str) -> None:
+        for release in self.releases(store.CANARY):
+            raise DeployError(f"{release.name} is a canary on {self.node}: "
+                              f"`kvmctl promote` or `kvmctl abort` before "
+                              f"you {what}")
 
-    # -- load, probe, switch -------------------------------------------
-
-    def _bring_up(self, release: Release, vcl: bytes,
-                  library: bytes) -> Outcome:
-        old = self._admin.active()
-        self._files.record(release)
+    def bring_up(self, prepared: Prepared, release: Release) -> Outcome:
+        """All steps; the release serves, or nothing of it is left."""
+        old = self.serving()
+        self.files.record(release)
         try:
-            store.write_whole(self._files.library_file(release.name), library)
-            store.write_whole(self._files.vcl_file(release.name), vcl)
-            self._say(f"loading {release.name} ...")
-            self._load(release)
-            self._say("probing ...")
-            answers = self._probe(release)
-            self._switch(release, old)
+            self.put(prepared, release.name)
+            self.load(release.name)
+            self.say("probing ...")
+            answers = self.trial.probes(release.name, old)
+            self.switch(release, old)
         except BaseException as e:
-            self._give_up(release, str(e) or type(e).__name__)
+            self.give_up(release, old, str(e) or type(e).__name__)
             raise
-        self._tidy()
+        self.tidy()
         return Outcome(release, True, old, tuple(answers))
 
-    def _load(self, release: Release) -> None:
-        path = self._files.vcl_file(release.name)
+    def put(self, prepared: Prepared, vcl: str, space: str = "") -> None:
+        """The files that the VCL and its programs are."""
+        self.depot.put_programs(prepared)
+        self.depot.put_release(prepared, vcl, space)
+
+    def load(self, vcl: str) -> None:
+        self.say(f"loading {vcl} ...")
         try:
-            self._admin.load(release.name, path)
+            self.admin.load(vcl, self.depot.vcl_file(vcl))
         except VarnishError as e:
             raise VarnishError(
-                f"{self._node} does not load the new VCL; the old one serves "
+                f"{self.node} does not load the new VCL; the old one serves "
                 f"on. Varnish says:\n{e}") from None
 
-    def _probe(self, release: Release) -> list[probe.Answer]:
-        if not any(r.probe for r in self._site.routes):
-            return []
-        with PrivateVarnish() as private:
-            try:
-                private.admin.load(release.name,
-                                   self._files.vcl_file(release.name))
-                private.admin.use(release.name)
-            except VarnishError as e:
-                raise DeployError("the new VCL does not load for its "
-                                  f"probes:\n{e}") from None
-            answers = probe.probe(self._site, private.url)
-            if private.admin.panics():
-                raise DeployError("varnishd panicked under the probes")
-        return answers
-
-    def _switch(self, release: Release, old: str | None) -> None:
-        self._admin.use(release.name)
+    def switch(self, release: Release, old: str | None) -> None:
+        """vcl.use, and a look whether that is so; else back."""
+        listing = self.admin.listing()
+        if not listing.loaded(release.name):
+            raise DeployError(f"{self.node} has lost {release.name}: varnishd "
+                              "was restarted; deploy again")
+        self.router.still(listing, old)
+        back = listing.active           # a router, perhaps
+        self.admin.use(release.name)
         try:
-            if self._admin.active() != release.name:
-                raise DeployError(f"{self._node} did not switch")
-            if self._admin.status() != "running":
-                raise DeployError(f"the child process of {self._node} does "
+            if self.admin.active() != release.name:
+                raise DeployError(f"{self.node} did not switch")
+            if self.admin.status() != "running":
+                raise DeployError(f"the child process of {self.node} does "
                                   "not run")
+            if self.trial.answers(release.name) is False:
+                raise DeployError(f"{self.node} does not answer by "
+                                  f"{release.name} after the switch")
         except KvmctlError:
-            if old is not None:
-                self._admin.use(old)
+            if back is not None:
+                self.admin.use(back)
             raise
-        for other in self._files.releases(self._node):
-            if other.state == store.SERVING and other.name != release.name:
-                self._files.mark(other, store.KEPT)
-        self._files.mark(release, store.SERVING)
+        self.serves(release)
+
+    def serves(self, release: Release) -> None:
+        """The history's word for it."""
+        for other in self.releases(store.SERVING):
+            if other.name != release.name:
+                self.files.mark(other, store.KEPT)
+        self.files.mark(release, store.SERVING)
 
     # -- putting away --------------------------------------------------
 
-    def _give_up(self, release: Release, error: str) -> None:
+    def give_up(self, release: Release, old: str | None, error: str,
+                state: str = store.FAILED) -> None:
         """After a failure: nothing of the release stays on the node."""
         try:
-            if any(v.name == release.name and not v.active
-                   for v in self._admin.vcls()):
-                self._admin.discard(release.name)
-            self._files.mark(release, store.FAILED, error[:2000])
-            self._files.clean()
+            self.remove(release, old)
+            self.files.mark(release, state, error[:2000])
+            self.depot.clean()
         except (KvmctlError, OSError) as e:
-            self._say(f"could not tidy up: {e}")
+            self.say(f"could not tidy up: {e}")
 
-    def _put_away_leftovers(self) -> None:
-        """Candidates of a deployment that was interrupted."""
-        vcls = {v.name: v for v in self._admin.vcls()}
-        for release in self._files.releases(self._node):
-            if release.state != store.CANDIDATE:
-                continue
-            loaded = vcls.get(release.name)
-            if loaded is not None and loaded.active:
-                for other in self._files.releases(self._node):
-                    if other.state == store.SERVING:
-                        self._files.mark(other, store.KEPT)
-                self._files.mark(release, store.SERVING)
-                continue
-            if loaded is not None:
-                self._admin.discard(release.name)
-            self._files.mark(release, store.FAILED, "interrupted")
+    def remove(self, release: Release, old: str | None) -> None:
+        """Everybody gets old; the release's VCLs are discarded."""
+        listing = self.admin.listing()
+        mine = {release.name, release.name + CANARY_SUFFIX}
+        if self.router.is_router(listing.active):
+            self.router.close()
+        elif old is not None and listing.active in mine:
+            self.admin.use(old)
+        self.discard(*mine)
+
+    def discard(self, *vcls: str) -> None:
+        """Those that are loaded, and not active; labels leave them first."""
+        serving = self.serving()
+        listing = self.admin.listing()
+        if serving is not None and any(
+                t in vcls for t in listing.labels.values()):
+            self.router.rest(serving)
+        for vcl in listing.vcls:
+            if vcl.name in vcls and not vcl.active:
+                self.admin.discard(vcl.name)
+
+    def put_away_leftovers(self) -> None:
+        """Whatever an interrupted command has left on the node."""
+        listing = self.admin.listing()
+        canary = self.router.canary(listing)
+        for release in self.releases(store.CANDIDATE, store.CANARY):
+            if listing.active == release.name:
+                self.serves(release)
+                self.discard(release.name + CANARY_SUFFIX)
+            elif release.state == store.CANARY and \
+                    canary == release.name + CANARY_SUFFIX:
+                # It goes on; a promotion may have stopped on its way.
+                self.discard(release.name)
+            else:
+                self.remove(release, None)
+                self.files.mark(release, store.FAILED, "interrupted")
+        if not self.releases(store.CANARY) and \
+                self.router.is_router(self.admin.listing().active):
+            self.router.close()
+        self._follow()
+
+    def _follow(self) -> None:
+        """The history says what the node says: who serves, who is kept."""
+        serving = self.serving()
+        for release in self.releases(store.SERVING, store.KEPT):
+            if release.name == serving:
+                if release.state != store.SERVING:
+                    self.serves(release)
+            elif release.state == store.SERVING:
+                self.files.mark(release, store.KEPT)
+
+    def tidy(self) -> None:
+        """Discards what is older than the kept releases.
+
+        The release serves by now: what fails here is for the next deployment.
+        """
+        try:
+            self._tidy()
+        except (KvmctlError, OSError) as e:
+            self.say(f"could not tidy up: {e}")
 
     def _tidy(self) -> None:
-        """Discards what is older than the kept releases."""
-        kept = [r for r in self._files.releases(self._node)
-                if r.state in (store.KEPT, store.SERVING)]
-        loaded = {v.name: v for v in self._admin.vcls()}
+        serving = self.serving()
+        if serving is not None and self.router.possible(serving):
+            self.router.rest(serving)
+        kept = self.releases(store.KEPT, store.SERVING)
         for release in kept[:-KEPT_RELEASES]:
-            vcl = loaded.get(release.name)
-            if vcl is not None and vcl.active:
+            if release.name == serving:
                 continue
-            if vcl is not None:
-                self._admin.discard(release.name)
-            self._files.mark(release, store.DISCARDED)
-        self._files.clean()
+            self.discard(release.name)
+            self.files.mark(release, store.DISCARDED)
+        self.depot.clean()
 
     # -- rollback ------------------------------------------------------
 
-    def _rollback_target(self, active: str | None, to: str | None) -> Release:
-        kept = [r for r in self._files.releases(self._node)
-                if r.state in (store.KEPT, store.SERVING)]
+    def rollback(self, to: str | None = None) -> Outcome:
+        """Back to the release before the serving one, or to a named one."""
+        self.admin.ping()
+        self.put_away_leftovers()
+        self.refuse_canary("roll back")
+        serving = self.serving()
+        target = self._rollback_target(serving, to)
+        self._ready(target)
+        self.switch(target, serving)
+        if self.router.possible(target.name):
+            self.router.rest(target.name)
+        return Outcome(target, True, serving, ())
+
+    def _ready(self, target: Release) -> None:
+        """Loaded, and not cold by somebody's command."""
+        for vcl in self.admin.vcls():
+            if vcl.name == target.name:
+                if vcl.state.startswith("cold/"):
+                    self.admin.command("vcl.state", target.name, "auto")
+                return
+        # After a restart of varnishd a kept release is loaded no more.
+        self.depot.send_release(target.name, target.name)
+        self.load(target.name)
+
+    def back(self, outcome: Outcome) -> None:
+        """Undoes a deployment that went well, for the sake of other nodes."""
+        if not outcome.changed or outcome.replaced is None:
+            return
+        kept = self.releases(store.KEPT)
+        if any(r.name == outcome.replaced for r in kept):
+            self.rollback(outcome.replaced)
+            return
+        self.give_up(outcome.release, outcome.replaced, "taken back",
+                     store.ABORTED)
+
+    def _rollback_target(self, serving: str | None, to: str | None) -> Release:
+        kept = self.releases(store.KEPT, store.SERVING)
         if to is not None:
             for release in kept:
                 if release.name == to:
                     return release
-            raise DeployError(f"{self._node} keeps no release \"{to}\"; kept: "
+            raise DeployError(f"{self.node} keeps no release \"{to}\"; kept: "
                               + (", ".join(r.name for r in kept) or "none"))
         names = [r.name for r in kept]
-        older = kept[:names.index(active)] if active in names else kept
+        older = kept[:names.index(serving)] if serving in names else kept
         if not older:
-            raise DeployError(f"{self._node} keeps no release older than "
-                              f"{active}")
+            raise DeployError(f"{self.node} keeps no release older than "
+                              f"{serving}")
         return older[-1]
-
-    def _load_again(self, release: Release) -> None:
-        """After a restart of varnishd a kept release is loaded no more."""
-        if all(v.name != release.name for v in self._admin.vcls()):
-            self._say(f"loading {release.name} ...")
-            self._load(release)

@@ -5,6 +5,7 @@
     STORE/SITE/releases/NAME.vcl        what Varnish loads
     STORE/SITE/releases/NAME.json       the programs file that the VCL names
     STORE/SITE/history.json             every release: when, who, what, how far
+    STORE/SITE/token                    what kvmctl's own requests carry
     STORE/SITE/lock                     held by whoever changes something
 
 A file appears under its name only when it is whole (written beside, synced,
@@ -17,18 +18,23 @@ import getpass
 import hashlib
 import json
 import os
+import secrets
 import tempfile
+import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kvmctl.errors import DeployError
 
-CANDIDATE, SERVING, KEPT, FAILED, DISCARDED = (
-    "candidate", "serving", "kept", "failed", "discarded")
-_REMEMBERED = 200                       # entries of history
+CANDIDATE, CANARY, SERVING, KEPT, FAILED, DISCARDED, ABORTED = (
+    "candidate", "canary", "serving", "kept", "failed", "discarded",
+    "aborted")
+#: States of a release that the node may still have.
+LIVING = (CANDIDATE, CANARY, SERVING, KEPT)
+_REMEMBERED = 200                       # past entries of history
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Release:
     created: str                        # ISO 8601, UTC
     by: str
     error: str = ""
+    #: Of a canary: percent, header, cookie, since, baseline.
+    canary: dict[str, Any] = field(default_factory=dict)
 
 
 def default_root() -> Path:
@@ -66,7 +74,19 @@ def now() -> str:
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Writes a file that is seen whole or not at all, also after a crash."""
+    """Writes a file that is seen whole or not at all, also after a crash.
+
+    Raises DeployError, with the reason, where that cannot be.
+    """
+    try:
+        _write_whole(path, data, mode)
+    except OSError as e:
+        raise DeployError(
+            f"cannot write {path}: {e.strerror}; make room there, or name "
+            "another store by --store") from None
+
+
+def _write_whole(path: Path, data: bytes, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
     try:
@@ -86,12 +106,28 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.close(directory)
 
 
+def _parsed(text: str) -> list[Release]:
+    """Raises ValueError or TypeError when it is no history."""
+    rows: list[dict[str, Any]] = json.loads(text)
+    if not isinstance(rows, list):
+        raise ValueError("a list is expected")
+    every = [Release(**row) for row in rows]
+    if not all(isinstance(r.name, str) and isinstance(r.node, str)
+               and isinstance(r.programs, dict) for r in every):
+        raise ValueError("a release without name, node or programs")
+    return every
+
+
 class Store:
     """The rooms of one site. Changes happen within locked()."""
 
     def __init__(self, root: Path | None, site: str) -> None:
         self.directory = (root or default_root()).resolve() / site
         self._history = self.directory / "history.json"
+        # Nodes are deployed to by threads of one process.
+        self._guard = threading.RLock()
+        # What was read last, and of which file: (inode, mtime, size).
+        self._read: tuple[tuple[int, int, int], list[Release]] | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -112,16 +148,33 @@ class Store:
                     "again when it has ended") from None
             yield
 
-    def add_program(self, executable: Path) -> Path:
+    def token(self) -> str:
+        """The word that kvmctl's own requests to releases carry."""
+        path = self.directory / "token"
+        with self._guard:
+            try:
+                token = path.read_text().strip()
+            except (OSError, UnicodeDecodeError):
+                token = ""
+            if len(token) != 32 or not token.isalnum():
+                token = secrets.token_hex(16)
+                write_whole(path, token.encode(), 0o600)
+            return token
+
+    def add_program(self, executable: Path, digest: str) -> Path:
         """Copies by content; its path in the store."""
-        try:
-            data = executable.read_bytes()
-        except OSError as e:
-            raise DeployError(f"cannot read {executable}: "
-                              f"{e.strerror}") from None
-        digest = hashlib.sha256(data).hexdigest()
-        path = self.directory / "programs" / digest
-        if not self._is_whole(path, digest):
+        path = self.program_file(digest)
+        with self._guard:
+            if self._is_whole(path, digest):
+                return path
+            try:
+                data = executable.read_bytes()
+            except OSError as e:
+                raise DeployError(f"cannot read {executable}: "
+                                  f"{e.strerror}") from None
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise DeployError(f"{executable} was changed meanwhile: "
+                                  "deploy again")
             write_whole(path, data, 0o755)
         return path
 
@@ -132,6 +185,17 @@ class Store:
         except OSError:
             return False
 
+    def write(self, path: Path, data: bytes) -> None:
+        """A file of a release; clean() takes away what is half written."""
+        with self._guard, contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == data:
+                return              # written for another node
+        with self._guard:
+            write_whole(path, data)
+
+    def program_file(self, digest: str) -> Path:
+        return self.directory / "programs" / digest
+
     def vcl_file(self, release: str) -> Path:
         return self.directory / "releases" / f"{release}.vcl"
 
@@ -140,39 +204,49 @@ class Store:
 
     def releases(self, node: str | None = None) -> list[Release]:
         """The history, oldest first; of one node, or of all."""
-        try:
-            rows: list[dict[str, Any]] = json.loads(self._history.read_text())
-            every = [Release(**row) for row in rows]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, TypeError) as e:
-            raise DeployError(f"{self._history} is damaged: {e}; move it away "
-                              "to begin a new history") from None
-        return [r for r in every if node is None or r.node == node]
+        with self._guard:
+            try:
+                info = self._history.stat()
+                stamp = (info.st_ino, info.st_mtime_ns, info.st_size)
+                if self._read is None or self._read[0] != stamp:
+                    self._read = (stamp,
+                                  _parsed(self._history.read_text()))
+            except FileNotFoundError:
+                return []
+            except (OSError, ValueError, TypeError) as e:
+                raise DeployError(
+                    f"{self._history} is damaged: {e}; `kvmctl doctor --fix` "
+                    "puts it aside and begins a new history") from None
+            return [r for r in self._read[1] if node is None or r.node == node]
 
     def record(self, release: Release) -> None:
         """Adds the release, or replaces the entry of that name and node."""
-        every = self.releases()
-        key = (release.name, release.node)
-        if any((r.name, r.node) == key for r in every):
-            every = [release if (r.name, r.node) == key else r for r in every]
-        else:
-            every.append(release)
-        rows = [asdict(r) for r in every[-_REMEMBERED:]]
-        write_whole(self._history, json.dumps(rows, indent=1).encode() + b"\n")
+        with self._guard:
+            every = self.releases()
+            key = (release.name, release.node)
+            if any((r.name, r.node) == key for r in every):
+                every = [release if (r.name, r.node) == key else r
+                         for r in every]
+            else:
+                every.append(release)
+            past = [r for r in every if r.state not in LIVING]
+            forgotten = {id(r) for r in past[:-_REMEMBERED]}
+            rows = [asdict(r) for r in every if id(r) not in forgotten]
+            write_whole(self._history,
+                        json.dumps(rows, indent=1).encode() + b"\n")
 
     def mark(self, release: Release, state: str, error: str = "") -> None:
         self.record(replace(release, state=state, error=error))
 
     def clean(self) -> None:
         """Removes the files that no living release names."""
-        living = [r for r in self.releases()
-                  if r.state in (CANDIDATE, SERVING, KEPT)]
-        names = {r.name for r in living}
-        hashes = {h for r in living for h in r.programs.values()}
-        for path in self.directory.glob("releases/*"):
-            if path.stem not in names:
-                path.unlink(missing_ok=True)
-        for path in self.directory.glob("programs/*"):
-            if path.name not in hashes:
-                path.unlink(missing_ok=True)
+        with self._guard:
+            living = [r for r in self.releases() if r.state in LIVING]
+            names = {r.name for r in living}
+            hashes = {h for r in living for h in r.programs.values()}
+            for path in self.directory.glob("releases/*"):
+                if path.stem.removesuffix("-canary") not in names:
+                    path.unlink(missing_ok=True)
+            for path in self.directory.glob("programs/*"):
+                if path.name not in hashes:
+                    path.unlink(missing_ok=True)

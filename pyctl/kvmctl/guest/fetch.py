@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +67,7 @@ class Package:
         return self.directory
 
     def _unpack(self, archive: Path, where: Path) -> None:
+        import tarfile                  # 6 ms that most builds do not need
         with tarfile.open(archive) as tar:
             # Python 3.11.4 and Debian's 3.11.2 differ in whether they have it.
             if hasattr(tarfile, "data_filter"):

@@ -148,3 +148,13 @@ def _inspect(path: Path, data: bytes, elf: ELFFile,
         abi_calls=tuple(abi.CALLS[n] for n in sorted(calls)),
         problems=tuple(_problems(elf, kind, interpreter, wx, has_files)),
     )
+
+
+def symbol_sizes(path: Path) -> dict[str, int]:
+    """Functions of an ELF file and their sizes in bytes."""
+    with path.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        if not isinstance(table, SymbolTableSection):
+            return {}
+        return {s.name: s["st_size"] for s in table.iter_symbols()
+                if s["st_info"]["type"] == "STT_FUNC" and s["st_size"]}

@@ -21,15 +21,17 @@ _STOP_SECONDS = 15.0
 class PrivateVarnish:
     """Starts on entering, stops and leaves nothing behind on leaving.
 
-    port 0 is any free one. parameters are those of varnishd -p.
+    port 0 is any free one. parameters are those of varnishd -p. A mortal one
+    also ends when the thread that started it does, be it by kill -9.
     """
 
     def __init__(self, port: int = 0,
                  parameters: dict[str, str] | None = None,
-                 parent: Path | None = None) -> None:
+                 parent: Path | None = None, mortal: bool = False) -> None:
         self._wanted_port = port
         self._parameters = parameters or {}
         self._parent = parent
+        self._mortal = mortal
         self._process: subprocess.Popen[bytes] | None = None
         self.directory = Path()
         self.port = 0
@@ -61,7 +63,9 @@ class PrivateVarnish:
         options = dict(self._parameters)
         if vmods is not None:
             options["vmod_path"] = f"{vmods}:{system_vmods()}"
-        line = [program, "-F", "-n", str(self.directory / "varnish"),
+        guard = shutil.which("setpriv") if self._mortal else None
+        line = [*([guard, "--pdeathsig", "TERM"] if guard else []),
+                program, "-F", "-n", str(self.directory / "varnish"),
                 "-a", f"127.0.0.1:{self._wanted_port}", "-b", "none",
                 "-s", "malloc,64m", "-i", "kvmctl-private"]
         if os.geteuid() == 0:
@@ -104,8 +108,18 @@ class PrivateVarnish:
                                    + log.read_text(errors="replace").strip())
             time.sleep(0.05)
 
+    def restart(self) -> None:
+        """Ends varnishd and starts it again, in the same place."""
+        self._wanted_port = self.port
+        self._end()
+        self._start()
+
     def stop(self) -> None:
         """Ends varnishd by its process id, and removes the directory."""
+        self._end()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _end(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -114,7 +128,6 @@ class PrivateVarnish:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
         self._process = None
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def __exit__(self, kind: type[BaseException] | None,
                  error: BaseException | None,

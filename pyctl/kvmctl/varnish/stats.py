@@ -2,43 +2,54 @@
 """Counters, through varnishstat."""
 
 import json
-import shutil
 import subprocess
 
-from kvmctl.errors import HostError, VarnishError
+from kvmctl.errors import VarnishError
+from kvmctl.varnish.admin import Node
 
+#: VCL -> program -> counter -> value
 Counters = dict[str, dict[str, dict[str, int]]]
+_SECONDS = 30
 
 
-def counters(name: str | None, *fields: str) -> dict[str, int]:
+def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
     """Counters whose name matches a glob, as varnishstat -f takes them."""
-    program = shutil.which("varnishstat")
-    if program is None:
-        raise HostError("varnishstat is missing: apt-get install varnish")
-    line = [program, "-1", "-j", "-t", "5"]
-    if name is not None:
-        line += ["-n", name]
+    if not isinstance(node, Node):
+        node = Node(node)
+    words = ["varnishstat", "-1", "-j", "-t", "5"]
+    if node.name is not None:
+        words += ["-n", node.name]
     for field in fields:
-        line += ["-f", field]
-    done = subprocess.run(line, capture_output=True, text=True, check=False,
-                          timeout=30)
+        words += ["-f", field]
+    try:
+        done = subprocess.run(node.reach.line(*words), capture_output=True,
+                              text=True, check=False, timeout=_SECONDS,
+                              stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise VarnishError(f"{node}: varnishstat did not end in {_SECONDS} s"
+                           ) from None
     if done.returncode != 0:
         # No counter of that name is an error for varnishstat only.
         if "No" in done.stderr and "match" in done.stderr:
             return {}
-        raise VarnishError(f"varnishstat: {done.stderr.strip()}")
+        raise VarnishError(f"varnishstat of {node}: {done.stderr.strip()}")
     found = json.loads(done.stdout)
     return {key: int(value["value"])
             for key, value in found.get("counters", found).items()
             if isinstance(value, dict) and "value" in value}
 
 
-def programs(name: str | None) -> Counters:
+def programs(node: Node | str | None) -> Counters:
     """TINYKVM.<vcl>.<program>.<counter>, as nested dictionaries."""
+    return by_program(counters(node, "TINYKVM.*"))
+
+
+def by_program(values: dict[str, int]) -> Counters:
+    """Sorts counters of programs out of others."""
     out: Counters = {}
-    for key, value in counters(name, "TINYKVM.*").items():
+    for key, value in values.items():
         parts = key.split(".")
-        if len(parts) >= 4:
+        if parts[0] == "TINYKVM" and len(parts) >= 4:
             vcl, program = parts[1], ".".join(parts[2:-1])
             out.setdefault(vcl, {}).setdefault(program, {})[parts[-1]] = value
     return out

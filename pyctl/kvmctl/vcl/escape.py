@@ -8,6 +8,8 @@ from kvmctl.errors import ManifestError
 _PLAIN = re.compile(r'[^"\n\r]*')
 _UNSAFE_IN_REGEX = re.compile(r'["\x00-\x1f\x7f]')
 _META = re.compile(r"[\\^$.|?*+()\[\]{}]")
+# U+FDD0 to U+FDD2 are the marks of origin.py.
+_UNWRITABLE = re.compile(r"[\x00\ud800-\udfff\ufdd0-\ufdd2]")
 _COMMENT_UNSAFE = re.compile(r"[^\x20-\x7e]|\*/")
 
 
@@ -18,8 +20,9 @@ def string(value: str) -> str:
     long one, {"..."}, not its own end. Quotes therefore stand alone in long
     strings of one character, between the other pieces.
     """
-    if "\0" in value:
-        raise ManifestError("a NUL byte cannot be written in VCL")
+    if _UNWRITABLE.search(value):
+        raise ManifestError("a NUL byte, a surrogate or a noncharacter cannot "
+                            "be written in VCL")
     if _PLAIN.fullmatch(value):
         return f'"{value}"'
     pieces = []
@@ -35,6 +38,9 @@ def string(value: str) -> str:
 
 def regex(pattern: str) -> str:
     """A VCL regular expression literal: quotes and controls as \\xNN."""
+    if _UNWRITABLE.search(pattern.replace("\0", "")):
+        raise ManifestError("a surrogate or a noncharacter cannot be written "
+                            "in VCL")
     safe = _UNSAFE_IN_REGEX.sub(lambda m: f"\\x{ord(m.group()):02x}", pattern)
     return f'"{safe}"'
 
@@ -42,6 +48,12 @@ def regex(pattern: str) -> str:
 def duration(seconds: float) -> str:
     """A VCL DURATION: no exponents, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def real(value: float) -> str:
+    """A VCL REAL: no exponent."""
+    return f"{value:.6f}".rstrip("0") + ("0" if float(value).is_integer()
+                                         else "")
 
 
 def literal(text: str) -> str:

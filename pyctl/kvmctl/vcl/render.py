@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""edge.toml to VCL, through the templates in vcl/."""
+"""edge.toml to VCL, through the templates in vcl/ and the user's own."""
 
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import jinja2
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 
 from kvmctl import __version__, paths
+from kvmctl.errors import ManifestError
+from kvmctl.policy import ErrorPage
 from kvmctl.site import Route, Site
-from kvmctl.vcl import escape
+from kvmctl.vcl import escape, origin, snippets
 
 
 def condition(route: Route, request: str = "req") -> str:
@@ -31,22 +36,109 @@ def condition(route: Route, request: str = "req") -> str:
     return " && ".join(parts) or "true"
 
 
+def _string(value: str) -> str:
+    return escape.string(value).replace("\n", origin.KEEP)
+
+
+def _statuses(page: ErrorPage, response: str) -> str:
+    return " || ".join(f"{response}.status == {s}" for s in page.status)
+
+
+def _parameters(names: tuple[str, ...]) -> str:
+    """The pattern of these parameters in a query."""
+    each = [escape.literal(n[:-1]) + "[^=&]*" if n.endswith("*")
+            else escape.literal(n) for n in names]
+    return "([?&])(" + "|".join(each) + ")(=[^&]*)?(?=&|$)"
+
+
+def _cacheable(route: Route) -> bool:
+    """Does the route say anything about what is fetched?"""
+    return (route.ttl is not None or route.grace is not None
+            or route.keep is not None or route.strip_cookies or route.esi)
+
+
+@jinja2.pass_context
+def _hint(context: jinja2.runtime.Context, name: str) -> str:
+    """The backend of an origin or director."""
+    site: Site = context["site"]
+    if any(d.name == name for d in site.policy.directors):
+        kind = next(d.kind for d in site.policy.directors if d.name == name)
+        return (f"director_{name}.backend("
+                + ("req.url" if kind == "hash" else "") + ")")
+    return f"origin_{name}"
+
+
+def _used(site: Site) -> dict[str, set[str]]:
+    """VCL refuses backends and ACLs that nothing names."""
+    origins = {r.origin for r in site.routes if r.origin}
+    origins |= set(site.policy.health_origins)
+    for director in site.policy.directors:
+        origins |= set(director.origins)
+    acls = {r.acl for r in site.routes if r.acl and r.target}
+    if site.policy.purge:
+        acls.add(site.policy.purge)
+    return {"origins_used": origins, "acls_used": acls}
+
+
+@lru_cache(maxsize=8)
+def _environment(own: Path | None, templates: Path,
+                 names: tuple[str, ...] = ()) -> Environment:
+    """names are those of own's templates: a new one makes another choice."""
+    directories = [d for d in (own, templates) if d is not None]
+    env = Environment(
+        loader=ChoiceLoader([FileSystemLoader(d) for d in directories]),
+        autoescape=False, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+        extensions=[origin.Marks])
+    env.filters |= {
+        "vcl": _string, "comment": escape.comment,
+        "duration": escape.duration, "condition": condition,
+        "hint": _hint, "regex": escape.regex, "literal": escape.literal,
+        "real": escape.real, "statuses": _statuses, "parameters": _parameters}
+    env.tests["cacheable"] = _cacheable
+    return env
+
+
+def _rendered(env: Environment, template: str, **values: Any) -> str:
+    try:
+        return env.get_template(template).render(version=__version__, **values)
+    except jinja2.TemplateSyntaxError as e:
+        raise ManifestError(f"{e.filename or e.name}, line {e.lineno}: "
+                            f"{e.message}") from None
+    except jinja2.TemplateError as e:
+        raise ManifestError(f"the template {template}: {e}") from None
+
+
+def marked(site: Site, library: Path | None, release: str,
+           vmod: Path | None = None, token: str = "", space: str = "") -> str:
+    """As render(), with the marks of origin.lines()."""
+    own = site.vcl if site.vcl and site.vcl.is_dir() else None
+    env = _environment(own, paths.templates(), tuple(
+        sorted(p.name for p in own.glob("*.j2"))) if own else ())
+    return _rendered(
+        env, "site.vcl.j2", site=site,
+        library=str(library) if library else None, release=release,
+        vmod=str(vmod) if vmod else None, token=token or "none", space=space,
+        snippets=lambda: snippets.text(site.vcl), **_used(site))
+
+
 def render(site: Site, library: Path | None, release: str,
-           vmod: Path | None = None) -> str:
+           vmod: Path | None = None, token: str = "", space: str = "") -> str:
     """The VCL of a site.
 
     library is the programs file that the VCL names; vmod the shared object to
-    import when it is not in vmod_path.
+    import when it is not in vmod_path; token what kvmctl's own requests carry;
+    space, when not empty, keeps its part of the cache apart.
     """
-    env = Environment(
-        loader=FileSystemLoader(paths.templates()), autoescape=False,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True)
-    env.filters["vcl"] = escape.string
-    env.filters["comment"] = escape.comment
-    env.filters["duration"] = escape.duration
-    env.filters["condition"] = condition
-    return env.get_template("site.vcl.j2").render(
-        site=site, library=str(library) if library else None,
-        release=release, vmod=str(vmod) if vmod else None,
-        version=__version__)
+    return origin.strip(marked(site, library, release, vmod, token, space))
+
+
+def render_router(site: str, token: str, labels: dict[str, str],
+                  percent: float = 0, header: tuple[str, str] | None = None,
+                  cookie: str = "") -> str:
+    """The VCL that passes requests on to the labels stable, probe, canary."""
+    share = max(0, min(2 ** 32, round(percent / 100 * 2 ** 32)))
+    return origin.strip(_rendered(
+        _environment(None, paths.templates()), "router.vcl.j2", site=site,
+        token=token, labels=labels, percent=f"{percent:g}" if percent else "",
+        share=share, header=header, cookie=cookie))

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a deployment would change on a node."""
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvmctl.deploy import store
+from kvmctl.deploy.deployer import Deployer
+from kvmctl.deploy.prepare import Prepared
+from kvmctl.deploy.store import Release
+from kvmctl.errors import DeployError
+
+_NAME = "RELEASE"
+
+
+@dataclass
+class Plan:
+    """Of one node. lines: a diff, + is what comes and - what goes."""
+
+    node: str
+    serving: str | None = None
+    changes: bool = False
+    programs: dict[str, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def summary(self) -> str:
+        if self.error:
+            return self.error
+        if not self.changes:
+            return f"{self.serving} serves already; nothing to do"
+        words = [f"{name} {what}" for name, what in self.programs.items()
+                 if what != "unchanged"]
+        return "; ".join([f"a new release in place of {self.serving}",
+                          *words, *self.remarks])
+
+
+def _library(data: bytes) -> dict[str, Any]:
+    """A programs file without its comment."""
+    text = data.decode().partition("\n")[2]
+    table = json.loads(text)
+    return table if isinstance(table, dict) else {}
+
+
+def _files(deployer: Deployer, release: Release) -> tuple[
+        dict[str, Any], list[str]]:
+    """Settings and VCL of a release that the store still has."""
+    try:
+        library = _library(
+            deployer.files.library_file(release.name).read_bytes())
+        vcl = deployer.files.vcl_file(release.name).read_text()
+    except (OSError, ValueError) as e:
+        raise DeployError(f"the store has lost {release.name} ({e}): deploy "
+                          "anew") from None
+    return library, vcl.replace(release.name, _NAME).splitlines()
+
+
+def _rows(table: dict[str, Any]) -> list[str]:
+    """Settings as lines; the file is known by its hash."""
+    out = []
+    for name, values in sorted(table.items()):
+        for key, value in sorted(values.items()):
+            shown = (value.rpartition("/")[2][:12] if key == "filename"
+                     else json.dumps(value))
+            out.append(f"programs.{name}.{key} = {shown}")
+    return out
+
+
+def plan(deployer: Deployer, prepared: Prepared) -> Plan:
+    """Asks the node, changes nothing. Raises a KvmctlError."""
+    deployer.admin.ping()
+    serving = deployer.serving()
+    result = Plan(deployer.node, serving)
+    known = {r.name: r for r in deployer.releases()}
+    release = known.get(serving or "")
+    for canary in deployer.releases(store.CANARY):
+        result.remarks.append(f"{canary.name} is a canary: promote or abort "
+                              "it first")
+    if release is not None and release.content == prepared.content:
+        result.programs = dict.fromkeys(prepared.programs, "unchanged")
+        return result
+    result.changes = True
+    named = prepared.__class__(prepared.site, prepared.programs,
+                               prepared.token, prepared.content, _NAME)
+    root = deployer.files.directory
+    new_vcl = named.vcl(root, _NAME).decode().splitlines()
+    new_library = _library(named.library(root))
+    old_library: dict[str, Any] = {}
+    old_vcl: list[str] = []
+    if release is not None:
+        old_library, old_vcl = _files(deployer, release)
+    else:
+        result.remarks.append("what serves is not of kvmctl")
+    old_hashes = release.programs if release is not None else {}
+    for name in sorted({*old_hashes, *prepared.hashes}):
+        result.programs[name] = (
+            "is new" if name not in old_hashes else
+            "goes" if name not in prepared.hashes else
+            "is another executable"
+            if old_hashes[name] != prepared.hashes[name] else
+            "has other settings"
+            if old_library.get(name) != new_library.get(name) else
+            "unchanged")
+    for title, old, new in (
+            ("programs", _rows(old_library), _rows(new_library)),
+            ("VCL", old_vcl, new_vcl)):
+        result.lines += [line.rstrip("\n") for line in difflib.unified_diff(
+            old, new, f"{title} that serves", f"{title} to come",
+            lineterm="", n=2)]
+    return result

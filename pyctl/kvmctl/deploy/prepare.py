@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a release is made of, before any node has heard of it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kvmctl.deploy.store import Store
+from kvmctl.errors import DeployError
+from kvmctl.guest import manifest, toolchains
+from kvmctl.site import ProgramEntry, Site
+from kvmctl.vcl import render
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A built program: its settings, its executable here and its hash."""
+
+    settings: dict[str, Any]
+    executable: Path
+    sha256: str
+
+
+def program(entry: ProgramEntry, out: Path) -> Program:
+    """Builds it if it is a guest. Raises BuildError, DeployError."""
+    if entry.guest is not None:
+        guest = manifest.load(entry.guest)
+        built = toolchains.build(guest, out)
+        executable, chosen = built.executable, guest.settings | entry.settings
+    else:
+        assert entry.file is not None
+        executable, chosen = entry.file, dict(entry.settings)
+    try:
+        digest = hashlib.sha256(executable.read_bytes()).hexdigest()
+    except OSError as e:
+        raise DeployError(f"cannot read {executable}: {e.strerror}") from None
+    return Program(chosen, executable, digest)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A release to be: the same for every node but for the store's path."""
+
+    site: Site
+    programs: dict[str, Program]
+    token: str
+    content: str                        # hash of all that it is made of
+    name: str = ""
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {n: p.sha256 for n, p in self.programs.items()}
+
+    def library(self, root: Path) -> bytes:
+        """The programs file, for executables below root."""
+        table = {n: p.settings | {"filename": str(root / "programs"
+                                                  / p.sha256)}
+                 for n, p in self.programs.items()}
+        text = json.dumps(table, indent=1, sort_keys=True)
+        return (f"// The programs of {self.site.name}, by kvmctl\n{text}\n"
+                ).encode()
+
+    def vcl(self, root: Path, name: str, space: str = "") -> bytes:
+        """The VCL called name; space keeps its part of the cache apart."""
+        library = root / "releases" / f"{self.name}.json"
+        return render(self.site, library if self.programs else None, name,
+                      token=self.token, space=space).encode()
+
+
+def _content(site: Site, programs: dict[str, Program]) -> str:
+    """Probes and settings are part of it, names and paths are not."""
+    probes = repr([route.probe for route in site.routes])
+    made = json.dumps({n: [p.settings, p.sha256]
+                       for n, p in programs.items()}, sort_keys=True)
+    return hashlib.sha256(b"\0".join((
+        render(site, None, "").encode(), made.encode(), probes.encode())
+    )).hexdigest()
+
+
+def prepare(site: Site, files: Store, out: Path, say: Say) -> Prepared:
+    """Builds every program. Nothing is written into the store but a token."""
+    programs = {}
+    for entry in site.programs:
+        say(f"building {entry.name} ...")
+        programs[entry.name] = program(entry, out)
+    return Prepared(site, programs, files.token(), _content(site, programs))
+
+
+def new_name(prepared: Prepared, taken: Iterable[str]) -> str:
+    """SITE-TIME-HASH, and a number when that is taken."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    base = f"{prepared.site.name}-{stamp}-{prepared.content[:8]}"
+    used, name, n = set(taken), base, 1
+    while name in used:
+        n += 1
+        name = f"{base}-{n}"
+    return name

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Files that are written whole or not at all, and errors of the disk in words."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from kvmctl.errors import KvmctlError
+
+_MENDS = {
+    errno.ENOSPC: "free some space there, or name another directory",
+    errno.EDQUOT: "free some space there, or name another directory",
+    errno.EACCES: "this user may not: change its owner or mode, or name "
+                  "another place",
+    errno.EPERM: "this user may not: change its owner or mode, or name "
+                 "another place",
+    errno.EROFS: "name a place that can be written",
+    errno.EMFILE: "allow more descriptors: ulimit -n",
+}
+
+
+def sentence(error: OSError) -> str:
+    """What went wrong with which file, and what to do."""
+    file = error.filename2 or error.filename
+    if isinstance(file, bytes):
+        file = os.fsdecode(file)
+    text = error.strerror or str(error)
+    if file is not None:
+        text = f"{file}: {text}"
+    mend = _MENDS.get(error.errno or 0)
+    return f"{text}: {mend}" if mend else text
+
+
+@contextlib.contextmanager
+def problems(kind: type[KvmctlError], what: str) -> Iterator[None]:
+    """An OSError within becomes a `kind` that begins with `what`."""
+    try:
+        yield
+    except OSError as e:
+        raise kind(f"{what}: {sentence(e)}") from None
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes a file that others see whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+        os.replace(partial, path)
+    except OSError as e:
+        Path(partial).unlink(missing_ok=True)
+        if e.filename is None:          # write() does not say where
+            e.filename = str(path)
+        raise
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

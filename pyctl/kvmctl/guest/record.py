@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a built program is: NAME.json beside the executable NAME.
+
+    format          of this file
+    name, language, libc, kind
+    sha256, size    of the executable, in bytes
+    abi_calls       of the guest API, as far as its code shows
+    limits, permissions, main       of guest.toml; paths relative to it
+    sdk             version, and the hash of the SDK's files that went in
+
+There is no time and no directory of this machine in it: the same sources give
+the same record. It is what a signature signs.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvmctl import __version__, paths, schema
+from kvmctl.guest.manifest import Manifest
+
+if TYPE_CHECKING:
+    from kvmctl.guest.inspect import Inspection
+
+FORMAT = 1
+
+
+def file(executable: Path) -> Path:
+    """Where the record of an executable is."""
+    return executable.parent / f"{executable.name}.json"
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """The bytes of the file; the same for the same record."""
+    return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
+
+
+def signature_file(executable: Path) -> Path:
+    """Where the signature of that record is."""
+    return executable.parent / f"{executable.name}.sig"
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """A record by its own path; None when it is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return (found if isinstance(found, dict) and "sha256" in found
+            and "name" in found else None)
+
+
+def read(executable: Path) -> dict[str, Any] | None:
+    """The record beside an executable; None when there is none."""
+    return load(file(executable))
+
+
+def _relative(directory: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of allowed_paths, as somebody in `directory` would name it."""
+    real = Path(str(entry.get("real", "/")))
+    if real.is_relative_to(directory):
+        return entry | {"real": str(real.relative_to(directory))}
+    return entry
+
+
+def _part(manifest: Manifest, name: str) -> dict[str, Any]:
+    keys = schema.keys(schema.load("settings")["$defs"][name])
+    part = {k: v for k, v in manifest.settings.items() if k in keys}
+    if "allowed_paths" in part:
+        part["allowed_paths"] = [_relative(manifest.directory, e)
+                                 for e in part["allowed_paths"]]
+    return part
+
+
+def _sdk(inputs: Iterable[Path]) -> dict[str, str]:
+    root, h = paths.sdk().resolve(), hashlib.sha256()
+    for path in sorted(set(inputs)):
+        if path.resolve().is_relative_to(root):
+            name = str(path.resolve().relative_to(root))
+            h.update(name.encode() + b"\0" + path.read_bytes())
+    return {"version": __version__, "sha256": h.hexdigest()}
+
+
+def make(manifest: Manifest, seen: "Inspection",
+         inputs: Iterable[Path]) -> dict[str, Any]:
+    """The record of what was compiled out of these inputs."""
+    return {
+        "format": FORMAT, "name": manifest.name, "sha256": seen.sha256,
+        "size": seen.size, "language": manifest.language,
+        "libc": manifest.libc, "kind": seen.kind,
+        "abi_calls": list(seen.abi_calls), "sdk": _sdk(inputs),
+        "limits": _part(manifest, "limits"),
+        "permissions": _part(manifest, "permissions"),
+        "main": _part(manifest, "main"),
+    }
+
+
+def state(inputs: str, executable: Path) -> bytes:
+    """What is kept to see later that nothing changed. Raises OSError."""
+    seen = executable.stat()
+    return f"{inputs} {seen.st_size} {seen.st_mtime_ns}\n".encode()
+
+
+def unchanged(path: Path, inputs: str, executable: Path) -> bool:
+    """Was the executable made of these inputs, and is it what it was?
+
+    Looks at its size and time alone, like make: content is for `verify`.
+    """
+    try:
+        return path.read_bytes() == state(inputs, executable)
+    except OSError:
+        return False

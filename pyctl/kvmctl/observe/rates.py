@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Counters of programs at two times, and what was between them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kvmctl.varnish.stats import Counters
+
+FAILED = ("program_exception", "program_timeout", "program_memory",
+          "reservation_timeouts", "program_status_5xx")
+GAUGES = ("forks", "forks_busy", "queue_length", "storage_queue",
+          "storage_timers", "master_bytes", "working_set_bytes")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One program of one VCL. Per second, but for gauges and quantiles."""
+
+    vcl: str
+    program: str
+    requests: float
+    errors: float
+    cpu_ms: float | None                # of a request
+    pages: float | None                 # written, of a request
+    forks: int
+    busy: int
+    queue: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass
+class Latencies:
+    """Seconds of requests, by VCL and program."""
+
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def add(self, vcl: str, program: str, seconds: float) -> None:
+        self.seconds.setdefault((vcl, program), []).append(seconds)
+
+    def quantile(self, vcl: str, program: str, q: float) -> float | None:
+        """In milliseconds; None when nothing was seen."""
+        return quantile(self.seconds.get((vcl, program), ()), q, 1e3)
+
+
+def quantile(values: Sequence[float], q: float,
+             scale: float = 1.0) -> float | None:
+    """The smallest value that a share q of all does not exceed."""
+    if not values:
+        return None
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(q * len(ranked)) - 1)] * scale
+
+
+def rates(before: Counters, after: Counters, seconds: float,
+          seen: Latencies) -> list[Rate]:
+    """Of every program there is, the busiest first."""
+    out = []
+    for vcl, programs in after.items():
+        for program, values in programs.items():
+            old = before.get(vcl, {}).get(program, {})
+
+            def since(*keys: str, now: dict[str, int] = values,
+                      then: dict[str, int] = old) -> int:
+                return sum(max(0, now.get(k, 0) - then.get(k, 0))
+                           for k in keys)
+
+            n = since("invocations")
+            out.append(Rate(
+                vcl, program, n / seconds, since(*FAILED) / seconds,
+                since("cpu_time") / n / 1e3 if n else None,
+                since("pages_written") / n if n else None,
+                values.get("forks", 0), values.get("forks_busy", 0),
+                values.get("queue_length", 0),
+                seen.quantile(vcl, program, 0.5),
+                seen.quantile(vcl, program, 0.99)))
+    return sorted(out, key=lambda r: (-r.requests, r.vcl, r.program))

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How a node is reached: on this machine, or through ssh.
+
+Whoever speaks to a node, be it the command line of varnishd or HTTP, asks for
+a stream and for files; where they are is told here and nowhere else.
+"""
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import IO
+
+from kvmctl.errors import HostError, VarnishError
+
+_SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+_END_SECONDS = 3.0
+#: No whole artefact takes longer to copy, nor a command to run there.
+_RUN_SECONDS = 300.0
+
+
+class Stream:
+    """A connected socket, and the process behind it when there is one."""
+
+    def __init__(self, connection: socket.socket,
+                 process: "subprocess.Popen[bytes] | None" = None) -> None:
+        self.socket = connection
+        self._process = process
+
+    def close(self) -> None:
+        """Twice is once."""
+        self.socket.close()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        self._process = None
+
+    def said(self) -> str:
+        """What the process behind a broken stream has complained of."""
+        if self._process is None or self._process.stderr is None:
+            return ""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+            return self._process.stderr.read().decode(errors="replace").strip()
+        return ""
+
+
+class Local:
+    """This machine."""
+
+    remote = False
+
+    def connect(self, host: str, port: int, seconds: float) -> Stream:
+        """A TCP connection. Raises OSError."""
+        return Stream(socket.create_connection((host, port), seconds))
+
+    def read(self, path: Path) -> bytes:
+        """A file. Raises OSError."""
+        return path.read_bytes()
+
+    def read_all(self, directory: Path, *patterns: str) -> dict[str, bytes]:
+        """Files of a directory, by name. Raises OSError."""
+        found = [p for pattern in patterns for p in directory.glob(pattern)]
+        if not found:
+            raise FileNotFoundError(2, "not there", str(directory))
+        return {p.name: p.read_bytes() for p in found}
+
+    def line(self, *words: str) -> list[str]:
+        """The line that runs a program there."""
+        program = shutil.which(words[0])
+        if program is None:
+            raise HostError(f"{words[0]} is missing: apt-get install varnish")
+        return [program, *words[1:]]
+
+    def __str__(self) -> str:
+        return "this machine"
+
+
+class Ssh:
+    """Another machine, as `ssh DESTINATION` reaches it without a password."""
+
+    remote = True
+
+    def __init__(self, destination: str) -> None:
+        self.destination = destination
+
+    def _ssh(self, *options: str) -> list[str]:
+        program = os.environ.get("KVMCTL_SSH") or shutil.which("ssh")
+        if program is None:
+            raise HostError("ssh is missing: apt-get install openssh-client")
+        return [program, *_SSH_OPTIONS, *options, "--", self.destination]
+
+    def connect(self, host: str, port: int, seconds: float) -> Stream:
+        """A connection that begins at the other machine: ssh -W."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(seconds)
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        with theirs:
+            process = subprocess.Popen(
+                self._ssh("-W", where), stdin=theirs.fileno(),
+                stdout=theirs.fileno(), stderr=subprocess.PIPE)
+        return Stream(ours, process)
+
+    def line(self, *words: str) -> list[str]:
+        """The line that runs a program there; its words go through a shell."""
+        return [*self._ssh(), shlex.join(words)]
+
+    def run(self, *words: str, source: IO[bytes] | None = None) -> bytes:
+        """What a program there writes. Raises VarnishError with its words."""
+        try:
+            done = subprocess.run(self.line(*words),
+                                  stdin=source or subprocess.DEVNULL,
+                                  capture_output=True, check=False,
+                                  timeout=_RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise VarnishError(f"{self}: {words[0]} did not end in "
+                               f"{_RUN_SECONDS:.0f} s") from None
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()
+            raise VarnishError(f"{self}: {words[0]}: "
+                               f"{said or f'ended with {done.returncode}'}")
+        return done.stdout
+
+    def read(self, path: Path) -> bytes:
+        """A file. Raises OSError."""
+        try:
+            return self.run("cat", "--", str(path))
+        except VarnishError as e:
+            raise OSError(0, str(e)) from None
+
+    def read_all(self, directory: Path, *patterns: str) -> dict[str, bytes]:
+        """Files of a directory, by name, in one go. Raises OSError."""
+        script = f'cd "$1" && tar -cf - {" ".join(patterns)}'
+        try:
+            data = self.run("sh", "-c", script, "sh", str(directory))
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                return {m.name: file.read() for m in archive
+                        if (file := archive.extractfile(m)) is not None}
+        except (VarnishError, tarfile.TarError) as e:
+            raise OSError(0, str(e)) from None
+
+    def __str__(self) -> str:
+        return f"ssh {self.destination}"
+
+
+Reach = Local | Ssh

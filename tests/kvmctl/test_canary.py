@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Canaries: who gets them, what is compared, how they end."""
+
+import collections
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvmctl.deploy import judge
+from kvmctl.deploy.canary import share
+from kvmctl.deploy.judge import Figures
+from kvmctl.errors import ExitCode, UsageError
+from kvmctl.varnish.private import PrivateVarnish
+from support.node import Node
+
+HELLO, ECHO = "Hello, World!\n", '"url"'
+
+
+@pytest.fixture
+def node(kvmctl: Any, tmp_path: Path) -> Iterator[Node]:
+    with PrivateVarnish() as varnish:
+        yield Node(varnish, kvmctl, tmp_path)
+        assert varnish.admin.panics() is None
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as it:
+        it.trust_env = False
+        yield it
+
+
+def begun(node: Node, *options: str) -> str:
+    """hello serves, echo is the canary; its release."""
+    node.write("hello")
+    node.deploy()
+    node.write("echo")
+    result = node.kvmctl.json("deploy", node.site, *node.where, *options)
+    name: str = result["release"]["name"]
+    return name
+
+
+@pytest.mark.kvm
+def test_by_header_then_promoted(node: Node,
+                                 session: requests.Session) -> None:
+    name = begun(node, "--canary-header", "X-Canary: 1")
+    url, chosen = node.varnish.url + "/", {"X-Canary": "1"}
+    assert session.get(url).text == HELLO
+    assert session.get(url, headers={"X-Canary": "2"}).text == HELLO
+    assert ECHO in session.get(url, headers=chosen).text
+    status = node.kvmctl.json("status", node.site, *node.where)
+    assert status["canary"]["release"] == name
+    assert status["canary"]["verdict"]["word"] == judge.FEW
+    assert not status["drift"]
+
+    # Nothing else goes on beside it, and it must have been asked enough.
+    node.write("hello", main_arguments=["x"])
+    for command in ("deploy", "rollback"):
+        assert node(command) == ExitCode.DEPLOY
+        assert "promote" in node.kvmctl.err and "abort" in node.kvmctl.err
+    assert node("promote", "--force") == ExitCode.DEPLOY    # of other content
+    node.write("echo")
+    assert node("promote") == ExitCode.DEPLOY
+    assert "too few" in node.kvmctl.err
+    assert session.get(url).text == HELLO
+    for _ in range(60):
+        assert ECHO in session.get(url, headers=chosen).text
+        session.get(url)
+    assert node("promote") == ExitCode.OK, node.kvmctl.err
+    assert ECHO in session.get(url).text
+    assert node.varnish.admin.active() == name
+    loaded = {v.name for v in node.varnish.admin.vcls()}
+    assert name + "-canary" not in loaded
+    assert node("rollback") == ExitCode.OK
+    assert session.get(url).text == HELLO
+
+
+@pytest.mark.kvm
+def test_by_share_of_a_cookie_then_aborted(
+        node: Node, session: requests.Session) -> None:
+    name = begun(node, "--canary", "30%", "--canary-cookie", "id")
+    url = node.varnish.url + "/"
+    got: collections.Counter[bool] = collections.Counter()
+    for i in range(300):
+        cookie = {"Cookie": f"a=b; id=user{i}"}
+        first = ECHO in session.get(url, headers=cookie).text
+        got[first] += 1
+        # Who has it keeps it.
+        if i % 10 == 0:
+            assert first == (ECHO in session.get(url, headers=cookie).text)
+    assert 50 < got[True] < 130
+    before = {v.name for v in node.varnish.admin.vcls()}
+    assert name + "-canary" in before
+    assert node("abort") == ExitCode.OK, node.kvmctl.err
+    assert all(session.get(url, headers={"Cookie": f"id=user{i}"}).text
+               == HELLO for i in range(30))
+    assert not any(name in v.name for v in node.varnish.admin.vcls())
+    assert node("abort") == ExitCode.DEPLOY
+    assert node("promote") == ExitCode.DEPLOY
+    states = {r["name"]: r["state"] for r in node.kvmctl.json(
+        "history", node.site, *node.where)}
+    assert states[name] == "aborted"
+    # It deploys as usual afterwards.
+    node.deploy()
+    assert ECHO in session.get(url).text
+
+
+@pytest.mark.kvm
+def test_a_worse_one_is_aborted_by_itself(node: Node) -> None:
+    """The canary answers 500 where the old release does not."""
+    import threading
+    node.write("hello")
+    first = node.deploy()
+    node.site.write_text(node.site.read_text().replace(
+        "[programs.hello]", f'[programs.hostile]\nfile = "'
+        f'{node.program("hostile")}"\n[programs.hello]').replace(
+        'program = "hello"', 'program = "hostile"\nprobe = false'))
+    stop = threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            while not stop.is_set():
+                for chosen in ("0", "1"):
+                    session.get(node.varnish.url + "/null-write"
+                                if chosen == "1" else node.varnish.url + "/",
+                                headers={"X-Canary": chosen})
+
+    # The route takes every path, for the program's faults to be reached.
+    node.site.write_text(node.site.read_text().replace('path = "/"',
+                                                       'path_prefix = "/"'))
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        code = node("deploy", "--canary-header", "X-Canary: 1", "--watch",
+                    "60")
+    finally:
+        stop.set()
+        thread.join()
+    assert code == ExitCode.DEPLOY
+    assert "worse" in node.kvmctl.err and "fail" in node.kvmctl.err
+    assert node.varnish.admin.active() == first
+
+
+@pytest.mark.kvm
+def test_a_canary_keeps_its_answers_to_itself(
+        node: Node, session: requests.Session) -> None:
+    node.write("hello")
+    node.site.write_text(node.site.read_text().replace(
+        "cache = false", "ttl = 1000"))
+    node.deploy()
+    node.write("echo")
+    node.site.write_text(node.site.read_text().replace(
+        "cache = false", "ttl = 1000"))
+    assert node("deploy", "--canary-header", "X-Canary: 1") == ExitCode.OK
+    url, chosen = node.varnish.url + "/", {"X-Canary": "1"}
+    for _ in range(2):
+        assert ECHO in session.get(url, headers=chosen).text
+        assert session.get(url).text == HELLO
+
+
+@pytest.mark.parametrize("percent, header, cookie", [
+    ("0", None, None), ("101%", None, None), ("x", None, None),
+    ("-1", None, None), ("nan", None, None), (None, "no colon", None),
+    (None, "X-\u00e9: 1", None), (None, 'X: "\n', None),
+    ("10%", None, "a b"), (None, "X: 1", "id")])
+def test_shares_that_make_no_sense(percent: str | None, header: str | None,
+                                   cookie: str | None) -> None:
+    with pytest.raises(UsageError):
+        share(percent, header, cookie)
+
+
+def test_judgement() -> None:
+    good = Figures(1000, 1, 1.0)
+    assert judge.judge(good, Figures(20, 20, 1.0)).word == judge.FEW
+    assert judge.judge(good, Figures(200, 20, 0.2)).word == judge.WORSE
+    assert judge.judge(good, Figures(200, 1, 0.2)).word == judge.BETTER
+    assert judge.judge(good, Figures(200, 0, 2.0)).word == judge.WORSE
+    assert judge.judge(good, Figures(200, 0, 0.21)).word == judge.BETTER
+    # Both fail alike: the canary is not to blame.
+    bad = Figures(1000, 300, 1.0)
+    assert judge.judge(bad, Figures(200, 62, 0.2)).word == judge.BETTER
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 1e6),
+       st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 1e6))
+def test_judgement_of_anything(a: int, b: int, c: float, d: int, e: int,
+                               f: float) -> None:
+    said = judge.judge(Figures(a, min(a, b), c), Figures(d, min(d, e), f))
+    assert said.word in (judge.BETTER, judge.WORSE, judge.FEW)
+    same = judge.judge(Figures(a, min(a, b), c), Figures(a, min(a, b), c))
+    assert same.word != judge.WORSE

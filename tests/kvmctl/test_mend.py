@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""kvmctl doctor --fix: mends what is safe, and nothing else."""
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from kvmctl.commands import mend
+
+
+def test_a_store_is_made(tmp_path: Path) -> None:
+    root = tmp_path / "a" / "store"
+    found = mend.store_there(root)
+    assert found.state == "warn" and found.fix is not None
+    assert mend.mended(found)[0].state == "ok"
+    assert mend.store_there(root).state == "ok"
+
+
+def test_what_cannot_be_mended_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = mend.store_there(tmp_path / "file" / "store")
+    after, said = mend.mended(found)
+    assert after is found and "not mended" in said
+
+
+def test_histories_are_put_aside_whole(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "releases").mkdir(parents=True)
+    (site / "history.json").write_text("damaged")
+    (site / "releases" / ".partial-old").write_text("x")
+    (site / "releases" / ".partial-new").write_text("x")
+    os.utime(site / "releases" / ".partial-old", (0, 0))
+    found = list(mend.histories(tmp_path))
+    assert [f.check for f in found] == ["history", "partial"]
+    for one in found:
+        assert mend.mended(one)[1] == "mended"
+    assert not list(mend.histories(tmp_path))
+    (aside,) = site.glob("history.json.damaged-*")
+    assert aside.read_text() == "damaged"
+    assert (site / "releases" / ".partial-new").exists()
+    assert not (site / "releases" / ".partial-old").exists()
+
+
+def test_left_overs_of_the_dead_only(tmp_path: Path) -> None:
+    for name, pid in (("dead", 2**22 + 1), ("alive", os.getpid())):
+        directory = tmp_path / f"kvmctl-{name}" / "varnish"
+        directory.mkdir(parents=True)
+        (directory / "_.pid").write_text(f"{pid}\n")
+    (tmp_path / "kvmctl-else").mkdir()
+    (found,) = mend.left_over(tmp_path)
+    assert mend.mended(found)[1] == "mended"
+    assert {p.name for p in tmp_path.iterdir()} == {"kvmctl-alive",
+                                                    "kvmctl-else"}
+
+
+def test_the_cache_belongs_to_the_worker(tmp_path: Path) -> None:
+    me = pwd.getpwuid(os.getuid()).pw_name
+    found = mend.cache(me, tmp_path / "cache")
+    assert found.state == "warn"
+    assert (found.fix is not None) == (os.geteuid() == 0)
+    if found.fix is not None:
+        assert mend.mended(found)[1] == "mended"
+        assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+        assert mend.cache(me, tmp_path / "cache").state == "ok"
+    assert mend.cache("no-such-user", tmp_path / "other").fix is None
+
+
+@pytest.mark.parametrize("group, worker", [
+    ("root", "root"), ("kvm", "no-such-user")])
+def test_nobody_joins_the_group_of_root(group: str, worker: str) -> None:
+    assert mend.join(group, worker) is None

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Many nodes: the budget of failures, taking back, drift, time."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from kvmctl import site as sites
+from kvmctl.errors import ExitCode, ManifestError
+from kvmctl.varnish.private import PrivateVarnish
+from support.fake_varnish import FakeVarnish
+from support.paths import guest
+
+_REAL = 2
+
+
+class Fleet:
+    """Nodes of one site, most of them fakes."""
+
+    def __init__(self, kvmctl: Any, directory: Path) -> None:
+        self.kvmctl, self.directory = kvmctl, directory
+        self.site = directory / "edge.toml"
+        self.secret = directory / "secret"
+        self.secret.write_bytes(b"secret\n")
+        self.fakes: list[FakeVarnish] = []
+        self.real: list[PrivateVarnish] = []
+        self.extra = ""
+
+    def write(self, arguments: str = "", rollout: str = "",
+              probe: str = "probe = false") -> None:
+        rows = [f'[site]\nname = "fleet"\n[rollout]\n{rollout}\n'
+                f'[programs.hello]\nfile = "{guest("hello")}"\n'
+                f'main_arguments = [{json.dumps(arguments)}]\n'
+                f'[[routes]]\npath = "/"\nprogram = "hello"\n{probe}\n']
+        for i, varnish in enumerate(self.real):
+            rows.append(f'[nodes.real{i}]\nname = "{varnish.node.name}"\n')
+        for i, fake in enumerate(self.fakes):
+            rows.append(f'[nodes.fake{i}]\naddress = "{fake.address}"\n'
+                        'secret = "secret"\n')
+        self.site.write_text("".join(rows) + self.extra)
+
+    def __call__(self, command: str, *more: str) -> int:
+        code: int = self.kvmctl(command, self.site, "--store",
+                                self.directory / "store", *more)
+        return code
+
+    def json(self, command: str, *more: str) -> Any:
+        return self.kvmctl.json(command, self.site, "--store",
+                                self.directory / "store", *more)
+
+    def states(self) -> list[str]:
+        """Of the last command, which wrote JSON."""
+        return [n["state"] for n in json.loads(self.kvmctl.out)["nodes"]]
+
+
+@contextlib.contextmanager
+def fleet_of(kvmctl: Any, directory: Path, fakes: int,
+             real: int = 0) -> Iterator[Fleet]:
+    fleet = Fleet(kvmctl, directory)
+    with contextlib.ExitStack() as stack:
+        for _ in range(real):
+            fleet.real.append(stack.enter_context(PrivateVarnish()))
+        for _ in range(fakes):
+            fake = FakeVarnish(fleet.secret)
+            stack.callback(fake.close)
+            fleet.fakes.append(fake)
+        yield fleet
+
+
+def test_fifty_nodes(kvmctl: Any, tmp_path: Path) -> None:
+    with fleet_of(kvmctl, tmp_path, 50) as fleet:
+        fleet.write("a", "concurrency = 8")
+        began = time.monotonic()
+        result = fleet.json("deploy")
+        assert time.monotonic() - began < 30
+        assert [n["state"] for n in result["nodes"]] == ["done"] * 50
+        name = result["nodes"][0]["outcome"]["release"]["name"]
+        assert {f.state.active for f in fleet.fakes} == {name}
+        assert set(fleet.json("status")["nodes"][7]) >= {"drift", "active"}
+        assert not any(n["drift"] for n in fleet.json("status")["nodes"])
+        assert len(fleet.json("history", "--limit", "1000")) == 50
+
+        again = fleet.json("deploy")
+        assert {n["state"] for n in again["nodes"]} == {"unchanged"}
+        fleet.write("b")
+        second = fleet.json("deploy")["nodes"][0]["outcome"]["release"]["name"]
+        assert {f.state.active for f in fleet.fakes} == {second}
+        assert fleet("rollback") == ExitCode.OK
+        assert {f.state.active for f in fleet.fakes} == {name}
+
+        # One was restarted: it serves what is in its own file again.
+        fleet.fakes[3].state.vcls = {"boot": ""}
+        fleet.fakes[3].state.labels = {}
+        fleet.fakes[3].state.active = "boot"
+        drift = {n["node"]: n["drift"] for n in fleet.json("status")["nodes"]}
+        assert name in drift.pop("fake3") and not any(drift.values())
+        fleet.write("a")
+        mended = fleet.json("deploy")
+        assert [n["state"] for n in mended["nodes"]].count("done") == 1
+        assert fleet.fakes[3].state.active not in ("boot", second)
+
+
+def test_beyond_the_budget_all_is_taken_back(kvmctl: Any,
+                                             tmp_path: Path) -> None:
+    with fleet_of(kvmctl, tmp_path, 12) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["nodes"][0]["outcome"]["release"]["name"]
+        for i in (5, 7):
+            fleet.fakes[i].state.faults["vcl.load"] = (106, "VCL compilation "
+                                                       "failed")
+        fleet.write("b", "concurrency = 3\nfailures = 1")
+        assert fleet("deploy", "--json") == ExitCode.DEPLOY
+        assert "fake5, fake7" in fleet.kvmctl.err
+        states = fleet.states()
+        assert states[5] == states[7] == "failed"
+        assert states[0] == "taken back" and states[11] == "skipped"
+        assert {f.state.active for f in fleet.fakes} == {first}
+        # Two may fail: the others go on, and the command says who did not.
+        assert fleet("deploy", "--failures", "2") == ExitCode.FAILED
+        assert "fake5, fake7 failed" in fleet.kvmctl.err
+        assert sum(f.state.active != first for f in fleet.fakes) == 10
+        for i in (5, 7):
+            fleet.fakes[i].state.faults.clear()
+        assert fleet("deploy", "--node", "fake5", "--node",
+                     "fake7") == ExitCode.OK
+        assert all(f.state.active != first for f in fleet.fakes)
+        # The first node fails: no other is touched.
+        fleet.fakes[0].state.faults["vcl.use"] = (0, None)
+        fleet.write("c")
+        assert fleet("deploy", "--json") == ExitCode.DEPLOY
+        assert fleet.states() == ["failed"] + ["skipped"] * 11
+
+
+def test_nodes_that_are_not_there(kvmctl: Any, tmp_path: Path) -> None:
+    with fleet_of(kvmctl, tmp_path, 3) as fleet:
+        fleet.write()
+        assert fleet("deploy") == ExitCode.OK
+        fleet.fakes[1].close()
+        assert fleet("status") == ExitCode.VARNISH
+        assert "fake1" in fleet.kvmctl.err and "fake2" in fleet.kvmctl.out
+        fleet.write("x")
+        assert fleet("deploy") == ExitCode.DEPLOY
+        assert "cannot reach fake1" in fleet.kvmctl.out
+        assert fleet("plan") == ExitCode.FAILED
+        assert fleet("deploy", "--node", "fake9") == ExitCode.USAGE
+        assert fleet("deploy", "--concurrency", "0") == ExitCode.USAGE
+
+
+@pytest.mark.kvm
+def test_real_ones_among_fakes(kvmctl: Any, tmp_path: Path) -> None:
+    with fleet_of(kvmctl, tmp_path, 10, _REAL) as fleet:
+        fleet.write("a", probe="")
+        # Fakes have no HTTP: their probes fail, which is said.
+        assert fleet("deploy", "--failures", "10") == ExitCode.FAILED
+        assert '"http" in [nodes]' in fleet.kvmctl.out
+        first = fleet.real[0].admin.active()
+        assert first != "boot" and fleet.fakes[0].state.active == "boot"
+        fleet.write("b", probe='probe = { body = "Bonjour" }')
+        assert fleet("deploy", "--failures", "11",
+                     "--json") == ExitCode.DEPLOY
+        assert [v.admin.active() for v in fleet.real] == [first] * _REAL
+        fleet.write("b")
+        plan = fleet.json("plan", "--node", "real1")["nodes"][0]
+        assert plan["changes"] and plan["programs"] == {
+            "hello": "has other settings"}
+        assert '+programs.hello.main_arguments = ["b"]' in plan["lines"]
+        assert fleet("deploy") == ExitCode.OK
+        assert fleet.real[0].admin.active() == fleet.real[1].admin.active()
+        assert not fleet.json("plan", "--node", "real1")["nodes"][0]["changes"]
+
+
+@pytest.mark.kvm
+@pytest.mark.long
+def test_fifty_nodes_of_which_ten_are_real(kvmctl: Any,
+                                           tmp_path: Path) -> None:
+    with fleet_of(kvmctl, tmp_path, 40, 10) as fleet:
+        for arguments in "ab":
+            fleet.write(arguments, "concurrency = 8")
+            assert fleet("deploy") == ExitCode.OK, fleet.kvmctl.out
+        names = {f.state.active for f in fleet.fakes}
+        names |= {v.admin.active() for v in fleet.real}
+        assert len(names) == 1
+        for varnish in fleet.real:
+            with requests.Session() as session:
+                session.trust_env = False
+                assert session.get(varnish.url, timeout=20).status_code == 200
+        fleet.fakes[30].state.faults["vcl.load"] = (106, "no")
+        fleet.write("c", "concurrency = 8")
+        assert fleet("deploy") == ExitCode.DEPLOY
+        assert names == {f.state.active for f in fleet.fakes} | {
+            v.admin.active() for v in fleet.real}
+
+
+@pytest.mark.parametrize("text, words", [
+    ('[nodes.a]\nname = "a"\naddress = "b:1"', "either"),
+    ('[nodes.a]\naddress = "b"', "HOST:PORT"),
+    ('[nodes.a]\nssh = "-oProxyCommand=x"', "destination"),
+    ('[nodes.a]\nstore = "/x"', "ssh"),
+    ('[nodes.a]\nadress = "b:1"', "did you mean"),
+    ('[nodes."a b"]\nname = "a"', "no name"),
+    ('[rollout]\nconcurrency = 0', "concurrency"),
+    ('[rollout]\nfailures = -1', "failures"),
+])
+def test_inventories_that_are_wrong(text: str, words: str,
+                                    tmp_path: Path) -> None:
+    (tmp_path / "edge.toml").write_text(text)
+    with pytest.raises(ManifestError, match=words):
+        sites.load(tmp_path / "edge.toml")

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The schemas: right themselves, and of one mind with the engine."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from kvmctl import schema, toml_lines
+from kvmctl.document import Document
+from kvmctl.engine import Engine
+from kvmctl.errors import ManifestError
+from kvmctl.schema import check, reference
+from support.paths import ROOT
+
+_SETTINGS = {name: it for part in schema.load("settings")["$defs"].values()
+             for name, it in schema.properties(part)}
+_ENGINE = (ROOT / "vmod" / "compute" / "settings.c").read_text()
+
+
+@pytest.mark.parametrize("name", schema.NAMES)
+def test_each_is_a_schema(name: str, kvmctl: Any) -> None:
+    Draft202012Validator.check_schema(schema.load(name))
+    assert kvmctl("schema", name) == 0
+    # In one piece: nothing outside of it is asked for.
+    whole = json.loads(kvmctl.out)
+    assert list(Draft202012Validator(whole).iter_errors({"no-such": 1}))
+    for ref in re.findall(r'"\$ref": "([^#"]*)#', kvmctl.out):
+        assert ref == whole["$defs"]["settings.schema.json"]["$id"]
+
+
+def test_the_reference_page_is_the_schema() -> None:
+    assert (ROOT / "pyctl" / "REFERENCE.md").read_text() == \
+        reference.markdown(), \
+        "run: python -m kvmctl.schema.reference > pyctl/REFERENCE.md"
+
+
+def test_every_key_is_explained() -> None:
+    for name in (*schema.NAMES, "settings"):
+        text = json.dumps(schema.load(name))
+        assert "description" in text
+    for name in schema.NAMES:
+        for key, it in schema.properties(schema.load(name)):
+            assert it.get("description"), key
+    for key, it in _SETTINGS.items():
+        assert it.get("description"), key
+
+
+def test_settings_are_the_engines() -> None:
+    keys = dict(re.findall(r'^\t\{ "(\w+)", (\w+),', _ENGINE, re.M))
+    # Those that kvmctl sets itself, or that nobody needs in a file.
+    keys = {k: t for k, t in keys.items() if k not in (
+        "filename", "uri", "remapping", "blackout_area", "cold_start_file",
+        "server", "websocket_server")}
+    assert set(keys) == set(_SETTINGS)
+    types = {"STRING": "string", "PATH": "string", "DIRECTORY": "string",
+             "FLAG": "boolean", "NUMBER": "number", "COUNT": "integer",
+             "STRINGS": "array", "PATHS": "array", "WARMUP": "object"}
+    for key, kind in keys.items():
+        assert _SETTINGS[key]["type"] == types[kind], key
+
+
+@pytest.mark.parametrize("key", [k for k, it in _SETTINGS.items()
+                                 if "maximum" in it])
+def test_ranges_are_the_engines(key: str) -> None:
+    it = _SETTINGS[key]
+    with Engine() as engine:
+        for value in (it["minimum"], it["maximum"]):
+            engine.define("it", {key: value})
+        for value in (it["minimum"] - 1, it["maximum"] + 1):
+            with pytest.raises(ManifestError):
+                engine.define("it", {key: value})
+
+
+def test_defaults_are_the_manuals() -> None:
+    rows = dict(re.findall(r"^\| ([a-z_, ]+) \| (\S+?) \|", (
+        ROOT / "vmod" / "README.md").read_text(), re.M))
+    for key, it in _SETTINGS.items():
+        if key in rows and rows[key] not in ("none", "-"):
+            assert rows[key] == json.dumps(it["default"]) or \
+                rows[key] == f"`{json.dumps(it['default'])}`", key
+
+
+_LINES = """\
+# a comment with = and [x]
+name = "it"
+"quoted # key" = 'a = b'
+sources = [
+    "a",  # one
+    "b",
+]
+[limits]
+x.y = 3
+inline = { a = 1, b = [1,
+  2], "c d" = { e = 2 } }
+text = \"\"\"
+[no.table]
+\\\"\"\" key = 1
+\"\"\"
+
+[[routes]]
+path = '''
+]
+'''
+[routes.synth]
+status = 1
+
+[[routes]]
+[routes.probe]
+when = 2026-01-01T00:00:00Z
+[[ routes . more ]]
+x = 1
+"""
+
+
+def test_lines() -> None:
+    tomllib.loads(_LINES)
+    found = toml_lines.lines(_LINES)
+    for path, line in [
+            (("name",), 2), (("quoted # key",), 3), (("sources", 1), 6),
+            (("limits",), 8), (("limits", "x", "y"), 9),
+            (("limits", "inline", "c d", "e"), 11),
+            (("limits", "text"), 12), (("routes", 0), 17),
+            (("routes", 0, "synth", "status"), 22), (("routes", 1), 24),
+            (("routes", 1, "probe", "when"), 26),
+            (("routes", 1, "more", 0, "x"), 28)]:
+        assert found[path] == line, path
+    assert ("no",) not in found
+
+
+_KEY = st.one_of(st.sampled_from(["a", "b-c", "d1"]), st.text(max_size=4))
+_VALUE = st.recursive(
+    st.booleans() | st.integers(-2**62, 2**62) | st.text(max_size=6),
+    lambda v: st.lists(v, max_size=3)
+    | st.dictionaries(_KEY, v, max_size=3), max_leaves=6)
+
+
+def _dump(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_dump(k)} = {_dump(v)}"
+                               for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",\n # ]\n".join(map(_dump, value)) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=True).replace(
+            "\\ud", "?d").replace("\x7f", "?")
+    return json.dumps(value)
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Any:
+    if path:
+        yield path
+    steps = (value.items() if isinstance(value, dict)
+             else enumerate(value) if isinstance(value, list) else ())
+    for step, inner in steps:
+        yield from _paths(inner, (*path, step))
+
+
+@given(st.dictionaries(_KEY, _VALUE, max_size=4),
+       st.lists(st.dictionaries(_KEY, _VALUE, max_size=2), max_size=3))
+def test_every_key_has_a_line(top: dict[str, Any], tables: list[Any]) -> None:
+    text = "".join(f"{_dump(k)} = {_dump(v)}\n" for k, v in top.items())
+    for table in tables:
+        text += '[["the list"]]\n' + "".join(
+            f"{_dump(k)} = {_dump(v)}\n" for k, v in table.items())
+    try:
+        read = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return                          # a key twice
+    found = toml_lines.lines(text)
+    assert set(found) == set(_paths(read))
+    rows = text.splitlines()
+    for path, line in found.items():
+        assert 1 <= line <= len(rows)
+        if len(path) == 1 and path != ("the list",):
+            assert rows[line - 1].startswith(_dump(path[0]))
+
+
+def test_types_of_toml_that_json_has_not(tmp_path: Path, kvmctl: Any) -> None:
+    (tmp_path / "it.c").touch()
+    for value in ("inf", "nan", "2.0", "1979-05-27", "true"):
+        (tmp_path / "guest.toml").write_text(
+            f'sources = ["it.c"]\n\n[limits]\nconcurrency = {value}\n'
+            f'max_memory = {value if value != "2.0" else "nan"}\n')
+        assert kvmctl("check", tmp_path) == 3
+        assert "guest.toml:4: [limits]: \"concurrency\" is a whole number " \
+            "from 1 to 255\n" in kvmctl.out
+        assert "guest.toml:5: [limits]: \"max_memory\"" in kvmctl.out
+
+
+_JSON = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.dates(),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(
+        st.sampled_from(sorted({k for n in schema.NAMES for k in re.findall(
+            r'"([a-z_]+)": \{', json.dumps(schema.load(n)))}))
+        | st.text(max_size=4), v, max_size=4), max_leaves=15)
+
+
+@pytest.mark.parametrize("name", schema.NAMES)
+@given(table=st.dictionaries(st.sampled_from(sorted(
+    {k for n in schema.NAMES for k in schema.keys(schema.load(n))})), _JSON,
+    max_size=4))
+def test_whatever_is_wrong_is_a_sentence(name: str,
+                                         table: dict[str, Any]) -> None:
+    document = Document(Path("it.toml"), table)
+    for problem in check.problems(name, document):
+        assert str(problem).startswith("it.toml: ")
+        assert len(problem.message) > 5
