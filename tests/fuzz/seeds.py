@@ -30,7 +30,7 @@ def text(at: int, words: bytes) -> bytes:
 def calls() -> list[bytes]:
     found = []
     path = text(0, b"/tmp/file")
-    for number in range(0, 335):
+    for number in range(335):
         found.append(path + call(LINUX, number, (AREA, 0), (AREA, 4096),
                                  (SMALL, 8), (AREA, 8192), (SMALL, 1)))
         found.append(call(LINUX, number, (SMALL, 1), (AREA, 0), (AS_IS, 64),

@@ -8,8 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import fuzz     # noqa: E402
-import seeds    # noqa: E402
+import fuzz
+import seeds
 
 
 @pytest.mark.kvm

@@ -3,10 +3,10 @@
 
 One varnishd with good and hostile programs. Clients ask for all of them, in
 chains, streams, fetches of Varnish itself, through storage, and talk to one by
-sockets and WebSocket; meanwhile VCLs are loaded, used, made cold and discarded, programs are invalidated and updated
-live. Every answer is classified: right, the error that it had to be, busy
-(503 of a program that is just being replaced), or unclassified, which is a
-failure; wrong() has the others. Writes build/soak/report.json.
+sockets and WebSocket; meanwhile VCLs are loaded, used, made cold and discarded,
+programs are invalidated and updated live. Every answer is classified: right, the
+error that it had to be, busy (503 of a program that is just being replaced), or
+unclassified, which is a failure; wrong() has the others. Writes build/soak/report.json.
 """
 
 import contextlib
