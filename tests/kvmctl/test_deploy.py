@@ -2,6 +2,7 @@
 """Deployments to a real varnishd: what fails leaves everything as it was."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_damaged_history_is_told(node: Node) -> None:
     assert "put aside" in node.kvmctl.out
     assert node("deploy") == ExitCode.OK, node.kvmctl.err
     assert list((node.store / "it").glob("history.json.damaged-*"))
+
+
+def test_a_lost_store_is_no_obstacle(node: Node) -> None:
+    """The node has releases of a name that the store would give again."""
+    node.write("hello")
+    names = {node.deploy()}
+    for _ in range(3):
+        shutil.rmtree(node.store)
+        names.add(node.deploy())
+    assert len(names) == 4
+    assert node.ask() == "Hello, World!\n"
+    # What a former store has left is shown.
+    assert node("status") == ExitCode.OK
+    assert node.kvmctl.out.count("(not by kvmctl)") == 4    # and boot
 
 
 def test_a_damaged_artefact_is_written_again(node: Node) -> None:

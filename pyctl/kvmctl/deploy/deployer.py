@@ -85,9 +85,11 @@ class Deployer:
         return self.bring_up(prepared, release)
 
     def named(self, prepared: Prepared) -> Prepared:
-        if prepared.name:
-            return prepared
+        """The rollout's name; another one where the node has that already."""
         taken = {v.name for v in self.admin.vcls()}
+        taken |= {v.removesuffix(CANARY_SUFFIX) for v in taken}
+        if prepared.name and prepared.name not in taken:
+            return prepared
         taken |= {r.name for r in self.files.releases()}
         return replace(prepared, name=new_name(prepared, taken))
 
