@@ -56,12 +56,12 @@ def test_settings_are_the_engines() -> None:
     keys = dict(re.findall(r'^\t\{ "(\w+)", (\w+),', _ENGINE, re.M))
     # Those that kvmctl sets itself, or that nobody needs in a file.
     keys = {k: t for k, t in keys.items() if k not in (
-        "filename", "uri", "remapping", "blackout_area", "cold_start_file",
-        "server", "websocket_server")}
+        "filename", "uri", "remapping", "blackout_area", "cold_start_file")}
     assert set(keys) == set(_SETTINGS)
     types = {"STRING": "string", "PATH": "string", "DIRECTORY": "string",
              "FLAG": "boolean", "NUMBER": "number", "COUNT": "integer",
-             "STRINGS": "array", "PATHS": "array", "WARMUP": "object"}
+             "STRINGS": "array", "PATHS": "array", "WARMUP": "object",
+             "ENDPOINT": "object"}
     for key, kind in keys.items():
         assert _SETTINGS[key]["type"] == types[kind], key
 
