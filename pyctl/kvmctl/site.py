@@ -118,6 +118,8 @@ class Site:
     rollout: Rollout = Rollout()
     #: Templates and snippets of the user's own; may not exist.
     vcl: Path | None = None
+    #: Whose programs alone are deployed: a key, or a directory of keys.
+    trusted: Path | None = None
 
 
 def _origin(place: Place, name: str, table: dict[str, Any]) -> Origin:
@@ -255,7 +257,8 @@ def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
                 nodes=inventory.nodes(where, base, table.get("nodes", {})),
                 rollout=inventory.rollout(f"{where} [rollout]",
                                           table.get("rollout", {})),
-                vcl=base / site.get("vcl", "vcl.d"))
+                vcl=base / site.get("vcl", "vcl.d"),
+                trusted=base / site["trusted"] if "trusted" in site else None)
 
 
 def load(path: Path) -> Site:

@@ -263,3 +263,36 @@ def test_snippets_that_do_not_compile(node: Node) -> None:
     assert node("plan") == ExitCode.OK
     assert '+set req.http.X-Mine = "1";' in node.kvmctl.out
     assert node.deploy() != first
+
+
+def test_only_signed_programs(node: Node, tmp_path: Path) -> None:
+    """[site] trusted: what nobody signed, or was changed since, stays out."""
+    program = tmp_path / "program" / "hello"
+    program.parent.mkdir()
+    for name in ("hello", "hello.json"):
+        shutil.copy(guest("hello").with_name(name), program.with_name(name))
+    key = tmp_path / "me.pem"
+    assert node.kvmctl("key", key) == ExitCode.OK
+
+    def write(extra: str = "") -> None:
+        node.site.write_text(
+            f'[site]\nname = "it"\ntrusted = "me.pub"\n[programs.hello]\n'
+            f'file = "{program}"\n{extra}[[routes]]\npath = "/"\n'
+            'program = "hello"\ncache = false\n')
+
+    write()
+    assert node("deploy") == ExitCode.SIGNATURE
+    assert "is not signed: kvmctl sign" in node.kvmctl.err
+    assert node("plan") == ExitCode.SIGNATURE
+    assert node.kvmctl("sign", program, "--key", key) == ExitCode.OK
+    first = node.deploy()
+    assert node.ask() == "Hello, World!\n"
+    with program.open("ab") as file:
+        file.write(b"\0")
+    assert node("deploy") == ExitCode.SIGNATURE
+    assert "is not what its record says" in node.kvmctl.err
+    # A key that is none trusts nobody.
+    (tmp_path / "me.pub").unlink()
+    assert node("deploy") == ExitCode.SIGNATURE
+    assert node.varnish.admin.active() == first
+    assert node.ask() == "Hello, World!\n"

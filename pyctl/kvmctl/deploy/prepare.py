@@ -3,7 +3,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from kvmctl.deploy.store import Store
 from kvmctl.errors import DeployError
-from kvmctl.guest import manifest, toolchains
+from kvmctl.guest import manifest, signature, toolchains
 from kvmctl.site import ProgramEntry, Site
 from kvmctl.vcl import render
 
@@ -27,8 +27,12 @@ class Program:
     sha256: str
 
 
-def program(entry: ProgramEntry, out: Path) -> Program:
-    """Builds it if it is a guest. Raises BuildError, DeployError."""
+def program(entry: ProgramEntry, out: Path,
+            trusted: Sequence[signature.PublicKey] | None = None) -> Program:
+    """Builds it if it is a guest; trusted: who must have signed it, if so.
+
+    Raises BuildError, DeployError, SignatureError.
+    """
     if entry.guest is not None:
         guest = manifest.load(entry.guest)
         built = toolchains.build(guest, out)
@@ -36,6 +40,8 @@ def program(entry: ProgramEntry, out: Path) -> Program:
     else:
         assert entry.file is not None
         executable, chosen = entry.file, dict(entry.settings)
+    if trusted is not None:
+        signature.require(executable, trusted)
     try:
         digest = hashlib.sha256(executable.read_bytes()).hexdigest()
     except OSError as e:
@@ -86,9 +92,10 @@ def _content(site: Site, programs: dict[str, Program]) -> str:
 def prepare(site: Site, files: Store, out: Path, say: Say) -> Prepared:
     """Builds every program. Nothing is written into the store but a token."""
     programs = {}
+    trusted = None if site.trusted is None else signature.trusted(site.trusted)
     for entry in site.programs:
         say(f"building {entry.name} ...")
-        programs[entry.name] = program(entry, out)
+        programs[entry.name] = program(entry, out, trusted)
     return Prepared(site, programs, files.token(), _content(site, programs))
 
 
