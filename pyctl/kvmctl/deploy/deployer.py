@@ -138,9 +138,12 @@ class Deployer:
         try:
             self.admin.load(vcl, self.depot.vcl_file(vcl))
         except VarnishError as e:
+            missing = "" if "Could not find VMOD" not in str(e) else (
+                "\nIts parameter vmod_path names the directories of VMODs: "
+                "that of tinykvm, and Varnish's own")
             raise VarnishError(
                 f"{self.node} does not load the new VCL; the old one serves "
-                f"on. Varnish says:\n{e}") from None
+                f"on. Varnish says:\n{e}{missing}") from None
 
     def switch(self, release: Release, old: str | None) -> None:
         """vcl.use, and a look whether that is so; else back."""
