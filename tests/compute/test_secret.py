@@ -26,7 +26,7 @@ def canary(keeps: bool, engine: Engine, tmp_path: Path) -> tuple[Program, str]:
     more: dict[str, Any] = {"ephemeral_keep_working_memory": keeps}
     program = engine.define("canary", {
         "filename": compiled(tmp_path, "canary",
-                             [Path(__file__).with_name("canary.c")], "-mavx2",
+                             [Path(__file__).with_name("secret.c")], "-mavx2",
                              "-fno-strict-aliasing"),
         "main_arguments": [secret], "max_memory": 64, "concurrency": 1,
         "max_request_memory": 8} | more)
