@@ -46,7 +46,8 @@ def _canary(deployer: Deployer) -> dict[str, Any] | None:
 def _drift(deployer: Deployer, serving: str | None, child: str) -> str:
     """What is not as the history says; empty when all is."""
     should = next((r.name for r in reversed(deployer.releases(SERVING))), None)
-    if should is None and not deployer.releases():
+    if should is None and not any(
+            r.state in LIVING for r in deployer.releases()):
         return "nothing was deployed here by this store"
     if should is not None and serving != should:
         return f"{should} should serve, {serving} does: `kvmctl deploy`, or " \
@@ -76,15 +77,18 @@ def look(site: Site, node: Node, files: Store) -> dict[str, Any]:
             "programs": counters}
 
 
+def _canary_words(seen: dict[str, Any]) -> str:
+    return (f"canary: {seen['release']} for {seen['share']} since "
+            f"{seen['since']}: {seen['verdict']['word']}, "
+            f"{seen['verdict']['reason']}")
+
+
 def _show(env: Environment, found: dict[str, Any]) -> None:
     env.result(f"child process: {found['child']}")
     if found["drift"]:
         env.result(f"drift: {found['drift']}")
     if found["canary"]:
-        seen = found["canary"]
-        env.result(f"canary: {seen['release']} for {seen['share']} since "
-                   f"{seen['since']}: {seen['verdict']['word']}, "
-                   f"{seen['verdict']['reason']}")
+        env.result(_canary_words(found["canary"]))
     vcls = {v["name"]: v for v in found["vcls"]}
     known = set()
     for release in found["releases"]:
@@ -132,6 +136,8 @@ def run(env: Environment, path: Path, where: Where) -> None:
             serves = found.get("active") or "-"
             env.result(f"{found['node']:20} {serves:40} "
                        f"{found['drift'] or 'as it should be'}")
+            if found.get("canary"):
+                env.result(" " * 21 + _canary_words(found["canary"]))
     lost = [f["node"] for f in every if "error" in f]
     if lost:
         raise VarnishError("not reached: " + ", ".join(lost))
