@@ -1,12 +1,15 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Every allocation and every mapping fails once, in all that a program's life is
- * made of: what comes of it is an error with words, and nothing is lost or kept.
+ * Every allocation, every mapping and every ioctl of KVM fails once, in all that
+ * a program's life is made of: what comes of it is an error with words, and
+ * nothing is lost or kept.
  */
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,8 +22,10 @@ extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 
-static enum what { ALLOCATION, MAPPING } what;
+static enum what { ALLOCATION, MAPPING, IOCTL } what;
 static int with;			/* errno */
+/* A second try costs a second: after each so manyth failure. */
+static long number, every = 16;
 static _Atomic long countdown;		/* 0: none fails */
 static _Atomic bool failed;
 
@@ -83,6 +88,21 @@ madvise(void *at, size_t n, int advice)
 	return (fails(MAPPING) ? -1 : (int)syscall(SYS_madvise, at, n, advice));
 }
 
+int
+ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	/* KVM's: Documentation/userspace-api/ioctl/ioctl-number.rst, 0xAE. */
+	if (_IOC_TYPE(request) == 0xae && fails(IOCTL))
+		return (-1);
+	return ((int)syscall(SYS_ioctl, fd, request, arg));
+}
+
 static struct tkc_host_interface none;
 
 static int
@@ -142,7 +162,7 @@ life(const char *json, const char *url, struct tkc_error *err)
 		e = tkc_invalidate(r, "it", err) < 0;
 	/* Who failed once is not failed for ever. */
 	countdown = 0;
-	if (p != NULL && failed) {
+	if (p != NULL && failed && number % every == 0) {
 		struct tkc_error second;
 		int again;
 
@@ -179,7 +199,7 @@ every_one(enum what w, int e_with, const char *guest, const char *more,
 	for (n = 1;; n++) {
 		memset(&err, 0, sizeof err);
 		failed = false;
-		countdown = n;
+		countdown = number = n;
 		e = life(json, url, &err);
 		if (!failed)
 			break;
@@ -207,8 +227,16 @@ all_lives(enum what w, int e)
 
 static void allocations(void) { all_lives(ALLOCATION, ENOMEM); }
 static void mappings(void) { all_lives(MAPPING, ENOMEM); }
+static void kvm_has_no_memory(void) { all_lives(IOCTL, ENOMEM); }
+static void kvm_fails(void) { all_lives(IOCTL, EIO); }
+static void kvm_fails_each_tried_again(void) { every = 1; kvm_fails(); }
+static void kvm_is_gone(void) { all_lives(IOCTL, ENODEV); }
 
 TESTS(
 	T_KVM(allocations),
-	T_KVM(mappings)
+	T_KVM(mappings),
+	T_KVM(kvm_has_no_memory),
+	T_KVM(kvm_fails),
+	T_KVM(kvm_is_gone),
+	T_LONG(kvm_fails_each_tried_again)
 )

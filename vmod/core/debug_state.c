@@ -74,8 +74,8 @@ tk_debug_read_regs(const struct tk_machine *m, uint32_t tid,
 		.gs_base = m->threads.thread[i].gs
 	};
 	if (on_vcpu) {
-		tk_vcpu_get_bases(m->vcpu, &to->fs_base, &to->gs_base);
-		if (tk_vcpu_get_fpu(m->vcpu, &x))
+		if (tk_vcpu_get_bases(m->vcpu, &to->fs_base, &to->gs_base) ||
+		    tk_vcpu_get_fpu(m->vcpu, &x))
 			return (false);
 	}
 	memcpy(to->fxsave, on_vcpu ? &x : &m->threads.fpu[i],

@@ -227,7 +227,8 @@ record(struct tk_master *ma, struct tk_machine *m, struct tk_error *err)
 	int e;
 
 	record_registers(ma, m);
-	tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base);
+	if (tk_vcpu_get_bases(m->vcpu, &ma->fs_base, &ma->gs_base))
+		return (tk_error(err, TK_HOST, 0, "KVM_GET_SREGS failed"));
 	e = tk_vcpu_get_fpu(m->vcpu, &fpu);
 	if (e != 0)
 		return (tk_error(err, TK_HOST, 0, "KVM_GET_XSAVE: %s",

@@ -309,9 +309,9 @@ tk_parallel_clone(struct tk_machine *m, unsigned n, tk_gva stacks,
 	if (e != 0)
 		return (e);
 	if (size < TK_PAGE || size > (uint64_t)1 << 30 ||
-	    stacks >= TK_USER_END || tk_vcpu_get_fpu(m->vcpu, &fpu))
+	    stacks >= TK_USER_END || tk_vcpu_get_fpu(m->vcpu, &fpu) ||
+	    tk_vcpu_get_bases(m->vcpu, &fs, &gs))
 		return (-EINVAL);
-	tk_vcpu_get_bases(m->vcpu, &fs, &gs);
 	for (i = 0; i < n; i++) {
 		r = *m->vcpu->regs;
 		r.rip = tk_after_host_call(m);

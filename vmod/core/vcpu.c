@@ -465,16 +465,17 @@ tk_vcpu_fault_address(struct tk_vcpu *v)
 	return (s.cr2);
 }
 
-void
+int
 tk_vcpu_get_bases(struct tk_vcpu *v, tk_gva *fs, tk_gva *gs)
 {
 	struct kvm_sregs s;
 
 	*fs = *gs = 0;
-	if (ioctl(v->fd, KVM_GET_SREGS, &s) == 0) {
-		*fs = s.fs.base;
-		*gs = s.gs.base;
-	}
+	if (ioctl(v->fd, KVM_GET_SREGS, &s))
+		return (EPERM);
+	*fs = s.fs.base;
+	*gs = s.gs.base;
+	return (0);
 }
 
 int

@@ -93,8 +93,8 @@ void tk_vcpu_describe(const struct tk_vcpu *, enum tk_exit, char *, size_t);
 
 /* CR2 after a page fault. A vCPU ioctl: not for the hot path. */
 tk_gva tk_vcpu_fault_address(struct tk_vcpu *);
-/* Segment bases as the guest has set them. */
-void tk_vcpu_get_bases(struct tk_vcpu *, tk_gva *fs, tk_gva *gs);
+/* Segment bases as the guest has set them. 0 or EPERM, and both 0. */
+int tk_vcpu_get_bases(struct tk_vcpu *, tk_gva *fs, tk_gva *gs);
 /* Sets them for the code that runs now, wherever it stands. 0 or EPERM. */
 int tk_vcpu_set_bases(struct tk_vcpu *, tk_gva fs, tk_gva gs);
 

@@ -84,7 +84,8 @@ tk_sys_arch_prctl(struct tk_machine *m, const uint64_t a[6])
 	if (a[0] != ARCH_SET_FS && a[0] != ARCH_SET_GS &&
 	    a[0] != ARCH_GET_FS && a[0] != ARCH_GET_GS)
 		return (-EINVAL);
-	tk_vcpu_get_bases(m->vcpu, &fs, &gs);
+	if (tk_vcpu_get_bases(m->vcpu, &fs, &gs))
+		return (-EPERM);
 	if (a[0] == ARCH_GET_FS || a[0] == ARCH_GET_GS)
 		return (tk_write(m, a[1], a[0] == ARCH_GET_FS ? &fs : &gs,
 		    sizeof fs) ? 0 : -EFAULT);

@@ -126,9 +126,9 @@ put_on_vcpu(struct tk_machine *m, const struct tk_thread *t)
 	if (t == old)
 		return (true);
 	if (old->state != TK_THREAD_NONE) {
-		if (tk_vcpu_get_fpu(m->vcpu, &ts->fpu[ts->current]))
+		if (tk_vcpu_get_fpu(m->vcpu, &ts->fpu[ts->current]) ||
+		    tk_vcpu_get_bases(m->vcpu, &old->fs, &old->gs))
 			return (false);
-		tk_vcpu_get_bases(m->vcpu, &old->fs, &old->gs);
 	}
 	ts->current = i;
 	return (tk_vcpu_set_fpu(m->vcpu, &ts->fpu[i]) == 0 &&

@@ -215,12 +215,12 @@ new_thread(struct tk_machine *m, uint64_t flags, tk_gva stack,
 	self = tk_current(ts);
 	tid = t->tid;
 	/* The parent's vector state and bases are on the vCPU. */
-	if (tk_vcpu_get_fpu(m->vcpu, &ts->fpu[t - ts->thread])) {
+	if (tk_vcpu_get_fpu(m->vcpu, &ts->fpu[t - ts->thread]) ||
+	    tk_vcpu_get_bases(m->vcpu, &fs, &gs)) {
 		t->state = TK_THREAD_NONE;
 		ts->alive--;
 		return (-EAGAIN);
 	}
-	tk_vcpu_get_bases(m->vcpu, &fs, &gs);
 	tk_user_at_syscall(m, &t->regs);
 	t->regs.rax = 0;
 	if (stack != 0)
