@@ -172,14 +172,21 @@ set_machine(struct tkc_system *sy, struct tkc_invocation *inv)
 	inv->request = &sy->request;
 }
 
-/* As the master again; all clients are closed. */
 static void
-start_over(struct tkc_system *sy, unsigned code)
+close_clients(struct tkc_system *sy, unsigned code)
 {
 	struct tkc_client *c;
 
 	while ((c = TAILQ_FIRST(&sy->clients)) != NULL)
 		close_client(sy, c, code);
+}
+
+/* As the master again; all clients are closed. */
+static void
+start_over(struct tkc_system *sy, unsigned code)
+{
+
+	close_clients(sy, code);
 	sy->prepared = sy->used = false;
 	sy->n_leaving = 0;
 	sy->inv->failure.reason = 0;
@@ -628,6 +635,8 @@ say_goodbye(struct tkc_system *sy)
 {
 
 	adopt_given(sy);
+	/* Some may have been given while there was no machine for them. */
+	close_clients(sy, GOING_AWAY);
 	if (sy->inv != NULL) {
 		start_over(sy, GOING_AWAY);
 		set_machine(sy, NULL);
