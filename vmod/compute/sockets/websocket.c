@@ -413,7 +413,8 @@ tkc_websocket_send(struct tkc_websocket *ws, const void *data, size_t len,
 	int e;
 
 	TK_CHECK_OBJ(ws, TKC_WEBSOCKET_MAGIC);
-	if (ws->closing || !ws->open)
+	/* Behind a good-bye, libwslay's own too, nothing may follow. */
+	if (ws->closing || !ws->open || wslay_event_get_close_sent(ws->frames))
 		return (true);
 	msg.opcode = (text < 0 ? ws->text : text != 0) ? WSLAY_TEXT_FRAME :
 	    WSLAY_BINARY_FRAME;
