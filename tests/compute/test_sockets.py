@@ -295,6 +295,13 @@ def test_a_descriptor_of_nobody(chat: Chat) -> None:
         assert a.ask("/bad-fd") == "-9"
 
 
+def test_a_number_of_the_hosts_own(chat: Chat) -> None:
+    """The call that completes an empty entry is no call of a guest."""
+    with chat.client() as a:
+        assert a.ask("/floor") == "-38"
+        assert a.ask("x") == "x"
+
+
 def test_requests_are_told_that_there_is_no_handler(chat: Chat) -> None:
     with pytest.raises(GuestError, match="serves sockets only"):
         chat.program.request()

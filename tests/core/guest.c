@@ -333,6 +333,9 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 	case OP_SPOIL:		/* operation a on another vCPU */
 		r = host(4, (long)a, (long)b);
 		break;
+	case OP_HOST:		/* the host call a */
+		r = host((long)a, (long)b, 0);
+		break;
 	case OP_EVENTS: {	/* sums up what it is told, until that is 0 */
 		double sum = (double)a;
 		long told;

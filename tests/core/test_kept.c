@@ -292,6 +292,21 @@ continued(void)
 	tear_down();
 }
 
+/* The number of an empty entry is the host's own: from a guest it is any other. */
+static void
+a_number_of_the_hosts_own(void)
+{
+	struct tk_error err;
+
+	set_up();
+	CHECK(tk_empty_call(m, &err) == 0);
+	CHECK(guest_op(&g, m, &err, 5, OP_HOST, 0x3ffff, 0, 0) == TK_MISUSE);
+	CHECK_STR(err.text, "host call 262143");
+	(void)tk_reset(m);
+	CHECK(tk_empty_call(m, &err) == 0);
+	tear_down();
+}
+
 TESTS(
 	T_KVM(after_a_wait),
 	T_KVM(after_a_crash),
@@ -299,5 +314,6 @@ TESTS(
 	T_KVM(less_time),
 	T_KVM(memory_of_another),
 	T_KVM(given_file),
-	T_KVM(continued)
+	T_KVM(continued),
+	T_KVM(a_number_of_the_hosts_own)
 )

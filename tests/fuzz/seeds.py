@@ -35,7 +35,7 @@ def calls() -> list[bytes]:
                                  (SMALL, 8), (AREA, 8192), (SMALL, 1)))
         found.append(call(LINUX, number, (SMALL, 1), (AREA, 0), (AS_IS, 64),
                           (AREA, 64), (SMALL, 3), (AREA, 128)))
-    for number in range(37):
+    for number in range(38):
         found.append(path + call(HOST, number, (AREA, 0), (SMALL, 20),
                                  (AREA, 64), (SMALL, 30), (AREA, 128)))
         found.append(call(HOST, number, (SMALL, 1), (AREA, 0), (SMALL, 20),

@@ -340,11 +340,16 @@ int
 tk_empty_call(struct tk_machine *m, struct tk_error *err)
 {
 
+	int e;
+
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	note_thread(m);
 	m->vcpu->regs->rip = tk_empty_address();
 	m->vcpu->regs->rflags = 2;
-	return (tk_run(m, 1.0, NULL, err));
+	m->in_empty_call = true;
+	e = tk_run(m, 1.0, NULL, err);
+	m->in_empty_call = false;
+	return (e);
 }
 
 /* The private pages are too many: become as the day the fork was made. */

@@ -49,6 +49,7 @@ struct tk_machine {
 	struct tk_vcpu		*vcpu;
 	/* Where the last exit left the CPU: ring 0 leaves by iretq. */
 	bool			in_ring0;
+	bool			in_empty_call;	/* tk_empty_call() */
 	/* While booting: may all threads wait for a connection, and do they? */
 	bool			may_serve, serves;
 	struct tk_connection	*connection;	/* of the call under way */
