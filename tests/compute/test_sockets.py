@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -472,6 +473,73 @@ def test_frames_that_are_none(chat: Chat, frame: bytes) -> None:
     if not answer.endswith((b"\r\n\x88\x00", b"\x81\x01/\x88\x00")):
         assert answer[-4:-2] == b"\x88\x02"
         assert struct.unpack("!H", answer[-2:])[0] in (1002, 1007, 1009)
+
+
+# Clients that mean no good: each alone is hurt
+
+def flooding(chat: Chat, port: int, first: bytes, block: bytes) -> int:
+    """Sends blocks while others are served; how many bytes went out."""
+    sent = 0
+    stop = threading.Event()
+
+    def send() -> None:
+        nonlocal sent
+        with socket.create_connection(("127.0.0.1", port), 10) as s:
+            s.sendall(first)
+            try:
+                while not stop.is_set():
+                    sent += s.send(block)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        with chat.client() as a, chat.web() as w:
+            assert w.recv() == "/"
+            until(lambda: sent > 1 << 24)
+            for _ in range(60):
+                assert a.ask("/bad-fd") == "-9"
+                w.send("/bad-fd")
+                assert w.recv(10) == "-9\n"
+    finally:
+        stop.set()
+        thread.join()
+    return sent
+
+
+def test_one_that_sends_on_after_its_end(chat: Chat) -> None:
+    assert flooding(chat, chat.tcp, b"/bye\n", bytes(1 << 20)) > 1 << 24
+
+
+def test_a_message_that_never_ends(chat: Chat) -> None:
+    begin = HANDSHAKE.encode() + b"\x01\x80\0\0\0\0"
+    more = b"\x00\x80\0\0\0\0" * 100_000
+    assert flooding(chat, chat.ws, begin, more) > 1 << 24
+
+
+def test_pings_whose_answers_nobody_reads(chat: Chat) -> None:
+    """Answers are kept up to a limit; then the connection ends."""
+    ping = b"\x89\xfd\0\0\0\0" + bytes(125)
+    with socket.create_connection(("127.0.0.1", chat.ws), 10) as s:
+        s.settimeout(2)
+        s.sendall(HANDSHAKE.encode())
+        with pytest.raises(OSError):
+            for _ in range(2000):
+                s.sendall(ping * 1000)
+    with chat.web() as w:
+        assert w.recv() == "/"
+
+
+@pytest.mark.long
+def test_a_handshake_byte_by_byte(chat: Chat) -> None:
+    with socket.create_connection(("127.0.0.1", chat.ws), 10) as s:
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            for byte in HANDSHAKE.encode() * 4:
+                s.sendall(bytes([byte]))
+                time.sleep(0.2)
+        assert time.monotonic() - began < 60
 
 
 # Replaced while it serves

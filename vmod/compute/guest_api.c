@@ -223,6 +223,44 @@ set_cacheable(struct tk_machine *m, struct tkc_invocation *inv)
 	return (TK_RESUME);
 }
 
+/* In a request, and in a machine that serves sockets. */
+static enum tk_verdict
+call_in_fork(struct tk_machine *m, uint32_t number,
+    struct tkc_invocation *inv)
+{
+
+	switch (number) {
+	case HC_MULTIPROCESS:
+		return (tkc_api_multiprocess(m, inv));
+	case HC_MULTIPROCESS_ARRAY:
+		return (tkc_api_multiprocess_array(m, inv));
+	case HC_MULTIPROCESS_CLONE:
+		return (tkc_api_multiprocess_clone(m, inv));
+	case HC_MULTIPROCESS_WAIT:
+		return (tkc_api_multiprocess_wait(m, inv));
+	case HC_STORAGE_CALLV:
+		return (tkc_api_storage_call(m, inv));
+	case HC_STORAGE_TASK:
+		return (tkc_api_storage_task(m, inv));
+	case HC_STOP_STORAGE_TASK:
+		return (tkc_api_stop_storage_task(m, inv));
+	case HC_STORAGE_RETURN:
+	case HC_STORAGE_NORETURN:
+		return (tk_fail(m, 0, "host call 0x%x is only allowed in "
+		    "storage", number));
+	case HC_STORAGE_ALLOW:
+	case HC_REGISTER_FUNC:
+	case HC_WAIT_FOR_REQUESTS:
+	case HC_WAIT_PAUSED:
+	case HC_MAKE_EPHEMERAL:
+		return (tk_fail(m, 0, "host call 0x%x is only allowed before "
+		    "the program waits for requests", number));
+	default:
+		tk_set_result(m, (uint64_t)-ENOSYS);
+		return (TK_RESUME);
+	}
+}
+
 static enum tk_verdict
 call_in_request(struct tk_machine *m, uint32_t number,
     struct tkc_invocation *inv)
@@ -245,39 +283,43 @@ call_in_request(struct tk_machine *m, uint32_t number,
 		return (tkc_api_http_find(m, inv));
 	case HC_HTTP_METHOD:
 		return (tkc_api_http_method(m, inv));
-	case HC_MULTIPROCESS:
-		return (tkc_api_multiprocess(m, inv));
-	case HC_MULTIPROCESS_ARRAY:
-		return (tkc_api_multiprocess_array(m, inv));
-	case HC_MULTIPROCESS_CLONE:
-		return (tkc_api_multiprocess_clone(m, inv));
-	case HC_MULTIPROCESS_WAIT:
-		return (tkc_api_multiprocess_wait(m, inv));
 	case HC_REGEX_COPYTO:
 		return (tkc_api_regex_copyto(m, inv));
-	case HC_STORAGE_CALLV:
-		return (tkc_api_storage_call(m, inv));
-	case HC_STORAGE_TASK:
-		return (tkc_api_storage_task(m, inv));
-	case HC_STOP_STORAGE_TASK:
-		return (tkc_api_stop_storage_task(m, inv));
-	case HC_STORAGE_RETURN:
-	case HC_STORAGE_NORETURN:
-		return (tk_fail(m, 0, "host call 0x%x is only allowed in "
-		    "storage", number));
 	case HC_SOCKETS_WRITE:
 		return (tk_fail(m, 0, "host call 0x%x is only allowed to the "
 		    "handler of socket events", number));
-	case HC_STORAGE_ALLOW:
-	case HC_REGISTER_FUNC:
-	case HC_WAIT_FOR_REQUESTS:
-	case HC_WAIT_PAUSED:
-	case HC_MAKE_EPHEMERAL:
-		return (tk_fail(m, 0, "host call 0x%x is only allowed before "
-		    "the program waits for requests", number));
 	default:
-		tk_set_result(m, (uint64_t)-ENOSYS);
+		return (call_in_fork(m, number, inv));
+	}
+}
+
+static enum tk_verdict
+call_in_system(struct tk_machine *m, uint32_t number,
+    struct tkc_invocation *inv)
+{
+
+	switch (number) {
+	case HC_WAIT_PAUSED:
+		return (tkc_api_wait_for_events(m, inv));
+	case HC_SOCKETS_WRITE:
+		return (tkc_api_sockets_write(m, inv));
+	case HC_RETURN:
+		return (tk_fail(m, 0, "the handler of socket events returned, "
+		    "instead of waiting for the next ones"));
+	case HC_SET_CACHEABLE:
+		tk_set_result(m, (uint64_t)-1);
 		return (TK_RESUME);
+	case HC_BACKEND_RESPONSE:
+	case HC_BEGIN_STREAMING:
+	case HC_HTTP_APPEND:
+	case HC_HTTP_SET:
+	case HC_HTTP_FIND:
+	case HC_HTTP_METHOD:
+	case HC_REGEX_COPYTO:
+		return (tk_fail(m, 0, "host call 0x%x while it serves "
+		    "connections: there is no request", number));
+	default:
+		return (call_in_fork(m, number, inv));
 	}
 }
 
@@ -373,7 +415,7 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 	}
 	v = st != NULL ? tkc_api_in_storage(m, number, st) :
 	    inv == NULL ? call_at_boot(m, number, in) :
-	    inv->system != NULL ? tkc_api_in_system(m, number, inv) :
+	    inv->system != NULL ? call_in_system(m, number, inv) :
 	    call_in_request(m, number, inv);
 	if (v == TK_RESUME && tk_result(m) == (uint64_t)-ENOSYS) {
 		(void)snprintf(name, sizeof name, "guest API 0x%x", number);

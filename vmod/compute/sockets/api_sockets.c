@@ -14,9 +14,10 @@
 
 #define MAX_WRITES	4096
 
-static enum tk_verdict
-wait_for_events(struct tk_machine *m, struct tkc_system *sy)
+enum tk_verdict
+tkc_api_wait_for_events(struct tk_machine *m, struct tkc_invocation *inv)
 {
+	struct tkc_system *sy = inv->system;
 	struct guest_socket_event none;
 
 	sy->events = tk_arg(m, 0);
@@ -81,8 +82,8 @@ send_to(struct tk_machine *m, struct tkc_client *c,
 	return (c->dead ? -EPIPE : (int)len);
 }
 
-static enum tk_verdict
-write_to(struct tk_machine *m, struct tkc_invocation *inv)
+enum tk_verdict
+tkc_api_sockets_write(struct tk_machine *m, struct tkc_invocation *inv)
 {
 	static const char what[] = "sys_sockets_write";
 	tk_gva at = tk_arg(m, 0);
@@ -113,40 +114,4 @@ write_to(struct tk_machine *m, struct tkc_invocation *inv)
 	}
 	tk_set_result(m, n);
 	return (TK_RESUME);
-}
-
-enum tk_verdict
-tkc_api_in_system(struct tk_machine *m, uint32_t number,
-    struct tkc_invocation *inv)
-{
-
-	switch (number) {
-	case HC_WAIT_PAUSED:
-		return (wait_for_events(m, inv->system));
-	case HC_SOCKETS_WRITE:
-		return (write_to(m, inv));
-	case HC_RETURN:
-		return (tk_fail(m, 0, "the handler of socket events returned, "
-		    "instead of waiting for the next ones"));
-	case HC_STORAGE_CALLV:
-		return (tkc_api_storage_call(m, inv));
-	case HC_STORAGE_TASK:
-		return (tkc_api_storage_task(m, inv));
-	case HC_STOP_STORAGE_TASK:
-		return (tkc_api_stop_storage_task(m, inv));
-	case HC_MULTIPROCESS:
-		return (tkc_api_multiprocess(m, inv));
-	case HC_MULTIPROCESS_ARRAY:
-		return (tkc_api_multiprocess_array(m, inv));
-	case HC_MULTIPROCESS_CLONE:
-		return (tkc_api_multiprocess_clone(m, inv));
-	case HC_MULTIPROCESS_WAIT:
-		return (tkc_api_multiprocess_wait(m, inv));
-	case HC_SET_CACHEABLE:
-		tk_set_result(m, (uint64_t)-1);
-		return (TK_RESUME);
-	default:
-		return (tk_fail(m, 0, "host call 0x%x while it serves "
-		    "connections: there is no request", number));
-	}
 }

@@ -20,6 +20,8 @@
 #define LINGER		5.0
 /* Of one read of a WebSocket client's bytes. */
 #define CHUNK		16384
+/* So many reads of one client in its turn: others wait. */
+#define MOST_READS	16
 
 static void
 name_peer(struct tkc_client *c)
@@ -75,7 +77,7 @@ tkc_client_new(struct tkc_system *sy, int s)
 	c->system = sy;
 	c->fd = -1;
 	c->room = TKC_CLIENT_OUT;
-	c->active_at = tkc_now();
+	c->came_at = c->active_at = tkc_now();
 	/* Answers are whole: there is nothing to wait for. */
 	(void)setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	name_peer(c);
@@ -120,6 +122,9 @@ keep(struct tkc_client *c, const uint8_t *data, size_t len)
 	size_t left = c->out_len - c->out_at, n = c->out_size;
 	uint8_t *more;
 
+	/* The program cannot; but who pings and never reads the answers can. */
+	if (left + len > 2 * TKC_CLIENT_OUT)
+		return (false);
 	if (c->out_at > 0)
 		memmove(c->out, c->out + c->out_at, left);
 	c->out_at = 0;
@@ -249,11 +254,13 @@ read_socket(struct tkc_client *c, uint8_t *buf, size_t len)
 static bool
 receive_message(struct tkc_client *c, struct tkc_received *r)
 {
+	unsigned reads = 0;
 	size_t n;
 	bool text;
 
 	while (!tkc_websocket_has_message(c->ws)) {
-		if (c->gone)
+		/* Epoll tells of what it leaves. */
+		if (c->gone || reads++ == MOST_READS)
 			return (false);
 		n = read_socket(c, c->system->buffer, CHUNK);
 		if (n == 0)
@@ -288,8 +295,11 @@ void
 tkc_client_drain(struct tkc_client *c)
 {
 
-	while (read_socket(c, c->system->buffer, TKC_CLIENT_READ) > 0)
-		continue;
+	unsigned i;
+
+	for (i = 0; i < MOST_READS; i++)
+		if (read_socket(c, c->system->buffer, TKC_CLIENT_READ) == 0)
+			return;
 }
 
 /*--------------------------------------------------------------------*/

@@ -37,7 +37,7 @@ struct tkc_client {
 	struct tk_connection	connection;
 	struct tkc_websocket	*ws;		/* NULL: plain TCP */
 	char			remote[64];
-	uint64_t		active_at;	/* ns */
+	uint64_t		came_at, active_at;	/* ns */
 	uint64_t		close_by;	/* ns; 0: it stays */
 	bool			told;		/* of TKC_EVENT_CONNECT */
 	bool			may_read;	/* its socket is readable */

@@ -30,8 +30,10 @@ void tkc_sockets_stop(struct tkc_instance *);
 /* Waits for that: at most a second, then the guest is ended. */
 void tkc_sockets_free(struct tkc_instance *);
 
-/* A host call of a machine that serves clients. */
-enum tk_verdict tkc_api_in_system(struct tk_machine *, uint32_t number,
+/* The host calls of a machine that serves clients. */
+enum tk_verdict tkc_api_wait_for_events(struct tk_machine *,
+    struct tkc_invocation *);
+enum tk_verdict tkc_api_sockets_write(struct tk_machine *,
     struct tkc_invocation *);
 
 #endif /* TKC_SOCKETS_H_INCLUDED */

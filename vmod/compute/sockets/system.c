@@ -1,7 +1,7 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The thread of one system: clients in and out, batches of events.
+ * The thread of one system: its machine, and clients that come and go.
  */
 
 #include <errno.h>
@@ -13,10 +13,8 @@
 #include <unistd.h>
 
 #include "../clock.h"
-#include "../guest_abi.h"
 #include "object.h"
 #include "system.h"
-#include "websocket.h"
 
 #define STACK		(512 * 1024)
 #define N_READY		64		/* of one epoll_wait() */
@@ -24,20 +22,13 @@
 #define HANDSHAKE	10.0		/* seconds, at most */
 /* A machine whose handler fails is not tried again sooner. */
 #define RETRY		0.1		/* seconds */
-/* Of an event: a URL at most. */
-#define MAX_TEXT	4096
-
-/* RFC 6455, 7.4.1 */
-#define NORMAL		1000
-#define GOING_AWAY	1001
-#define INTERNAL_ERROR	1011
 
 /*--------------------------------------------------------------------
  * Lists of clients
  */
 
-static void
-make_ready(struct tkc_system *sy, struct tkc_client *c)
+void
+tkc_system_ready(struct tkc_system *sy, struct tkc_client *c)
 {
 
 	if (c->ready)
@@ -46,8 +37,8 @@ make_ready(struct tkc_system *sy, struct tkc_client *c)
 	TAILQ_INSERT_TAIL(&sy->ready, c, ready_list);
 }
 
-static void
-not_ready(struct tkc_system *sy, struct tkc_client *c)
+void
+tkc_system_unready(struct tkc_system *sy, struct tkc_client *c)
 {
 
 	if (c->ready)
@@ -68,8 +59,8 @@ let_go(struct tkc_system *sy, struct tkc_client *c)
 	c->fd = -1;
 }
 
-static void
-close_client(struct tkc_system *sy, struct tkc_client *c, unsigned code)
+void
+tkc_system_close(struct tkc_system *sy, struct tkc_client *c, unsigned code)
 {
 
 	if (c->close_by != 0)
@@ -78,7 +69,7 @@ close_client(struct tkc_system *sy, struct tkc_client *c, unsigned code)
 	tkc_client_close(c, code);
 	TAILQ_REMOVE(&sy->clients, c, list);
 	TAILQ_INSERT_TAIL(&sy->closing, c, list);
-	make_ready(sy, c);
+	tkc_system_ready(sy, c);
 }
 
 static void
@@ -90,7 +81,7 @@ free_closed(struct tkc_system *sy, bool all)
 		next = TAILQ_NEXT(c, list);
 		if (!all && !tkc_client_done(c))
 			continue;
-		not_ready(sy, c);
+		tkc_system_unready(sy, c);
 		TAILQ_REMOVE(&sy->closing, c, list);
 		sy->n_clients--;
 		tkc_client_free(&c);
@@ -103,17 +94,19 @@ sweep(struct tkc_system *sy)
 {
 	double idle = sy->sockets->endpoint.idle_timeout, most;
 	struct tkc_client *c, *next;
-	uint64_t now = tkc_now();
+	uint64_t now = tkc_now(), since;
 
 	for (c = TAILQ_FIRST(&sy->clients); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, list);
+		/* Byte by byte is no handshake. */
+		since = c->told ? c->active_at : c->came_at;
 		most = c->told ? idle : HANDSHAKE;
-		if (most == 0 || now < c->active_at +
+		if (most == 0 || now < since +
 		    (uint64_t)(most * (double)TKC_NS))
 			continue;
 		/* The program hears of the end of what it knows. */
 		c->gone = true;
-		make_ready(sy, c);
+		tkc_system_ready(sy, c);
 	}
 }
 
@@ -133,8 +126,8 @@ tkc_system_client(struct tkc_system *sy, int fd)
  * The machine
  */
 
-static void
-count(struct tkc_system *sy)
+void
+tkc_system_count(struct tkc_system *sy)
 {
 	struct tkc_program *p = sy->sockets->instance->program;
 	unsigned now = sy->n_clients;
@@ -178,7 +171,7 @@ close_clients(struct tkc_system *sy, unsigned code)
 	struct tkc_client *c;
 
 	while ((c = TAILQ_FIRST(&sy->clients)) != NULL)
-		close_client(sy, c, code);
+		tkc_system_close(sy, c, code);
 }
 
 /* As the master again; all clients are closed. */
@@ -192,21 +185,34 @@ start_over(struct tkc_system *sy, unsigned code)
 	sy->inv->failure.reason = 0;
 	tkc_invocation_reset(sy->inv, NULL);
 	sy->exits = 0;
-	count(sy);
+	tkc_system_count(sy);
 	if (tk_broken(sy->inv->vm))
 		set_machine(sy, NULL);
 }
 
-/* Runs the machine until it waits for events again. */
-static bool
-run(struct tkc_system *sy, const struct tk_call *first, uint64_t n)
+void
+tkc_system_fail(struct tkc_system *sy, const struct tk_error *core)
 {
 	const struct tkc_sockets *so = sy->sockets;
 	const struct tkc_program *p = so->instance->program;
+	struct tkc_error err;
+
+	(void)tkc_from_core(&err, p->name, core);
+	tkc_failed(sy->inv, &err);
+	tkc_logf(p, TKC_LOG_ERROR, "%s at %s: its connections (%u) are closed: "
+	    "%s", so->key, tkc_listener_name(so->listener), sy->n_clients,
+	    core->text);
+	sy->retry_at = tkc_after(RETRY);
+	start_over(sy, TKC_WS_INTERNAL_ERROR);
+}
+
+/* Runs the machine until it waits for events again, or has failed. */
+static bool
+run(struct tkc_system *sy, const struct tk_call *first, uint64_t n)
+{
 	struct tkc_invocation *inv = sy->inv;
 	uint64_t start = tkc_now();
 	struct tk_error core;
-	struct tkc_error err;
 	int e;
 
 	sy->waits = false;
@@ -222,14 +228,15 @@ run(struct tkc_system *sy, const struct tk_call *first, uint64_t n)
 		tk_assert(sy->waits);
 		return (true);
 	}
-	(void)tkc_from_core(&err, p->name, &core);
-	tkc_failed(inv, &err);
-	tkc_logf(p, TKC_LOG_ERROR, "%s at %s: its connections (%u) are closed: "
-	    "%s", so->key, tkc_listener_name(so->listener), sy->n_clients,
-	    core.text);
-	sy->retry_at = tkc_after(RETRY);
-	start_over(sy, INTERNAL_ERROR);
+	tkc_system_fail(sy, &core);
 	return (false);
+}
+
+bool
+tkc_system_run(struct tkc_system *sy, unsigned n)
+{
+
+	return (run(sy, NULL, n));
 }
 
 /* A machine whose handler waits for its first event. */
@@ -258,215 +265,7 @@ prepare(struct tkc_system *sy)
 	call.seconds = sy->inv->seconds;
 	sy->prepared = run(sy, &call, 0);
 	if (sy->prepared)
-		count(sy);
-}
-
-/*--------------------------------------------------------------------
- * Events
- */
-
-/* The batch that is put together. */
-struct batch {
-	struct guest_socket_event event[TKC_BATCH];
-	unsigned		n, most;
-	tk_gva			at;		/* in the input area */
-	uint64_t		left;
-};
-
-static tk_gva
-put(struct tkc_system *sy, struct batch *b, const void *data, size_t len)
-{
-	tk_gva at = b->at;
-	/* The next one begins aligned, as malloc() would have it. */
-	uint64_t took = (len + 1 + 15) & ~(uint64_t)15;
-
-	tk_assert(took <= b->left);
-	tk_assert(tk_write(sy->inv->vm, at, data, len));
-	tk_assert(tk_write(sy->inv->vm, at + len, "", 1));
-	b->at += took;
-	b->left -= took;
-	return (at);
-}
-
-static void
-tell(struct tkc_system *sy, struct batch *b, const struct tkc_client *c,
-    enum tkc_event what, const char *arg, const struct tkc_received *r)
-{
-	struct guest_socket_event *e = &b->event[b->n++];
-	size_t len = strlen(arg);
-
-	memset(e, 0, sizeof *e);
-	e->fd = c->fd;
-	e->event = what;
-	e->remote = put(sy, b, c->remote, strlen(c->remote));
-	e->arg = put(sy, b, arg, len < MAX_TEXT ? len : MAX_TEXT);
-	if (r == NULL)
-		return;
-	e->data = put(sy, b, r->data, r->len);
-	e->data_len = r->len;
-	sy->inv->count.input_bytes += r->len;
-}
-
-/* For one more event, whatever it is. */
-static bool
-has_room(const struct tkc_system *sy, const struct batch *b)
-{
-	size_t most = sy->sockets->max_message;
-
-	return (b->n < b->most && b->left >= 2 * MAX_TEXT +
-	    (most > TKC_CLIENT_READ ? most : TKC_CLIENT_READ));
-}
-
-static enum tk_verdict
-on_output(void *priv, const uint8_t *data, size_t len)
-{
-	struct tkc_client *c = priv;
-
-	if (len == 0) {
-		c->half_closed = true;
-		make_ready(c->system, c);
-	} else if (tkc_client_send(c, data, len, -1))
-		c->system->inv->count.output_bytes += len;
-	if (c->room == 0)
-		c->was_full = true;
-	return (TK_RESUME);
-}
-
-/* The program hears of the client: from now on it is its own to close. */
-static void
-greet(struct tkc_system *sy, struct batch *b, struct tkc_client *c)
-{
-	int fd;
-
-	c->connection.keep_open = true;
-	c->connection.output = on_output;
-	c->connection.room = &c->room;
-	c->connection.priv = c;
-	fd = tk_connect(sy->inv->vm, &c->connection);
-	if (fd < 0) {
-		tkc_logf(sy->sockets->instance->program, TKC_LOG_ERROR,
-		    "%s: a client is turned away: %s", sy->sockets->key,
-		    strerror(-fd));
-		close_client(sy, c, INTERNAL_ERROR);
-		return;
-	}
-	tk_assert(fd < TKC_GUEST_FDS);
-	c->fd = fd;
-	sy->by_fd[fd] = c;
-	c->told = true;
-	tell(sy, b, c, TKC_EVENT_CONNECT, c->ws != NULL ?
-	    tkc_websocket_url(c->ws) : "", NULL);
-}
-
-/* Of one that the program does not know yet. */
-static bool
-first_event(struct tkc_system *sy, struct batch *b, struct tkc_client *c)
-{
-	struct tkc_received none;
-
-	if (c->ws != NULL && !tkc_websocket_is_open(c->ws))
-		(void)tkc_client_receive(c, &none);
-	if (c->ws == NULL || tkc_websocket_is_open(c->ws))
-		greet(sy, b, c);
-	else if (c->gone || c->dead)
-		close_client(sy, c, GOING_AWAY);
-	return (c->told);
-}
-
-/* False: there is none, now. */
-static bool
-next_event(struct tkc_system *sy, struct batch *b, struct tkc_client *c,
-    bool *has_read)
-{
-	struct tkc_received r;
-
-	if (!c->told)
-		return (first_event(sy, b, c));
-	if (!*has_read && tkc_client_receive(c, &r)) {
-		/* Who reads may answer: the order that programs know. */
-		*has_read = c->writable = true;
-		tell(sy, b, c, TKC_EVENT_READ, r.kind, &r);
-		return (true);
-	}
-	if (c->writable && c->room > 0) {
-		c->writable = false;
-		tell(sy, b, c, TKC_EVENT_WRITABLE, "", NULL);
-		return (true);
-	}
-	if ((c->gone || c->dead) && !*has_read) {
-		tell(sy, b, c, TKC_EVENT_DISCONNECT, "", NULL);
-		sy->leaving[sy->n_leaving++] = c;
-	}
-	return (false);
-}
-
-/* What the program did to the client, and what the client did. */
-static void
-attend(struct tkc_system *sy, struct batch *b, struct tkc_client *c)
-{
-	bool has_read = false;
-
-	not_ready(sy, c);
-	if (c->half_closed && c->fd >= 0 &&
-	    !tk_connected(sy->inv->vm, c->fd, &c->connection))
-		close_client(sy, c, NORMAL);
-	tkc_client_flush(c);
-	if (c->close_by != 0) {
-		tkc_client_drain(c);
-		not_ready(sy, c);
-		return;
-	}
-	while (has_room(sy, b))
-		if (!next_event(sy, b, c, &has_read)) {
-			/* One read a batch, so that all have their turn. */
-			if (has_read)
-				make_ready(sy, c);
-			return;
-		}
-	make_ready(sy, c);
-}
-
-/* A batch for all that are ready: one entry, if there is anything to tell. */
-static void
-turn(struct tkc_system *sy)
-{
-	struct tkc_client *c, *last = TAILQ_LAST(&sy->ready, tkc_clients);
-	struct batch b;
-	unsigned i;
-	bool good;
-
-	b.n = 0;
-	b.most = sy->n_events < TKC_BATCH ? (unsigned)sy->n_events : TKC_BATCH;
-	b.at = tk_input_area(sy->inv->vm, &b.left);
-	/* Those that become ready meanwhile wait for the next batch. */
-	while (has_room(sy, &b) && (c = TAILQ_FIRST(&sy->ready)) != NULL) {
-		attend(sy, &b, c);
-		if (c == last)
-			break;
-	}
-	if (b.n == 0)
-		return;
-	sy->used = true;
-	sy->told += b.n;
-	good = tk_write(sy->inv->vm, sy->events, b.event,
-	    b.n * sizeof b.event[0]);
-	if (!good)
-		/* It was its memory when it began to wait: kept so by nobody. */
-		tkc_logf(sy->sockets->instance->program, TKC_LOG_ERROR,
-		    "%s: the array of events at 0x%llx is not the program's "
-		    "memory any more", sy->sockets->key,
-		    (unsigned long long)sy->events);
-	if (!good) {
-		sy->retry_at = tkc_after(RETRY);
-		start_over(sy, INTERNAL_ERROR);
-		return;
-	}
-	if (!run(sy, NULL, b.n))
-		return;
-	for (i = 0; i < sy->n_leaving; i++)
-		close_client(sy, sy->leaving[i], NORMAL);
-	sy->n_leaving = 0;
-	count(sy);
+		tkc_system_count(sy);
 }
 
 /*--------------------------------------------------------------------
@@ -480,9 +279,12 @@ listen_for_clients(struct tkc_system *sy)
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE,
 	    .data.ptr = so };
 	bool want = sy->prepared && !so->stop &&
+	    (sy->deaf_until == 0 || tkc_now() >= sy->deaf_until) &&
 	    tkc_listener_accepts(so->listener) &&
 	    sy->n_clients < so->endpoint.max_connections;
 
+	if (want)
+		sy->deaf_until = 0;
 	if (want == sy->listening)
 		return;
 	(void)epoll_ctl(sy->epoll, want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
@@ -501,7 +303,7 @@ adopt(struct tkc_system *sy, int s)
 	}
 	sy->came++;
 	TAILQ_INSERT_TAIL(&sy->clients, c, list);
-	make_ready(sy, c);
+	tkc_system_ready(sy, c);
 }
 
 static void
@@ -559,8 +361,13 @@ accept_clients(struct tkc_system *sy)
 	while (sy->n_clients < so->endpoint.max_connections) {
 		s = accept4(tkc_listener_fd(so->listener), NULL, NULL,
 		    SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (s < 0)
+		if (s < 0) {
+			/* Epoll would tell of those who wait for ever. */
+			if (errno == EMFILE || errno == ENFILE ||
+			    errno == ENOMEM || errno == ENOBUFS)
+				sy->deaf_until = tkc_after(RETRY);
 			return;
+		}
 		accept_client(sy, s);
 	}
 }
@@ -583,7 +390,7 @@ take(struct tkc_system *sy, const struct epoll_event *ev)
 	TK_CHECK_OBJ(c, TKC_CLIENT_MAGIC);
 	if (ev->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		c->may_read = true;
-	make_ready(sy, c);
+	tkc_system_ready(sy, c);
 }
 
 /* How long there is nothing to do, if nothing happens: ms. */
@@ -613,7 +420,7 @@ loop(struct tkc_system *sy)
 		for (i = 0; i < n; i++)
 			take(sy, &ev[i]);
 		if (sy->prepared)
-			turn(sy);
+			tkc_events_turn(sy);
 		now = tkc_now();
 		if (now - swept >= SWEEP_MS * 1000000ULL) {
 			sweep(sy);
@@ -621,11 +428,11 @@ loop(struct tkc_system *sy)
 		}
 		free_closed(sy, false);
 		if (sy->n_clients != sy->n_counted)
-			count(sy);
+			tkc_system_count(sy);
 		/* Nothing of those who were here is left for the next. */
 		if (sy->n_clients == 0 && sy->used &&
 		    sy->sockets->instance->ephemeral)
-			start_over(sy, NORMAL);
+			start_over(sy, TKC_WS_NORMAL);
 	}
 }
 
@@ -636,13 +443,13 @@ say_goodbye(struct tkc_system *sy)
 
 	adopt_given(sy);
 	/* Some may have been given while there was no machine for them. */
-	close_clients(sy, GOING_AWAY);
+	close_clients(sy, TKC_WS_GOING_AWAY);
 	if (sy->inv != NULL) {
-		start_over(sy, GOING_AWAY);
+		start_over(sy, TKC_WS_GOING_AWAY);
 		set_machine(sy, NULL);
 	}
 	free_closed(sy, true);
-	count(sy);
+	tkc_system_count(sy);
 }
 
 static void *

@@ -12,7 +12,7 @@
 #include "sockets.h"
 
 #define TKC_BATCH	64		/* events told at once */
-#define TKC_GUEST_FDS	1024
+#define TKC_GUEST_FDS	1024		/* as RLIMIT_NOFILE tells guests */
 #define TKC_GIVEN	64
 
 TAILQ_HEAD(tkc_clients, tkc_client);
@@ -41,6 +41,7 @@ struct tkc_system {
 	_Atomic bool		prepared;	/* its handler waits */
 	bool			used;		/* it was told something */
 	uint64_t		retry_at;	/* ns; not prepared sooner */
+	uint64_t		deaf_until;	/* ns; does not accept sooner */
 	/* Where the handler waits: its array of events, so many. */
 	bool			waits;
 	tk_gva			events;
@@ -74,6 +75,11 @@ struct tkc_sockets {
 	struct tkc_sockets	*next;
 };
 
+/* RFC 6455, 7.4.1; of TCP clients nobody is told. */
+#define TKC_WS_NORMAL		1000
+#define TKC_WS_GOING_AWAY	1001
+#define TKC_WS_INTERNAL_ERROR	1011
+
 /* system.c: without its thread yet. NULL: out of memory or descriptors. */
 struct tkc_system *tkc_system_new(struct tkc_sockets *, unsigned number);
 /* Its sockets listen. 0 or an errno. */
@@ -84,6 +90,23 @@ void tkc_system_interrupt(struct tkc_system *);
 void tkc_system_wake(struct tkc_system *);
 /* Its thread has ended, or ends. */
 void tkc_system_free(struct tkc_system **);
+/*
+ * What follows is the thread's own.
+ */
+
+/* events.c: a batch for all that are ready, if there is anything to tell. */
+void tkc_events_turn(struct tkc_system *);
+
+/* system.c: there may be something to do for the client. */
+void tkc_system_ready(struct tkc_system *, struct tkc_client *);
+void tkc_system_unready(struct tkc_system *, struct tkc_client *);
+/* Neither the machine nor the program knows it any more. */
+void tkc_system_close(struct tkc_system *, struct tkc_client *, unsigned code);
+/* So many events are told. False: it failed. */
+bool tkc_system_run(struct tkc_system *, unsigned n);
+/* What went wrong is told and counted, the machine reset, all clients closed. */
+void tkc_system_fail(struct tkc_system *, const struct tk_error *);
+void tkc_system_count(struct tkc_system *);
 /* The client whose descriptor the guest names; NULL: none of those. */
 struct tkc_client *tkc_system_client(struct tkc_system *, int fd);
 

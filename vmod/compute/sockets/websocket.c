@@ -11,12 +11,12 @@
 #include <wslay/wslay.h>
 
 #include "object.h"
+#include "system.h"
 #include "websocket.h"
 
 #define MAX_HEAD	16384
 #define MAX_KEY		64
-/* RFC 6455, 7.4.1 and 1.3 */
-#define INTERNAL_ERROR	1011
+/* RFC 6455, 1.3 */
 #define GUID		"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 struct message {
@@ -363,7 +363,7 @@ tkc_websocket_feed(struct tkc_websocket *ws, const uint8_t *data, size_t len)
 	 * good-bye itself, but for want of memory.
 	 */
 	if (wslay_event_recv(ws->frames) != 0)
-		tkc_websocket_close(ws, INTERNAL_ERROR);
+		tkc_websocket_close(ws, TKC_WS_INTERNAL_ERROR);
 	return (send_frames(ws) && wslay_event_want_read(ws->frames) &&
 	    !ws->closing);
 }
