@@ -486,6 +486,7 @@ def flooding(chat: Chat, port: int, first: bytes, block: bytes) -> int:
         nonlocal sent
         with socket.create_connection(("127.0.0.1", port), 10) as s:
             s.sendall(first)
+            assert s.recv(4)
             try:
                 while not stop.is_set():
                     sent += s.send(block)
@@ -498,10 +499,13 @@ def flooding(chat: Chat, port: int, first: bytes, block: bytes) -> int:
         with chat.client() as a, chat.web() as w:
             assert w.recv() == "/"
             until(lambda: sent > 1 << 24)
+            before = sent
             for _ in range(60):
                 assert a.ask("/bad-fd") == "-9"
                 w.send("/bad-fd")
                 assert w.recv(10) == "-9\n"
+            # Each had its turn: it is not read for as long as it sends.
+            assert sent - before < 4 << 30
     finally:
         stop.set()
         thread.join()
