@@ -280,7 +280,11 @@ tk_continue(struct tk_machine *m, uint64_t result, double seconds,
 {
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
-	tk_assert(m->master != NULL && !m->broken && !m->vcpu->sregs_dirty);
+	tk_assert(m->master != NULL);
+	/* The call was completed, and yet left nothing to go on from. */
+	if (tk_broken(m) || m->vcpu->sregs_dirty)
+		return (tk_error(err, TK_HOST, 0, "the machine cannot go on "
+		    "from its last call"));
 	note_thread(m);
 	/* The registers are those that the vCPU left with. */
 	tk_set_result(m, result);

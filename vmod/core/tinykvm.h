@@ -257,7 +257,7 @@ int tk_resume(struct tk_machine *, uint64_t result, double seconds,
  * Goes on behind the host call that completed the call before, as if it had
  * said TK_RESUME and this result. Since then nothing was reset or kept, and
  * nothing else was called. What the program may write is counted from the last
- * reset.
+ * reset. TK_HOST: KVM failed meanwhile, and only a reset is left.
  */
 int tk_continue(struct tk_machine *, uint64_t result, double seconds,
     struct tk_error *);
