@@ -3,9 +3,8 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -17,7 +16,6 @@ from kvmctl.errors import ExitCode, KvmctlError
 LANGUAGES = [language for language in schemas.choices("guest", "language")
              if language != "executable"]
 _COMPLETE_VARIABLE = "_KVMCTL_COMPLETE"
-F = TypeVar("F", bound=Callable[..., Any])
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -32,16 +30,6 @@ Exit codes:
   8  this machine lacks something (see kvmctl doctor)
   9  a signature is missing, or not good
 """
-
-_json = click.option("--json", "as_json", is_flag=True,
-                     help="The result as JSON.")
-
-
-def _out_option(function: F) -> F:
-    return click.option(
-        "-o", "--out", type=click.Path(path_type=Path), default="build/guests",
-        envvar="KVMCTL_OUT", show_default=True,
-        help="Where built programs go.  [env: KVMCTL_OUT]")(function)
 
 
 @click.group(epilog=_EXIT_CODES,
@@ -64,13 +52,11 @@ def cli(context: click.Context) -> None:
 @click.option("--store", envvar="KVMCTL_STORE",
               type=click.Path(path_type=Path), default=None,
               help="The store to look at.  [env: KVMCTL_STORE]")
-@_json
+@options.json_option()
 @click.pass_obj
-def doctor(env: Environment, fix: bool, store: Path | None,
-           as_json: bool) -> None:
+def doctor(env: Environment, fix: bool, store: Path | None) -> None:
     """Look at this machine: what is missing, and how to mend it."""
     from kvmctl.commands import doctor as command
-    env.as_json = as_json
     command.run(env, fix, store)
 
 
@@ -78,25 +64,23 @@ def doctor(env: Environment, fix: bool, store: Path | None,
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-l", "--lang", "language", required=True,
               type=click.Choice(LANGUAGES), help="What it is written in.")
-@_json
+@options.json_option()
 @click.pass_obj
-def init(env: Environment, directory: Path, language: str,
-         as_json: bool) -> None:
+def init(env: Environment, directory: Path, language: str) -> None:
     """Begin a program in any language.
 
     DIRECTORY gets a source, tests, guest.toml and edge.toml; its last part is
     the program's name. Nothing is overwritten.
     """
     from kvmctl.commands import init as command
-    env.as_json = as_json
     command.run(env, directory, language)
 
 
 @cli.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@_json
+@options.json_option()
 @click.pass_obj
-def check(env: Environment, paths: tuple[Path, ...], as_json: bool) -> None:
+def check(env: Environment, paths: tuple[Path, ...]) -> None:
     """Check projects without building them.
 
     Shows every problem with its line. Each PATH is a directory with guest.toml
@@ -104,7 +88,6 @@ def check(env: Environment, paths: tuple[Path, ...], as_json: bool) -> None:
     named.
     """
     from kvmctl.commands import check as command
-    env.as_json = as_json
     command.run(env, paths)
 
 
@@ -127,58 +110,54 @@ def schema(env: Environment, name: str) -> None:
               help="How many at once.  [default: the CPUs]")
 @click.option("--sign", is_flag=True, help="Sign what was built.")
 @options.key_option
-@_out_option
-@_json
+@options.out_option
+@options.json_option()
 @click.pass_obj
 def build(env: Environment, guests: tuple[Path, ...], jobs: int | None,
-          sign: bool, key: Path | None, out: Path, as_json: bool) -> None:
+          sign: bool, key: Path | None, out: Path) -> None:
     """Compile programs: each GUEST is a directory with guest.toml.
 
     The same sources give the same bytes, wherever they are; what was built
     before is not built again.
     """
     from kvmctl.commands import build as command
-    env.as_json = as_json
     command.run(env, guests, out, jobs, sign, key)
 
 
 @cli.command()
 @click.argument("program", type=click.Path(path_type=Path))
-@_json
+@options.json_option()
 @click.pass_obj
-def inspect(env: Environment, program: Path, as_json: bool) -> None:
+def inspect(env: Environment, program: Path) -> None:
     """Look into an executable without running it."""
     from kvmctl.commands import inspect as command
-    env.as_json = as_json
     command.run(env, program)
 
 
 @cli.command()
 @click.argument("one", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path))
-@_json
+@options.json_option()
 @click.pass_obj
-def diff(env: Environment, one: Path, other: Path, as_json: bool) -> None:
+def diff(env: Environment, one: Path, other: Path) -> None:
     """Show what differs between two builds.
 
     In limits, permissions, calls of the guest API, and functions.
     """
     from kvmctl.commands import diff as command
-    env.as_json = as_json
     command.run(env, one, other)
 
 
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@_json
+@options.json_option()
 @click.pass_obj
-def key(env: Environment, path: Path | None, as_json: bool) -> None:
+def key(env: Environment, path: Path | None) -> None:
     """Make a pair of keys: PATH, and the public one with .pub.
 
     Without PATH it is ~/.config/kvmctl/key.pem, with which `sign` signs.
     """
     from kvmctl.commands import key as command
-    env.as_json = as_json
     command.run(env, path)
 
 
@@ -186,16 +165,15 @@ def key(env: Environment, path: Path | None, as_json: bool) -> None:
 @click.argument("programs", nargs=-1, required=True,
                 type=click.Path(path_type=Path))
 @options.key_option
-@_json
+@options.json_option()
 @click.pass_obj
-def sign(env: Environment, programs: tuple[Path, ...], key: Path | None,
-         as_json: bool) -> None:
+def sign(env: Environment, programs: tuple[Path, ...],
+         key: Path | None) -> None:
     """Sign built PROGRAMS.
 
     What they are, their limits and their permissions.
     """
     from kvmctl.commands import sign as command
-    env.as_json = as_json
     command.run(env, programs, key)
 
 
@@ -203,13 +181,12 @@ def sign(env: Environment, programs: tuple[Path, ...], key: Path | None,
 @click.argument("programs", nargs=-1, required=True,
                 type=click.Path(path_type=Path))
 @options.trust_option
-@_json
+@options.json_option()
 @click.pass_obj
-def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
-           as_json: bool) -> None:
+def verify(env: Environment, programs: tuple[Path, ...],
+           trust: Path | None) -> None:
     """Fail unless each of PROGRAMS is as somebody trusted signed it."""
     from kvmctl.commands import verify as command
-    env.as_json = as_json
     command.run(env, programs, trust)
 
 
@@ -227,18 +204,16 @@ def verify(env: Environment, programs: tuple[Path, ...], trust: Path | None,
               "program calls, and before it fails, and wait for GDB on this "
               "port of 127.0.0.1. PORT may be left out where --gdb is the "
               "last word.")
-@_out_option
-@_json
+@options.out_option
+@options.json_option()
 @click.pass_obj
-def run(env: Environment, /, program: Path, as_json: bool,
-        **given: Any) -> None:
+def run(env: Environment, /, program: Path, **given: Any) -> None:
     """Ask a program once, in a virtual machine, without Varnish.
 
     PROGRAM is an executable, or a directory with guest.toml that is built
     first. The body goes to standard output, the rest to standard error.
     """
     from kvmctl.commands import run as command
-    env.as_json = as_json
     command.run(env, program, command.Options(**given))
 
 
@@ -251,11 +226,11 @@ def run(env: Environment, /, program: Path, as_json: bool,
               help="How many before them do not.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE",
               help="Draw the distribution: .svg, .png, .pdf.")
-@_out_option
-@_json
+@options.out_option
+@options.json_option()
 @click.pass_obj
-def bench(env: Environment, /, program: Path, as_json: bool, number: int,
-          warm: int, plot: Path | None, **given: Any) -> None:
+def bench(env: Environment, /, program: Path, number: int, warm: int,
+          plot: Path | None, **given: Any) -> None:
     """Measure calls of a program, without Varnish, one at a time.
 
     PROGRAM is an executable, or a directory with guest.toml that is built
@@ -263,7 +238,6 @@ def bench(env: Environment, /, program: Path, as_json: bool, number: int,
     """
     from kvmctl.commands import bench as command
     from kvmctl.commands import run as run_command
-    env.as_json = as_json
     command.run(env, program, run_command.Options(**given),
                 command.Options(number, warm, plot))
 
@@ -274,11 +248,10 @@ def bench(env: Environment, /, program: Path, as_json: bool, number: int,
               help="Only tests in whose name this is found.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the results as JUnit's XML, too.")
-@_out_option
-@_json
+@options.out_option
+@options.json_option()
 @click.pass_obj
-def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
-         **given: Any) -> None:
+def test(env: Environment, /, paths: tuple[Path, ...], **given: Any) -> None:
     """Run the tests of projects: tests/*.toml, without Varnish.
 
     Each PATH is a directory with guest.toml (built first) or edge.toml, or one
@@ -286,7 +259,6 @@ def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
     virtual machine.
     """
     from kvmctl.commands import test as command
-    env.as_json = as_json
     command.run(env, paths, command.Options(**given))
 
 
@@ -295,11 +267,10 @@ def test(env: Environment, /, paths: tuple[Path, ...], as_json: bool,
 @click.option("--port", type=click.IntRange(0, 65535),
               help="On 127.0.0.1; 0 is any.  [default: the site's \"listen\", "
               "or 8080]")
-@_out_option
-@_json
+@options.out_option
+@options.json_option()
 @click.pass_obj
-def serve(env: Environment, /, path: Path, as_json: bool,
-          **given: Any) -> None:
+def serve(env: Environment, /, path: Path, **given: Any) -> None:
     """Serve a site from a Varnish of its own, anew at every change.
 
     PATH is an edge.toml, or a directory with edge.toml or guest.toml. Shows
@@ -307,18 +278,16 @@ def serve(env: Environment, /, path: Path, as_json: bool,
     be live. Ctrl-C stops everything. With --json each event is a line.
     """
     from kvmctl.commands import serve as command
-    env.as_json = as_json
     command.run(env, path, command.Options(**given))
 
 
 @cli.command()
 @click.option("--markdown", is_flag=True, help="As a table for a document.")
-@_json
+@options.json_option()
 @click.pass_obj
-def syscalls(env: Environment, markdown: bool, as_json: bool) -> None:
+def syscalls(env: Environment, markdown: bool) -> None:
     """List the Linux system calls that programs may make."""
     from kvmctl.commands import syscalls as command
-    env.as_json = as_json
     command.run(env, markdown)
 
 

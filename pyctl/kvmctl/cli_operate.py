@@ -1,25 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command line's other half: commands about nodes that serve."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from kvmctl import options
 from kvmctl.environment import Environment
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_json = click.option("--json", "as_json", is_flag=True,
-                     help="The result as JSON.")
 _site_argument = click.argument(
     "site", type=click.Path(path_type=Path), default="edge.toml")
-_out_option = click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default="build/guests",
-    envvar="KVMCTL_OUT", show_default=True,
-    help="Where built programs go.  [env: KVMCTL_OUT]")
-_NODE_OPTIONS = (
+_node_options = options.together(
     click.option("--store", envvar="KVMCTL_STORE",
                  type=click.Path(path_type=Path), default=None,
                  help="Where artefacts and releases are kept; a local node "
@@ -38,7 +30,7 @@ _NODE_OPTIONS = (
                  help="Instance name or directory, as for varnishadm.  "
                       "[env: KVMCTL_NAME]"),
 )
-_ROLL_OPTIONS = (
+_roll_options = options.together(
     click.option("--failures", type=int, default=None, metavar="N",
                  help="So many nodes may fail before all is taken back.  "
                       "[default: of [rollout], else 0]"),
@@ -48,27 +40,15 @@ _ROLL_OPTIONS = (
 )
 _WHERE = ("name", "address", "secret", "nodes", "store", "concurrency",
           "failures")
-
-
-def _options(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
-    def add(function: F) -> F:
-        for option in options:
-            function = option(function)
-        return function
-    return add
-
-
-_node_options = _options(_NODE_OPTIONS)
-_roll_options = _options(_ROLL_OPTIONS)
 _least_option = click.option(
     "--min-requests", "least", type=click.IntRange(1, 10**9), default=50,
     show_default=True, help="Fewer on either side are no ground to judge.")
 
 
-def _where(options: dict[str, Any]) -> Any:
+def _where(chosen: dict[str, Any]) -> Any:
     """The options that say which nodes, taken out of the others."""
     from kvmctl.commands.fleet import Where
-    return Where(**{k: options.pop(k) for k in _WHERE if k in options})
+    return Where(**{k: chosen.pop(k) for k in _WHERE if k in chosen})
 
 
 @click.command()
@@ -76,35 +56,31 @@ def _where(options: dict[str, Any]) -> Any:
 @click.option("--origin", "with_origin", is_flag=True,
               help="Before each line: its template or snippet, and the entry "
                    "of edge.toml.")
-@_json
+@options.json_option()
 @click.pass_obj
-def render(env: Environment, site: Path, with_origin: bool,
-           as_json: bool) -> None:
+def render(env: Environment, site: Path, with_origin: bool) -> None:
     """Show the VCL that edge.toml makes."""
     from kvmctl.commands import render as command
-    env.as_json = as_json
     command.run(env, site, with_origin)
 
 
 @click.command()
 @_site_argument
 @_node_options
-@_out_option
-@_json
+@options.out_option
+@options.json_option()
 @click.pass_obj
-def plan(env: Environment, /, site: Path, out: Path, as_json: bool,
-         **options: Any) -> None:
+def plan(env: Environment, /, site: Path, out: Path, **chosen: Any) -> None:
     """Show what a deployment would change, as a diff; change nothing."""
     from kvmctl.commands import plan as command
-    env.as_json = as_json
-    command.run(env, site, _where(options), out)
+    command.run(env, site, _where(chosen), out)
 
 
 @click.command()
 @_site_argument
 @_node_options
 @_roll_options
-@_out_option
+@options.out_option
 @click.option("--force", is_flag=True,
               help="Load a new release even when nothing changed.")
 @click.option("--canary", "percent", metavar="PERCENT",
@@ -118,56 +94,51 @@ def plan(env: Environment, /, site: Path, out: Path, as_json: bool,
               help="Look at the canary for so long, then promote it, or "
                    "abort it as soon as it is worse.")
 @_least_option
-@_json
+@options.json_option()
 @click.pass_obj
 def deploy(env: Environment, /, site: Path, out: Path, force: bool,
            percent: str | None, header: str | None, cookie: str | None,
-           watch: float | None, least: int, as_json: bool,
-           **options: Any) -> None:
+           watch: float | None, least: int, **chosen: Any) -> None:
     """Build, load, probe and switch to a new release of the site.
 
     Until every probe was answered, and on any failure, the old release serves.
     """
     from kvmctl.commands import deploy as command
     from kvmctl.deploy import canary
-    env.as_json = as_json
     share = None
     if percent is not None or header is not None or cookie is not None:
         share = canary.share(percent, header, cookie)
     if watch is not None and share is None:
         raise click.UsageError("--watch is for --canary or --canary-header")
-    command.run(env, site, _where(options), out, force, share, watch, least)
+    command.run(env, site, _where(chosen), out, force, share, watch, least)
 
 
 @click.command()
 @_site_argument
 @_node_options
 @_roll_options
-@_out_option
+@options.out_option
 @click.option("--force", is_flag=True,
               help="Also one that is worse, or hardly asked.")
 @_least_option
-@_json
+@options.json_option()
 @click.pass_obj
 def promote(env: Environment, /, site: Path, out: Path, force: bool,
-            least: int, as_json: bool, **options: Any) -> None:
+            least: int, **chosen: Any) -> None:
     """Give the canary to everybody, unless it is worse than what serves."""
     from kvmctl.commands import promote as command
-    env.as_json = as_json
-    command.run(env, site, _where(options), out, force, least)
+    command.run(env, site, _where(chosen), out, force, least)
 
 
 @click.command()
 @_site_argument
 @_node_options
-@_json
+@options.json_option()
 @click.pass_obj
-def abort(env: Environment, /, site: Path, as_json: bool,
-          **options: Any) -> None:
+def abort(env: Environment, /, site: Path, **chosen: Any) -> None:
     """Take the canary away."""
     from kvmctl.commands import abort as command
-    env.as_json = as_json
-    command.run(env, site, _where(options))
+    command.run(env, site, _where(chosen))
 
 
 @click.command()
@@ -175,14 +146,13 @@ def abort(env: Environment, /, site: Path, as_json: bool,
 @_node_options
 @_roll_options
 @click.option("--to", "release", help="This release, not the one before.")
-@_json
+@options.json_option()
 @click.pass_obj
 def rollback(env: Environment, /, site: Path, release: str | None,
-             as_json: bool, **options: Any) -> None:
+             **chosen: Any) -> None:
     """Switch back to an older release that is kept."""
     from kvmctl.commands import rollback as command
-    env.as_json = as_json
-    command.run(env, site, _where(options), release)
+    command.run(env, site, _where(chosen), release)
 
 
 @click.command()
@@ -190,40 +160,35 @@ def rollback(env: Environment, /, site: Path, release: str | None,
 @_node_options
 @click.option("--limit", type=click.IntRange(1, 100000), default=50,
               show_default=True, help="So many, the newest.")
-@_json
+@options.json_option()
 @click.pass_obj
-def history(env: Environment, /, site: Path, limit: int, as_json: bool,
-            **options: Any) -> None:
+def history(env: Environment, /, site: Path, limit: int,
+            **chosen: Any) -> None:
     """List releases: when, by whom, where, what, and what became of them."""
     from kvmctl.commands import history as command
-    env.as_json = as_json
-    command.run(env, site, _where(options), limit)
+    command.run(env, site, _where(chosen), limit)
 
 
 @click.command()
 @_site_argument
 @_node_options
-@_json
+@options.json_option()
 @click.pass_obj
-def status(env: Environment, /, site: Path, as_json: bool,
-           **options: Any) -> None:
+def status(env: Environment, /, site: Path, **chosen: Any) -> None:
     """Show what serves, what should, what is kept, and counters."""
     from kvmctl.commands import status as command
-    env.as_json = as_json
-    command.run(env, site, _where(options))
+    command.run(env, site, _where(chosen))
 
 
 @click.command()
 @_site_argument
 @_node_options
-@_json
+@options.json_option()
 @click.pass_obj
-def stats(env: Environment, /, site: Path, as_json: bool,
-          **options: Any) -> None:
+def stats(env: Environment, /, site: Path, **chosen: Any) -> None:
     """Show what programs have done since their VCL was loaded."""
     from kvmctl.commands import stats as command
-    env.as_json = as_json
-    command.run(env, site, _where(options))
+    command.run(env, site, _where(chosen))
 
 
 @click.command()
@@ -232,14 +197,13 @@ def stats(env: Environment, /, site: Path, as_json: bool,
 @click.option("--once", is_flag=True, help="One table, then the end.")
 @click.option("--interval", "seconds", type=click.FloatRange(0.1, 3600),
               default=1.0, show_default=True, help="Seconds of each table.")
-@_json
+@options.json_option()
 @click.pass_obj
 def top(env: Environment, /, site: Path, once: bool, seconds: float,
-        as_json: bool, **options: Any) -> None:
+        **chosen: Any) -> None:
     """Watch programs: requests, errors, latencies, queues, forks, pages."""
     from kvmctl.commands import top as command
-    env.as_json = as_json
-    command.run(env, site, _where(options), once, seconds)
+    command.run(env, site, _where(chosen), once, seconds)
 
 
 @click.command()
@@ -250,15 +214,13 @@ def top(env: Environment, /, site: Path, once: bool, seconds: float,
               help="Only those in which a program went wrong.")
 @click.option("--past", is_flag=True,
               help="What the log still has, then the end.")
-@click.option("--json", "as_json", is_flag=True,
-              help="One JSON object for each transaction.")
+@options.json_option("One JSON object for each transaction.")
 @click.pass_obj
 def logs(env: Environment, /, site: Path, program: str | None, errors: bool,
-         past: bool, as_json: bool, **options: Any) -> None:
+         past: bool, **chosen: Any) -> None:
     """Follow the log of requests, by program."""
     from kvmctl.commands import logs as command
-    env.as_json = as_json
-    command.run(env, site, _where(options), program, errors, past)
+    command.run(env, site, _where(chosen), program, errors, past)
 
 
 @click.command()
@@ -269,17 +231,16 @@ def logs(env: Environment, /, site: Path, program: str | None, errors: bool,
               show_default=True, help="Of 127.0.0.1; 0 is any.")
 @click.option("--dashboard", is_flag=True,
               help="Write a dashboard for Grafana instead.")
-@_json
+@options.json_option()
 @click.pass_obj
 def metrics(env: Environment, /, site: Path, once: bool, port: int,
-            dashboard: bool, as_json: bool, **options: Any) -> None:
+            dashboard: bool, **chosen: Any) -> None:
     """Serve figures for Prometheus on a port of 127.0.0.1."""
     from kvmctl.commands import metrics as command
-    env.as_json = as_json
     if dashboard:
         command.dashboard(env)
         return
-    command.run(env, site, _where(options), once, port)
+    command.run(env, site, _where(chosen), once, port)
 
 
 COMMANDS = (render, plan, deploy, promote, abort, rollback, history, status,

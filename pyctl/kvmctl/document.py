@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """TOML files, and what is wrong in them by file, line and key."""
 
+import difflib
 import functools
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from kvmctl.toml_lines import Path as Keys
 from kvmctl.toml_lines import lines
 
 _SHOWN = 20                             # of the problems of one file
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The likeliest one meant, as the end of a sentence; or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean \"{near[0]}\"?" if near else ""
 
 
 def place(keys: Keys) -> str:
@@ -105,6 +112,14 @@ class Place:
     def error(self, message: str,
               key: str | int | None = None) -> DocumentError:
         return DocumentError((self.document.problem(self.keys, message, key),))
+
+    def known(self, what: str, name: str, names: Collection[str],
+              key: str) -> str:
+        """The name, which the value of the key is, or is among, if it is one."""
+        if name not in names:
+            raise self.error(f"there is no {what} \"{name}\""
+                             + suggestion(name, sorted(names)), key)
+        return name
 
 
 def read(path: Path) -> Document:

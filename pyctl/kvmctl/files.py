@@ -43,14 +43,21 @@ def problems(kind: type[KvmctlError], what: str) -> Iterator[None]:
         raise kind(f"{what}: {sentence(e)}") from None
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Writes a file that others see whole or not at all. Raises OSError."""
+def write_whole(path: Path, data: bytes, mode: int = 0o644,
+                synced: bool = False) -> None:
+    """Writes a file that others see whole or not at all. Raises OSError.
+
+    synced: also after a crash of the machine.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             os.fchmod(file.fileno(), mode)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as e:
         Path(partial).unlink(missing_ok=True)
@@ -60,3 +67,9 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+    if synced:
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -7,32 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kvmctl.errors import ManifestError
-from kvmctl.tables import check, known, seconds, strings
+from kvmctl.document import Place
 
-_NUMBER = (int, float)
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\x80-\U0010ffff]*")
-_PARAMETER = re.compile(r"[A-Za-z0-9_.*\[\]-]{1,100}")
-_DIRECTORS = ("round_robin", "random", "fallback", "hash")
-#: Where error pages can be, and what a synthetic answer can say.
-_STATUS = range(200, 600)
-
-TABLES: dict[str, tuple[type, ...]] = {
-    "acls": (dict,), "directors": (dict,), "errors": (list,),
-    "purge": (dict,), "health": (dict,), "self_requests": (dict,),
-    "cache": (dict,)}
-_ACL: dict[str, tuple[type, ...]] = {"allow": (list,), "deny": (list,)}
-_DIRECTOR: dict[str, tuple[type, ...]] = {
-    "kind": (str,), "origins": (list,), "weights": (list,)}
-_ERROR: dict[str, tuple[type, ...]] = {
-    "status": (int, list), "program": (str,), "arg": (str,), "body": (str,),
-    "type": (str,)}
-_PURGE: dict[str, tuple[type, ...]] = {"acl": (str,)}
-_HEALTH: dict[str, tuple[type, ...]] = {"path": (str,), "origins": (list,)}
-_SELF: dict[str, tuple[type, ...]] = {
-    "socket": (str,), "prefix": (str,), "max": (int,)}
-_CACHE: dict[str, tuple[type, ...]] = {
-    "ttl": _NUMBER, "grace": _NUMBER, "keep": _NUMBER, "strip_query": (list,)}
+#: Of fixed words, unless they say another.
+TYPE = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -98,123 +77,87 @@ class Policy:
     cache: Cache = Cache()
 
 
-def header_value(where: str, key: str, value: str) -> str:
+def header_value(place: Place, key: str, value: str) -> str:
     """A string that a header can hold."""
     if not _HEADER_VALUE.fullmatch(value):
-        raise ManifestError(f"{where}: \"{key}\" has a line break or another "
-                            "control character")
+        raise place.error(f"\"{key}\" has a line break or another control "
+                          "character", key)
     return value
 
 
-def _acl(where: str, name: str, table: Any) -> Acl:
-    check(where, table, _ACL)
+def _acl(place: Place, name: str, table: dict[str, Any]) -> Acl:
     rows = []
     for allowed, key in ((True, "allow"), (False, "deny")):
-        for text in strings(where, table, key):
+        for text in table.get(key, ()):
             try:
                 network = ipaddress.ip_network(text, strict=False)
             except ValueError:
-                raise ManifestError(f"{where}: \"{text}\" is no address or "
-                                    "network: 10.0.0.0/8") from None
+                raise place.error(f"\"{text}\" is no address or network: "
+                                  "10.0.0.0/8", key) from None
             rows.append((allowed, str(network.network_address),
                          network.prefixlen))
     return Acl(name, tuple(rows))
 
 
-def _director(where: str, name: str, table: Any,
+def _director(place: Place, name: str, table: dict[str, Any],
               origins: set[str]) -> Director:
-    check(where, table, _DIRECTOR)
-    kind = table.get("kind", "round_robin")
-    if kind not in _DIRECTORS:
-        raise ManifestError(f"{where}: \"kind\" is one of "
-                            + ", ".join(_DIRECTORS))
-    members = strings(where, table, "origins")
-    if not members:
-        raise ManifestError(f"{where}: \"origins\" names no origin")
+    kind, members = table.get("kind", "round_robin"), table["origins"]
     for member in members:
-        known(where, "origin", member, origins)
+        place.known("origin", member, origins, "origins")
     weights = table.get("weights", [1] * len(members))
-    if len(weights) != len(members) or not all(
-            isinstance(w, _NUMBER) and not isinstance(w, bool)
-            and 0 < w <= 1e6 for w in weights):
-        raise ManifestError(f"{where}: \"weights\" is a number above 0 for "
-                            "each origin")
+    if len(weights) != len(members):
+        raise place.error("\"weights\" is a number above 0 for each origin",
+                          "weights")
     if "weights" in table and kind not in ("random", "hash"):
-        raise ManifestError(f"{where}: \"weights\" is nothing to {kind}")
-    return Director(name, kind, members, tuple(weights))
+        raise place.error(f"\"weights\" is nothing to {kind}", "weights")
+    return Director(name, kind, tuple(members), tuple(weights))
 
 
-def _error(where: str, index: int, table: Any,
+def _error(place: Place, index: int, table: dict[str, Any],
            programs: set[str]) -> ErrorPage:
-    check(where, table, _ERROR)
-    status = table.get("status", [])
-    status = [status] if isinstance(status, int) else status
-    if not status or not all(isinstance(s, int) and s in _STATUS
-                             for s in status):
-        raise ManifestError(f"{where}: \"status\" is 200 to 599, or a list")
+    status = table["status"]
     if ("program" in table) == ("body" in table):
-        raise ManifestError(f"{where}: either \"program\" or \"body\"")
+        raise place.error("either \"program\" or \"body\"")
     if "program" in table:
-        known(where, "program", table["program"], programs)
-    return ErrorPage(index, tuple(status), table.get("program"),
-                     table.get("arg", ""), table.get("body", ""),
-                     header_value(where, "type", table.get(
-                         "type", "text/html; charset=utf-8")))
+        place.known("program", table["program"], programs, "program")
+    return ErrorPage(index,
+                     tuple(status) if isinstance(status, list) else (status,),
+                     table.get("program"), table.get("arg", ""),
+                     table.get("body", ""),
+                     header_value(place, "type", table.get("type", TYPE)))
 
 
-def _cache(where: str, table: Any) -> Cache:
-    check(where, table, _CACHE)
-    seconds(where, table, "ttl", "grace", "keep")
-    names = strings(where, table, "strip_query")
-    for name in names:
-        if not _PARAMETER.fullmatch(name):
-            raise ManifestError(f"{where}: \"{name}\" is no name of a "
-                                "parameter; * at its end is any rest")
-    return Cache(table.get("ttl"), table.get("grace"), table.get("keep"),
-                 names)
-
-
-def _self(where: str, table: Any) -> SelfRequests:
-    check(where, table, _SELF)
+def _self(place: Place, table: dict[str, Any]) -> SelfRequests:
     socket = table.get("socket", "")
     if socket and not Path(socket).is_absolute():
-        raise ManifestError(f"{where}: \"socket\" is an absolute path")
-    most = table.get("max", 50)
-    if not 1 <= most <= 10000:
-        raise ManifestError(f"{where}: \"max\" is 1 to 10000")
+        raise place.error("\"socket\" is an absolute path", "socket")
     return SelfRequests(socket, table.get("prefix", "http://127.0.0.1:6081"),
-                        most)
+                        table.get("max", 50))
 
 
-def parse(where: str, table: dict[str, Any], programs: set[str],
+def parse(top: Place, table: dict[str, Any], programs: set[str],
           origins: set[str]) -> Policy:
-    """Checks the tables. Raises ManifestError with place and key."""
-    acls = tuple(_acl(f"{where} [acls.{n}]", n, t)
+    """What the schema cannot say of the tables. Raises ManifestError."""
+    acls = tuple(_acl(top / "acls" / n, n, t)
                  for n, t in table.get("acls", {}).items())
-    names = {a.name for a in acls}
     purge, health = table.get("purge"), table.get("health", {})
     if purge is not None:
-        check(f"{where} [purge]", purge, _PURGE)
-        if "acl" not in purge:
-            raise ManifestError(f"{where} [purge]: \"acl\" is missing: who "
-                                "may purge")
-        known(f"{where} [purge]", "acl", purge["acl"], names)
-    check(f"{where} [health]", health, _HEALTH)
-    path = health.get("path", "/healthz")
-    if not re.fullmatch(r"/[!#-~]*", path):
-        raise ManifestError(f"{where} [health]: \"{path}\" is no path")
-    for origin in strings(f"{where} [health]", health, "origins"):
-        known(f"{where} [health]", "origin", origin, origins)
+        (top / "purge").known("acl", purge["acl"], {a.name for a in acls},
+                              "acl")
+    for origin in health.get("origins", ()):
+        (top / "health").known("origin", origin, origins, "origins")
+    cache = table.get("cache", {})
     return Policy(
         acls=acls,
-        directors=tuple(_director(f"{where} [directors.{n}]", n, t, origins)
+        directors=tuple(_director(top / "directors" / n, n, t, origins)
                         for n, t in table.get("directors", {}).items()),
-        errors=tuple(_error(f"{where} [[errors]] number {i}", i, t, programs)
-                     for i, t in enumerate(table.get("errors", []), 1)),
+        errors=tuple(_error(top / "errors" / i, i + 1, t, programs)
+                     for i, t in enumerate(table.get("errors", []))),
         purge=None if purge is None else purge["acl"],
-        health=path if "health" in table else None,
+        health=(health.get("path", "/healthz") if "health" in table
+                else None),
         health_origins=tuple(health.get("origins", ())),
-        self_requests=(_self(f"{where} [self_requests]",
-                             table["self_requests"])
+        self_requests=(_self(top / "self_requests", table["self_requests"])
                        if "self_requests" in table else None),
-        cache=_cache(f"{where} [cache]", table.get("cache", {})))
+        cache=Cache(cache.get("ttl"), cache.get("grace"), cache.get("keep"),
+                    tuple(cache.get("strip_query", ()))))

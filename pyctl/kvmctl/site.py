@@ -13,11 +13,11 @@ from kvmctl.document import Document, Place
 from kvmctl.inventory import Rollout
 from kvmctl.policy import Policy
 from kvmctl.schema import check as schema_check
-from kvmctl.schema.check import suggestion
 from kvmctl.varnish.admin import Node
 
 _NAME = re.compile(
     schema.load("edge")["properties"]["site"]["properties"]["name"]["pattern"])
+_TIMEOUTS = ("connect_timeout", "first_byte_timeout", "between_bytes_timeout")
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,7 @@ class Route:
     synth_status: int                   # 0: the program's
     synth_arg: str
     stats: bool                         # tinykvm.stats(), as JSON
-    header_name: str | None
-    header_program: str | None
-    header_arg: str
-    header_on_error: str
+    header: Header | None               # of the request
     ttl: float | None                   # seconds
     cache: bool
     probe: Probe | None
@@ -128,7 +125,9 @@ def _origin(place: Place, name: str, table: dict[str, Any]) -> Origin:
             probe.get("threshold", 3) <= probe.get("window", 8)):
         raise (place / "probe").error("\"threshold\" is at most \"window\"")
     return Origin(name, table["host"], str(table.get("port", "80")), probe,
-                  **answers.origin(str(place), table))
+                  table.get("host_header"),
+                  {k: table[k] for k in _TIMEOUTS if k in table},
+                  table.get("max_connections"))
 
 
 def _program(base: Path, name: str, table: dict[str, Any]) -> ProgramEntry:
@@ -178,29 +177,17 @@ def _check_targets(place: Place, table: dict[str, Any], programs: set[str],
     if len(targets) > 1 or (not targets and not alone):
         raise place.error("exactly one of program, origin, synth, stats (or a "
                           "header alone)", targets[1] if targets else None)
-    parts = [(), *((k,) for k in ("synth", "header", "response_header"))]
-    for part in parts:
-        it: Any = table
-        for step in part:
-            it = it.get(step, {})
-        name = it.get("program")
-        if name is not None and name not in programs:
-            raise Place(place.document, (*place.keys, *part)).error(
-                f"there is no program \"{name}\""
-                + suggestion(name, sorted(programs)), "program")
-    origin = table.get("origin")
-    if origin is not None and origin not in origins:
-        raise place.error(f"there is no origin \"{origin}\""
-                          + suggestion(origin, sorted(origins)), "origin")
+    for what, names in (("program", programs), ("origin", origins)):
+        if what in table:
+            place.known(what, table[what], names, what)
     return bool(targets)
 
 
 def _route(place: Place, index: int, table: dict[str, Any],
            programs: set[str], origins: set[str], acls: set[str]) -> Route:
     targeted = _check_targets(place, table, programs, origins)
-    where = str(place)
-    header = answers.header(f"{where}.header", table.get("header"), programs)
-    more = answers.route(where, table, programs, acls)
+    if "acl" in table:
+        place.known("acl", table["acl"], acls, "acl")
     synth = table.get("synth", {})
     methods = tuple(table.get("methods", ()))
     kind, path = _path(place, table)
@@ -214,12 +201,16 @@ def _route(place: Place, index: int, table: dict[str, Any],
         synth_program=synth.get("program"),
         synth_status=synth.get("status", 0), synth_arg=synth.get("arg", ""),
         stats=table.get("stats", False),
-        header_name=header.name if header else None,
-        header_program=header.program if header else None,
-        header_arg=header.arg if header else "",
-        header_on_error=header.on_error if header else "",
+        header=answers.header(place / "header", table.get("header"), programs),
         ttl=table.get("ttl"), cache=table.get("cache", True), probe=probe,
-        **more)
+        synth=answers.synth(place / "synth", table.get("synth"), programs),
+        response_header=answers.header(
+            place / "response_header", table.get("response_header"), programs),
+        chain=answers.chain(place, table, programs), acl=table.get("acl"),
+        grace=table.get("grace"), keep=table.get("keep"),
+        strip_cookies=table.get("strip_cookies", False),
+        ignore_query=table.get("ignore_query", False),
+        esi=table.get("esi", False))
 
 
 def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
@@ -238,10 +229,10 @@ def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
             "letters, digits, dashes and underscores, a letter first")
     origins = tuple(_origin(top / "origins" / n, n, t)
                     for n, t in table.get("origins", {}).items())
-    programs = tuple(_program(path.resolve().parent, n, t)
+    base = path.resolve().parent
+    programs = tuple(_program(base, n, t)
                      for n, t in table.get("programs", {}).items())
-    where, base = str(path), path.resolve().parent
-    rules = policy.parse(where, table, {p.name for p in programs},
+    rules = policy.parse(top, table, {p.name for p in programs},
                          {o.name for o in origins})
     behind = {o.name for o in origins} | {d.name for d in rules.directors}
     if len(behind) < len(origins) + len(rules.directors):
@@ -254,9 +245,9 @@ def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
     return Site(path=path.resolve(), name=name,
                 listen=site.get("listen", "127.0.0.1:8080"), origins=origins,
                 programs=programs, routes=routes, policy=rules,
-                nodes=inventory.nodes(where, base, table.get("nodes", {})),
-                rollout=inventory.rollout(f"{where} [rollout]",
-                                          table.get("rollout", {})),
+                nodes=tuple(inventory.node(top / "nodes" / n, base, n, t)
+                            for n, t in table.get("nodes", {}).items()),
+                rollout=Rollout(**table.get("rollout", {})),
                 vcl=base / site.get("vcl", "vcl.d"),
                 trusted=base / site["trusted"] if "trusted" in site else None)
 

@@ -62,6 +62,13 @@ def test_ours_are_right(kvmctl: Any) -> None:
     ("edge.toml", '[programs.it]\nguest = "."\n[[routes]]\nprogram = "it"\n'
      '[[routes]]\nsynth = { program = "it", status = 42 }\n',
      ['6: [[routes]] number 2.synth: "status" is 200 to 599']),
+    ("edge.toml", '[origins.api]\nhost = "h"\n[directors.d]\n'
+     'origins = [\n"api",\n]\n\nweights = [1]\n',
+     ['8: [directors.d]: "weights" is nothing to round_robin']),
+    ("edge.toml", '[acls.ours]\nallow = ["::1"]\n[purge]\n\nacl = "our"\n',
+     ['5: [purge]: there is no acl "our"; did you mean "ours"?']),
+    ("edge.toml", '[nodes.a]\n\nstore = "/x"\n',
+     ['3: [nodes.a]: "store" is a directory of the other machine']),
     ("tests/it.toml", '[[tests]]\nname = "x"\nexpect = { staus = 200 }\n',
      ['3: [[tests]] number 1.expect: there is no key "staus"; did you mean '
       '"status"?']),

@@ -235,22 +235,23 @@ def test_a_full_disk(node: Node, tmp_path: Path,
                      monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from kvmctl.deploy import store
+    from kvmctl import files
     node.write("hello")
     first = node.deploy()
-    whole = store._write_whole
+    whole = files.write_whole
 
-    def full(path: Path, data: bytes, mode: int) -> None:
+    def full(path: Path, data: bytes, mode: int = 0o644,
+             synced: bool = False) -> None:
         if path.suffix == ".vcl":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        whole(path, data, mode)
+        whole(path, data, mode, synced)
 
-    monkeypatch.setattr(store, "_write_whole", full)
+    monkeypatch.setattr(files, "write_whole", full)
     node.write("echo")
     assert node("deploy") == ExitCode.DEPLOY
     assert "No space left" in node.kvmctl.err and "--store" in node.kvmctl.err
     assert node.varnish.admin.active() == first
-    monkeypatch.setattr(store, "_write_whole", whole)
+    monkeypatch.setattr(files, "write_whole", whole)
     node.deploy()
     # And a store that cannot be written at all.
     (tmp_path / "file").write_text("")

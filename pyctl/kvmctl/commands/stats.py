@@ -7,7 +7,6 @@ from kvmctl import site as sites
 from kvmctl.commands.fleet import Where
 from kvmctl.environment import Environment
 from kvmctl.observe.log import readable
-from kvmctl.observe.rates import FAILED
 from kvmctl.observe.tables import columns
 from kvmctl.varnish import stats
 
@@ -32,7 +31,7 @@ def run(env: Environment, path: Path, where: Where) -> None:
                 n = max(1, v.get("invocations", 0))
                 rows.append((
                     node_name, vcl, program, str(v.get("invocations", 0)),
-                    str(sum(v.get(k, 0) for k in FAILED)),
+                    str(sum(v.get(k, 0) for k in stats.FAILED)),
                     f"{v.get('cpu_time', 0) / n / 1e3:.2f}",
                     f"{v.get('pages_written', 0) / n:.1f}",
                     f"{v.get('reservation_time', 0) / n / 1e3:.2f}",

@@ -9,9 +9,9 @@ from typing import Any
 from kvmctl import site as sites
 from kvmctl.commands.fleet import Where
 from kvmctl.deploy import canary
-from kvmctl.deploy.deployer import CANARY_SUFFIX, Deployer
+from kvmctl.deploy.deployer import Deployer
 from kvmctl.deploy.router import Share
-from kvmctl.deploy.store import CANARY, LIVING, SERVING, Store
+from kvmctl.deploy.store import CANARY, CANARY_SUFFIX, LIVING, SERVING, Store
 from kvmctl.environment import Environment
 from kvmctl.errors import KvmctlError, VarnishError
 from kvmctl.site import Site

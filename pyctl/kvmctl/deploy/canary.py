@@ -13,7 +13,7 @@ import re
 import time
 
 from kvmctl.deploy import judge, store
-from kvmctl.deploy.deployer import CANARY_SUFFIX, Deployer, Outcome
+from kvmctl.deploy.deployer import Deployer, Outcome
 from kvmctl.deploy.judge import Figures, Verdict
 from kvmctl.deploy.prepare import Prepared
 from kvmctl.deploy.router import Share
@@ -74,7 +74,7 @@ def begin(deployer: Deployer, prepared: Prepared, wanted: Share) -> Outcome:
         return Outcome(current, False, None, ())
     prepared = deployer.named(prepared)
     release = deployer.release_of(prepared)
-    vcl = release.name + CANARY_SUFFIX
+    vcl = release.canary_vcl
     deployer.files.record(release)
     try:
         deployer.put(prepared, vcl, space=release.name)
@@ -120,7 +120,7 @@ def verdict(deployer: Deployer, least: int = judge.MIN_REQUESTS) -> Verdict:
     counters = stats.programs(deployer.admin.node)
     return judge.judge(
         judge.figures(counters, beside).since(before),
-        judge.figures(counters, release.name + CANARY_SUFFIX).since(own),
+        judge.figures(counters, release.canary_vcl).since(own),
         least)
 
 
@@ -175,10 +175,10 @@ def promote(deployer: Deployer, prepared: Prepared) -> Outcome:
     except BaseException:
         # The canary goes on.
         with contextlib.suppress(KvmctlError):
-            deployer.router.probe_through(release.name + CANARY_SUFFIX)
+            deployer.router.probe_through(release.canary_vcl)
             deployer.discard(release.name)
         raise
-    deployer.discard(release.name + CANARY_SUFFIX)
+    deployer.discard(release.canary_vcl)
     deployer.tidy()
     done = dataclasses.replace(release, state=store.SERVING, canary={})
     return Outcome(done, True, old, tuple(answers))

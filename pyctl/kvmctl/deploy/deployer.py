@@ -27,7 +27,6 @@ from kvmctl.site import Site
 from kvmctl.varnish.admin import Admin, Node
 
 KEPT_RELEASES = 5
-CANARY_SUFFIX = "-canary"
 Say = Callable[[str], None]
 
 
@@ -87,7 +86,7 @@ class Deployer:
     def named(self, prepared: Prepared) -> Prepared:
         """The rollout's name; another one where the node has that already."""
         taken = {v.name for v in self.admin.vcls()}
-        taken |= {v.removesuffix(CANARY_SUFFIX) for v in taken}
+        taken |= {v.removesuffix(store.CANARY_SUFFIX) for v in taken}
         if prepared.name and prepared.name not in taken:
             return prepared
         taken |= {r.name for r in self.files.releases()}
@@ -191,7 +190,7 @@ class Deployer:
     def remove(self, release: Release, old: str | None) -> None:
         """Everybody gets old; the release's VCLs are discarded."""
         listing = self.admin.listing()
-        mine = {release.name, release.name + CANARY_SUFFIX}
+        mine = {release.name, release.canary_vcl}
         if self.router.is_router(listing.active):
             self.router.close()
         elif old is not None and listing.active in mine:
@@ -216,9 +215,9 @@ class Deployer:
         for release in self.releases(store.CANDIDATE, store.CANARY):
             if listing.active == release.name:
                 self.serves(release)
-                self.discard(release.name + CANARY_SUFFIX)
+                self.discard(release.canary_vcl)
             elif release.state == store.CANARY and \
-                    canary == release.name + CANARY_SUFFIX:
+                    canary == release.canary_vcl:
                 # It goes on; a promotion may have stopped on its way.
                 self.discard(release.name)
             else:

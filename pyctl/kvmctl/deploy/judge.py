@@ -9,15 +9,13 @@ chance: it takes MIN_REQUESTS on both sides to say anything but "too few".
 import math
 from dataclasses import dataclass
 
-from kvmctl.varnish.stats import Counters
+from kvmctl.varnish.stats import FAILED, Counters
 
 MIN_REQUESTS = 50
 #: One-sided, a chance of 1 in 1000.
 _Z = 3.09
 #: A canary may be so much slower, as a ratio and in seconds.
 _SLOWER, _SLOWER_SECONDS = 1.5, 0.001
-_FAILED = ("program_exception", "program_timeout", "program_memory",
-           "reservation_timeouts", "program_status_5xx")
 
 BETTER, WORSE, FEW = "not worse", "worse", "too few requests"
 
@@ -62,7 +60,7 @@ def figures(counters: Counters, vcl: str) -> Figures:
         # Requests that got no fork were never entered.
         requests += (values.get("invocations", 0)
                      + values.get("reservation_timeouts", 0))
-        errors += sum(values.get(key, 0) for key in _FAILED)
+        errors += sum(values.get(key, 0) for key in FAILED)
         microseconds += (values.get("cpu_time", 0)
                          + values.get("reservation_time", 0))
     return Figures(requests, min(errors, requests), microseconds / 1e6)

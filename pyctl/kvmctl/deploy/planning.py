@@ -3,7 +3,7 @@
 
 import difflib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kvmctl.deploy import store
@@ -84,8 +84,7 @@ def plan(deployer: Deployer, prepared: Prepared) -> Plan:
         result.programs = dict.fromkeys(prepared.programs, "unchanged")
         return result
     result.changes = True
-    named = prepared.__class__(prepared.site, prepared.programs,
-                               prepared.token, prepared.content, _NAME)
+    named = replace(prepared, name=_NAME)
     root = deployer.files.directory
     new_vcl = named.vcl(root, _NAME).decode().splitlines()
     new_library = _library(named.library(root))

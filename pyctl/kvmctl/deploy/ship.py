@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from kvmctl.deploy import store
 from kvmctl.deploy.prepare import Prepared
 from kvmctl.deploy.store import Store
 from kvmctl.errors import DeployError, VarnishError
@@ -102,13 +101,9 @@ class Depot:
         self._files.clean()
         if self._ssh is None:
             return
-        living = [r for r in self._files.releases() if r.state in store.LIVING]
-        names = {r.name for r in living}
-        keep = ({f"{n}{end}" for n in names
-                 for end in (".vcl", ".json", "-canary.vcl")}
-                | {h for r in living for h in r.programs.values()})
         script = ('cd "$1" 2>/dev/null || exit 0; shift; for f in '
                   'programs/* releases/*; do [ -f "$f" ] || continue; '
                   'k=no; for n in "$@"; do [ "${f#*/}" = "$n" ] && k=yes; '
                   'done; [ $k = yes ] || rm -f -- "$f"; done')
-        self._ssh.run("sh", "-c", script, "sh", str(self.root), *sorted(keep))
+        self._ssh.run("sh", "-c", script, "sh", str(self.root),
+                      *sorted(self._files.living_files()))

@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
 from kvmctl.errors import DeployError
 
 CANDIDATE, CANARY, SERVING, KEPT, FAILED, DISCARDED, ABORTED = (
@@ -34,6 +34,8 @@ CANDIDATE, CANARY, SERVING, KEPT, FAILED, DISCARDED, ABORTED = (
     "aborted")
 #: States of a release that the node may still have.
 LIVING = (CANDIDATE, CANARY, SERVING, KEPT)
+#: A canary's VCL is called so, behind the name of its release.
+CANARY_SUFFIX = "-canary"
 _REMEMBERED = 200                       # past entries of history
 
 
@@ -51,6 +53,11 @@ class Release:
     error: str = ""
     #: Of a canary: percent, header, cookie, since, baseline.
     canary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def canary_vcl(self) -> str:
+        """The name of its VCL as long as it is a canary."""
+        return self.name + CANARY_SUFFIX
 
 
 def default_root() -> Path:
@@ -79,31 +86,11 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     Raises DeployError, with the reason, where that cannot be.
     """
     try:
-        _write_whole(path, data, mode)
+        files.write_whole(path, data, mode, synced=True)
     except OSError as e:
         raise DeployError(
             f"cannot write {path}: {e.strerror}; make room there, or name "
             "another store by --store") from None
-
-
-def _write_whole(path: Path, data: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _parsed(text: str) -> list[Release]:
@@ -238,15 +225,19 @@ class Store:
     def mark(self, release: Release, state: str, error: str = "") -> None:
         self.record(replace(release, state=state, error=error))
 
+    def living_files(self) -> set[str]:
+        """The names of the files that living releases have."""
+        living = [r for r in self.releases() if r.state in LIVING]
+        names = {path.name for r in living
+                 for path in (self.library_file(r.name), self.vcl_file(r.name),
+                              self.vcl_file(r.canary_vcl))}
+        return names | {h for r in living for h in r.programs.values()}
+
     def clean(self) -> None:
         """Removes the files that no living release names."""
         with self._guard:
-            living = [r for r in self.releases() if r.state in LIVING]
-            names = {r.name for r in living}
-            hashes = {h for r in living for h in r.programs.values()}
-            for path in self.directory.glob("releases/*"):
-                if path.stem.removesuffix("-canary") not in names:
-                    path.unlink(missing_ok=True)
-            for path in self.directory.glob("programs/*"):
-                if path.name not in hashes:
-                    path.unlink(missing_ok=True)
+            keep = self.living_files()
+            for room in ("releases", "programs"):
+                for path in (self.directory / room).glob("*"):
+                    if path.name not in keep:
+                        path.unlink(missing_ok=True)

@@ -5,10 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvmctl.varnish.stats import Counters
+from kvmctl.varnish.stats import FAILED, Counters
 
-FAILED = ("program_exception", "program_timeout", "program_memory",
-          "reservation_timeouts", "program_status_5xx")
 GAUGES = ("forks", "forks_busy", "queue_length", "storage_queue",
           "storage_timers", "master_bytes", "working_set_bytes")
 

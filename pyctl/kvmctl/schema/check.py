@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A file against its schema: every problem as a sentence with its line."""
 
-import difflib
 import functools
 import math
 import re
@@ -9,18 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from kvmctl import schema
-from kvmctl.document import Document, DocumentError, Problem
+from kvmctl.document import Document, DocumentError, Problem, suggestion
 from kvmctl.schema import Schema
 
 _WORDS = {"object": "a table", "array": "a list", "string": "a string",
           "number": "a number", "integer": "a whole number",
           "boolean": "true or false"}
-
-
-def suggestion(word: str, known: "list[str] | tuple[str, ...]") -> str:
-    """The likeliest one meant, as the end of a sentence; or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean \"{near[0]}\"?" if near else ""
 
 
 def _pattern(_validator: Any, pattern: str, value: Any,

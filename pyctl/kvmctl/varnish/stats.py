@@ -9,6 +9,9 @@ from kvmctl.varnish.admin import Node
 
 #: VCL -> program -> counter -> value
 Counters = dict[str, dict[str, dict[str, int]]]
+#: Counters of requests that went wrong.
+FAILED = ("program_exception", "program_timeout", "program_memory",
+          "reservation_timeouts", "program_status_5xx")
 _SECONDS = 30
 
 

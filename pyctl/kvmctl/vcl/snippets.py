@@ -7,8 +7,8 @@
 
 from pathlib import Path
 
+from kvmctl.document import suggestion
 from kvmctl.errors import ManifestError
-from kvmctl.tables import unknown_key
 from kvmctl.vcl import escape, origin
 
 SUBS = ("init", "recv", "pipe", "pass", "hash", "purge", "miss", "hit",
@@ -20,7 +20,8 @@ TOP = "top"
 def _place(path: Path) -> str:
     name = path.stem.partition("-")[0]
     if name not in (*SUBS, TOP):
-        raise unknown_key(str(path.parent), name, [TOP, *SUBS])
+        raise ManifestError(f"{path.parent}: there is no key \"{name}\""
+                            + suggestion(name, (TOP, *SUBS)))
     return name
 
 
