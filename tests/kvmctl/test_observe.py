@@ -19,11 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from kvmctl.errors import ExitCode
+from kvmctl.errors import ExitCode, VarnishError
 from kvmctl.observe import log, rates, tables
+from kvmctl.varnish.admin import Node as AdminNode
 from kvmctl.varnish.private import PrivateVarnish
 from support.node import Node
 from support.paths import GUESTS
+from support.wait import until
 
 
 @pytest.fixture
@@ -234,3 +236,17 @@ def test_queries() -> None:
     from kvmctl.errors import UsageError
     with pytest.raises(UsageError):
         log.query('x" or ReqURL ~ "', False)
+
+
+def test_a_reader_that_ends(tmp_path: Path) -> None:
+    """Its words are told, instead of figures that never come."""
+    with log.Watch(AdminNode(name=str(tmp_path / "nowhere"))) as watch:
+        def ended() -> bool:
+            try:
+                watch.taken()
+            except VarnishError as e:
+                assert "varnishncsa has ended: " in str(e)
+                return True
+            return False
+
+        until(ended)

@@ -8,10 +8,9 @@ from typing import Any
 
 from kvmctl import site as sites
 from kvmctl.commands.fleet import Where
-from kvmctl.commands.status import look
+from kvmctl.commands.status import look_at_all
 from kvmctl.environment import Environment
-from kvmctl.errors import HostError, KvmctlError
-from kvmctl.varnish import stats
+from kvmctl.errors import HostError
 
 
 def dashboard(env: Environment) -> None:
@@ -31,16 +30,7 @@ def run(env: Environment, path: Path, where: Where, once: bool,
     nodes, files = where.targets(site), where.files(site)
 
     def every() -> list[dict[str, Any]]:
-        out = []
-        for node in nodes:
-            try:
-                found = look(site, node, files)
-                if node.countable:
-                    found["varnish"] = stats.counters(node, *VARNISH)
-            except KvmctlError as e:
-                found = {"node": str(node), "error": str(e), "drift": str(e)}
-            out.append(found)
-        return out
+        return look_at_all(site, nodes, files, *VARNISH)
 
     registry = prometheus_client.CollectorRegistry()
     registry.register(Figures(every))

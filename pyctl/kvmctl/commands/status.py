@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """kvmctl status."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -111,22 +112,32 @@ def _show(env: Environment, found: dict[str, Any]) -> None:
             env.result(f"{vcl_name}  {program}: {figures}")
 
 
+def look_at_all(site: Site, nodes: Sequence[Node], files: Store,
+                *counters: str) -> list[dict[str, Any]]:
+    """look() at each, several at a time; "error" where one is not reached.
+
+    counters: patterns of Varnish's own that "varnish" has then, too.
+    """
+    def one(node: Node) -> dict[str, Any]:
+        try:
+            found = look(site, node, files)
+            if counters and node.countable:
+                found["varnish"] = stats.counters(node, *counters)
+            return found
+        except KvmctlError as e:
+            return {"node": str(node), "error": str(e), "drift": str(e)}
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(pool.map(one, nodes))
+
+
 def run(env: Environment, path: Path, where: Where) -> None:
     """Releases and counters of one site on its nodes."""
     site = sites.load(path)
     nodes = where.targets(site)
     files = where.files(site)
-
-    def one(node: Node) -> dict[str, Any]:
-        try:
-            return look(site, node, files)
-        except KvmctlError as e:
-            if len(nodes) == 1:
-                raise
-            return {"node": str(node), "error": str(e), "drift": str(e)}
-
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        every = list(pool.map(one, nodes))
+    every = ([look(site, nodes[0], files)] if len(nodes) == 1
+             else look_at_all(site, nodes, files))
     if env.as_json:
         env.result_json(every[0] if len(nodes) == 1 else {"nodes": every})
     elif len(nodes) == 1:

@@ -3,6 +3,7 @@
 
 import re
 import subprocess
+import tempfile
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -80,10 +81,12 @@ class Watch:
     def __init__(self, node: Node) -> None:
         self._guard = threading.Lock()
         self._seen = Latencies()
+        #: A file: nobody reads it while all is well.
+        self._words = tempfile.TemporaryFile()      # noqa: SIM115
         self._process = subprocess.Popen(
             line(node, "varnishncsa", "-b", "-c", "-F", _FORMAT),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, errors="replace")
+            stderr=self._words, text=True, errors="replace")
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -104,7 +107,14 @@ class Watch:
                 break
 
     def taken(self) -> Latencies:
-        """What was seen since the last time."""
+        """What was seen since the last time.
+
+        Raises VarnishError when varnishncsa has ended by itself.
+        """
+        if self._process.poll() is not None:
+            self._words.seek(0)
+            said = self._words.read().decode(errors="replace").strip()
+            raise VarnishError(f"varnishncsa has ended: {said or 'silently'}")
         with self._guard:
             seen, self._seen = self._seen, Latencies()
         return seen
@@ -117,9 +127,9 @@ class Watch:
                  trace: TracebackType | None) -> None:
         end(self._process)
         self._thread.join(_END_SECONDS)
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._words.close()
 
 
 def end(process: "subprocess.Popen[str]") -> None:
