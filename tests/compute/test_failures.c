@@ -193,6 +193,7 @@ every_one(enum what w, int e_with, const char *guest, const char *more,
 
 	what = w;
 	with = e_with;
+	again_tried = 0;
 	/*
 	 * Not jansson's: its lexer (2.14) takes it for granted that the text that
 	 * it collects can grow, and reads on behind its end when not.
