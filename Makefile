@@ -55,8 +55,8 @@ LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	$(if $(shell command -v npm),,npm)
 
 # GDB: the tests debug guests with it; openssl makes their certificates; clang
-# has the fuzzers and sanitizers.
-TEST_PACKAGES = gdb openssl clang libclang-rt-14-dev
+# has the fuzzers and sanitizers; groff reads kvmctl's pages.
+TEST_PACKAGES = gdb openssl groff-base clang libclang-rt-14-dev
 
 # The build proper runs in a second make, once the packages are there: its
 # variables ask pkg-config.

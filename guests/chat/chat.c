@@ -95,10 +95,11 @@ misdeed(const char *what)
 	memset(&e, 0, sizeof e);
 	if (strcmp(what, "crash") == 0)
 		*(volatile char *)16 = 1;
-	else if (strcmp(what, "spin") == 0)
+	else if (strcmp(what, "spin") == 0) {
+		sys_log("spins", 5);
 		for (;;)
 			__asm__ volatile ("");
-	else if (strcmp(what, "deep") == 0)
+	} else if (strcmp(what, "deep") == 0)
 		deep(0);
 	else if (strcmp(what, "exit") == 0)
 		exit(3);

@@ -3,7 +3,6 @@
 
 import shutil
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from kvmctl.engine.library import Engine, Program
 from kvmctl.errors import GuestError
 from support.compiled import compiled
 from support.paths import guest
+from support.wait import until
 
 pytestmark = pytest.mark.kvm
 
@@ -102,13 +102,14 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
                           f"-DVERSION={n}")) for n in (1, 2)]
 
 
-def booting(program: Program) -> tuple[threading.Thread, list[bytes]]:
+def booting(engine: Engine,
+            program: Program) -> tuple[threading.Thread, list[bytes]]:
     """A request that waits for the boot, and its answer."""
     answers: list[bytes] = []
     thread = threading.Thread(
         target=lambda: answers.append(program.request().body))
     thread.start()
-    time.sleep(0.3)
+    until(lambda: engine.stats()["programs"]["it"]["state"] == "booting")
     return thread, answers
 
 
@@ -116,7 +117,7 @@ def test_invalidated_while_it_boots(engine: Engine, tmp_path: Path,
                                     versions: list[Path]) -> None:
     shutil.copy(versions[0], tmp_path / "it")
     program = engine.define("it", {"filename": str(tmp_path / "it")})
-    thread, answers = booting(program)
+    thread, answers = booting(engine, program)
     shutil.copy(versions[1], tmp_path / "new")
     (tmp_path / "new").rename(tmp_path / "it")
     assert engine.invalidate() == 1
@@ -131,7 +132,7 @@ def test_an_update_that_boots_is_invalidated(engine: Engine,
     program.live_update(versions[1])
     engine.set_warm(False)
     engine.set_warm(True)
-    thread, answers = booting(program)
+    thread, answers = booting(engine, program)
     assert engine.invalidate() == 1
     thread.join()
     assert answers == [b"1"]

@@ -25,8 +25,9 @@ extern void *__libc_realloc(void *, size_t);
 
 static enum what { ALLOCATION, MAPPING, IOCTL } what;
 static int with;			/* errno */
-/* A second try costs a second: after each so manyth failure. */
+/* A second try of a boot costs a second: after each so manyth failure of one. */
 static long number, every = 16;
+static long again_tried;
 static _Atomic long countdown;		/* 0: none fails */
 static _Atomic bool failed;
 
@@ -137,6 +138,7 @@ life(const char *json, const char *url, struct tkc_error *err)
 	struct tkc_registry *r = tkc_registry_new(&none, NULL);
 	struct tkc_program *p = NULL;
 	const char *arguments[] = { "one", "two" };
+	bool up = false;
 	unsigned i;
 	char *stats;
 	int e;
@@ -151,6 +153,7 @@ life(const char *json, const char *url, struct tkc_error *err)
 	if (e == 0) {
 		p = tkc_find(r, "it", err);
 		e = p == NULL ? TKC_NOTFOUND : tkc_start(p, 0, 0, err);
+		up = e == 0;
 	}
 	if (e == 0)
 		e = request(p, url, err);
@@ -163,7 +166,7 @@ life(const char *json, const char *url, struct tkc_error *err)
 		e = tkc_invalidate(r, "it", err) < 0;
 	/* Who failed once is not failed for ever. */
 	countdown = 0;
-	if (p != NULL && failed && number % every == 0) {
+	if (p != NULL && failed && (up || number % every == 0)) {
 		struct tkc_error second;
 		int again;
 
@@ -172,6 +175,7 @@ life(const char *json, const char *url, struct tkc_error *err)
 		    strcmp(second.text, err->text) == 0 && i < 40; i++)
 			(void)usleep(50000);
 		CHECK_MSG(again == 0, "not again: %s", second.text);
+		again_tried++;
 	}
 	tkc_registry_free(&r);
 	return (e);
@@ -189,6 +193,7 @@ every_one(enum what w, int e_with, const char *guest, const char *more,
 
 	what = w;
 	with = e_with;
+	again_tried = 0;
 	/*
 	 * Not jansson's: its lexer (2.14) takes it for granted that the text that
 	 * it collects can grow, and reads on behind its end when not.
@@ -216,7 +221,8 @@ every_one(enum what w, int e_with, const char *guest, const char *more,
 	}
 	CHECK_MSG(e == 0, "%s", err.text);
 	CHECK(n > 5 && errors > 2);
-	printf("%ld of them, %ld errors\n", n - 1, errors);
+	printf("%ld of them, %ld errors, %ld tried again\n", n - 1, errors,
+	    again_tried);
 	snprintf(line, sizeof line, "rm -rf %s", state);
 	CHECK(system(line) == 0);
 }
@@ -235,8 +241,10 @@ static void allocations(void) { all_lives(ALLOCATION, ENOMEM); }
 static void mappings(void) { all_lives(MAPPING, ENOMEM); }
 static void kvm_has_no_memory(void) { all_lives(IOCTL, ENOMEM); }
 static void kvm_fails(void) { all_lives(IOCTL, EIO); }
-static void kvm_fails_each_tried_again(void) { every = 1; kvm_fails(); }
 static void kvm_is_gone(void) { all_lives(IOCTL, ENODEV); }
+static void allocations_each_tried_again(void) { every = 1; allocations(); }
+static void mappings_each_tried_again(void) { every = 1; mappings(); }
+static void kvm_fails_each_tried_again(void) { every = 1; kvm_fails(); }
 
 TESTS(
 	T_KVM(allocations),
@@ -244,5 +252,7 @@ TESTS(
 	T_KVM(kvm_has_no_memory),
 	T_KVM(kvm_fails),
 	T_KVM(kvm_is_gone),
+	T_LONG(allocations_each_tried_again),
+	T_LONG(mappings_each_tried_again),
 	T_LONG(kvm_fails_each_tried_again)
 )

@@ -115,8 +115,9 @@ def test_a_round_is_two_exits(chat: Chat) -> None:
         for _ in range(100):
             assert a.ask("/said") == "0"
         after = chat.counts()
-    assert after["exits"] - before["exits"] <= 2 * 100 + 100
-    assert after["invocations"] - before["invocations"] <= 200
+    # Of the first and the last round a part may be counted on the other side.
+    assert 2 * 99 <= after["exits"] - before["exits"] <= 2 * 101
+    assert 99 <= after["invocations"] - before["invocations"] <= 101
 
 
 def test_the_program_ends_it(chat: Chat) -> None:
@@ -234,7 +235,7 @@ def test_many_clients_at_once(chat: Chat) -> None:
 def test_the_one_too_many_waits(engine: Engine) -> None:
     chat = Chat(engine, server={"max_connections": 2})
     with chat.client() as a, chat.client() as b, chat.client() as c:
-        assert a.ask("/who") in "12" and b.ask("/who") == "2"
+        assert a.ask("/who") in ("1", "2") and b.ask("/who") == "2"
         c.say("/who")
         c.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
@@ -260,9 +261,9 @@ def test_who_is_silent_goes(engine: Engine) -> None:
 
 MISDEEDS = {
     "crash": "invalid write to address 0x10",
-    "spin": "ran longer than",
-    "deep": "",
-    "exit": "exit",
+    "spin": "ran longer than 1 s",
+    "deep": "(stack overflow) in deep",
+    "exit": "the program ended with exit status 3",
     "respond": "host call 0x10010 while it serves connections",
     "wait": "the array of 4 events at 0x10 is not",
     "wait-0": "no room for an event",
@@ -278,7 +279,8 @@ def test_a_misdeed_ends_that_machines_connections(
     with chat.client() as a, chat.client() as b, chat.web() as w:
         assert a.ask("x") == "x"
         a.say("/" + what)
-        assert a.hear() == "" and b.hear() in ("x", "")
+        # b may have come before or after the "x".
+        assert a.hear() == "" and b.hear() in ("x", "") and b.hear() == ""
         # The other server's machine is another.
         assert w.recv() == "/"
         w.send("/said")
@@ -287,8 +289,9 @@ def test_a_misdeed_ends_that_machines_connections(
     with chat.client() as a:
         assert a.ask("/said") == "0"
     counts = chat.counts()
-    assert counts["exceptions"] + counts["timeouts"] + \
-        counts["memory_exceeded"] == 1
+    assert (counts["exceptions"], counts["timeouts"],
+            counts["memory_exceeded"]) == (
+                (0, 1, 0) if what == "spin" else (1, 0, 0))
 
 
 def test_a_descriptor_of_nobody(chat: Chat) -> None:
@@ -559,8 +562,11 @@ def test_a_live_update_takes_over(chat: Chat) -> None:
         while not stop.is_set():
             try:
                 with chat.client() as c:
-                    if c.ask("x") == "x":
-                        served += 1
+                    heard = c.ask("x")
+                if heard == "x":
+                    served += 1
+                elif heard != "":
+                    wrong.append(heard)
             except ConnectionRefusedError as e:
                 wrong.append(str(e))
             except ConnectionError:
@@ -607,12 +613,14 @@ def test_another_registry_takes_over(chat: Chat) -> None:
     assert chat.counts()["socket_clients"] == before + 1
 
 
-def test_ends_while_the_program_hangs(chat: Chat, log: Any) -> None:
+def test_ends_while_the_program_hangs(engine: Engine, log: Any) -> None:
+    chat = Chat(engine, max_request_time=60)
     with chat.client() as a:
         a.say("/spin")
-        until(lambda: chat.counts()["socket_events"] >= 1)
+        until(lambda: "spins" in log.text())
         chat.engine.invalidate("")
-        a.hear()
+        assert a.hear() == ""
+    assert "its connections (1) are closed" in log.text()
 
 
 def test_stats_are_json(chat: Chat) -> None:

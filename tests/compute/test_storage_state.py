@@ -15,8 +15,8 @@ import pytest
 
 from kvmctl.engine.library import Engine
 from kvmctl.errors import GuestError
-from support.needed import lacking
 from support.paths import ROOT, guest, settings
+from support.small_disk import small_disk
 from support.storage import Storage, define
 from support.wait import until
 
@@ -186,29 +186,22 @@ def test_a_directory_that_is_read_only(engine: Engine, log: Any,
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k",
-                              "tmpfs", disk], capture_output=True,
-                             text=True, check=False)
-    if mounted.returncode != 0:
-        lacking(f"a small file system: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path, 64) as it:
+        yield it
 
 
-def test_a_full_disk(small_disk: Path, engine: Engine, log: Any) -> None:
-    it = define(engine, small_disk)
+def test_a_full_disk(disk: Path, engine: Engine, log: Any) -> None:
+    it = define(engine, disk)
     it.program.request("POST", "/save", body=b"x" * 20000)
-    (small_disk / "filler").write_bytes(b"y" * 40000)
+    (disk / "filler").write_bytes(b"y" * 40000)
     assert it.ask("save", "", b"z" * 30000) == "30000"
     assert "No space left" in log.text()
-    assert (small_disk / "st.state").read_text() == "x" * 20000
-    assert sorted(os.listdir(small_disk)) == ["filler", "st.state"]
-    (small_disk / "filler").unlink()
+    assert (disk / "st.state").read_text() == "x" * 20000
+    assert sorted(os.listdir(disk)) == ["filler", "st.state"]
+    (disk / "filler").unlink()
     until(lambda: it.number("add", 1) > 0 and it.counts()["state_saves"] == 2)
-    assert (small_disk / "st.state").read_text() == "z" * 30000
+    assert (disk / "st.state").read_text() == "z" * 30000
 
 
 def test_the_last_chance_is_the_end(log: Any, tmp_path: Path) -> None:

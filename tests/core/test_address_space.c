@@ -10,10 +10,9 @@
 #include <sys/syscall.h>
 
 #include "file_vm.h"
+#include "one_fork.h"
 
 static struct file_vm vm;
-static struct guest g;
-static struct tk_machine *m;
 
 #define ANONYMOUS	(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 #define TERABYTES	(UINT64_C(16) << 40)
@@ -93,41 +92,14 @@ no_code_from_writable_files(void)
 
 /*--------------------------------------------------------------------*/
 
-static void
-set_up(void)
-{
-	struct boot b = { .memory = 64, .request_memory = 64 };
-	struct tk_error err;
-
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
-}
-
-static void
-tear_down(void)
-{
-
-	tk_fork_free(&m);
-	guest_free(&g);
-}
-
-static int64_t
-does(uint64_t op, uint64_t a, uint64_t b)
-{
-	struct tk_error err;
-	int e;
-
-	e = guest_op(&g, m, &err, 20, op, a, b, 0);
-	CHECK_MSG(e == 0, "operation %lu: %s", (unsigned long)op, err.text);
-	return (g.result);
-}
+#define does(op, a, b)	succeeds(20, (op), (a), (b), 0)
 
 /* A fault that was mended is not the same fault when it comes again. */
 static void
 the_same_address_again(void)
 {
 
-	set_up();
+	set_up(&(struct boot){ .request_memory = 64 });
 	CHECK(does(OP_MAPS, 30, 4 << 20) == 30);
 	CHECK(does(OP_MAPS, 30, 256 << 20) == 30);
 	(void)tk_reset(m);
@@ -140,7 +112,7 @@ static void
 a_fault_after_a_shortage(void)
 {
 
-	set_up();
+	set_up(&(struct boot){ .request_memory = 64 });
 	CHECK(does(OP_EXHAUST, 8, 0) == 1);
 	(void)tk_reset(m);
 	CHECK(does(OP_EXHAUST, 8, 0) == 1);
@@ -152,7 +124,7 @@ static void
 spoiled_on_another_vcpu(void)
 {
 
-	set_up();
+	set_up(&(struct boot){ .request_memory = 64 });
 	CHECK(does(OP_SPOIL, OP_NOP, 0) == 0);
 	(void)tk_reset(m);
 	CHECK(!tk_broken(m) && !m->vcpu->spoiled);

@@ -9,10 +9,7 @@
 
 #include "debug.h"
 #include "guest_layout.h"
-#include "vm.h"
-
-static struct guest g;
-static struct tk_machine *m;
+#include "one_fork.h"
 
 static struct {
 	unsigned		stops[8];	/* by reason */
@@ -124,30 +121,13 @@ on_ended(struct tk_machine *vm, enum tk_debug_end how, void *priv)
 	seen.how = how;
 }
 
+static const struct boot own_text = { .private_text = true };
+
 static const struct tk_debugger debugger = {
 	.stopped = on_stopped,
 	.poll = on_poll,
 	.ended = on_ended,
 };
-
-static void
-set_up(void)
-{
-	struct boot b = { .private_text = true };
-	struct tk_error err;
-
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
-	memset(&seen, 0, sizeof seen);
-}
-
-static void
-tear_down(void)
-{
-
-	tk_fork_free(&m);
-	guest_free(&g);
-}
 
 static void
 as_the_master(void)
@@ -177,7 +157,7 @@ breakpoint_and_steps(void)
 {
 	struct tk_error err;
 
-	set_up();
+	set_up(&own_text);
 	seen.at = g.at[ADDRESS_OPERATE];
 	seen.steps = 300;
 	attach();
@@ -203,7 +183,7 @@ reset_undoes_a_debugger(void)
 	struct tk_error err;
 	unsigned i;
 
-	set_up();
+	set_up(&own_text);
 	seen.scribble = true;
 	for (i = 0; i < 3; i++) {
 		attach();
@@ -220,7 +200,7 @@ faults_stop_once(void)
 {
 	struct tk_error err;
 
-	set_up();
+	set_up(&own_text);
 	attach();
 	CHECK(guest_op(&g, m, &err, 5, OP_STORE, 8, 0, 1) == TK_FAULT);
 	CHECK_STR(err.text, "null pointer");
@@ -239,7 +219,7 @@ static void
 detached_before_the_call(void)
 {
 
-	set_up();
+	set_up(&own_text);
 	attach();
 	tk_debug_detach(m);
 	CHECK(seen.ended == 1 && seen.how == TK_DEBUG_DETACHED);
@@ -252,11 +232,8 @@ detached_before_the_call(void)
 static void
 shared_text_takes_no_breakpoints(void)
 {
-	struct boot b = { .memory = 0 };
-	struct tk_error err;
 
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+	set_up(NULL);
 	attach();
 	m->debug->stopped = true;
 	CHECK(tk_debug_break(m, g.at[ADDRESS_OPERATE]) == EFAULT);

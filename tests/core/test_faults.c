@@ -6,28 +6,7 @@
  */
 
 #include "guest_layout.h"
-#include "vm.h"
-
-static struct guest g;
-static struct tk_machine *m;
-
-static void
-set_up(uint64_t request_memory)
-{
-	struct boot b = { .request_memory = request_memory };
-	struct tk_error err;
-
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
-}
-
-static void
-tear_down(void)
-{
-
-	tk_fork_free(&m);
-	guest_free(&g);
-}
+#include "one_fork.h"
 
 /* The call fails so, and the next one is served as if nothing had been. */
 static void
@@ -58,7 +37,7 @@ static void
 memory_faults(void)
 {
 
-	set_up(16);
+	set_up(NULL);
 	fails(TK_FAULT, "write to address 0x8 (a null pointer) in operate",
 	    5, OP_STORE, 8, 1);
 	fails(TK_FAULT, "read from address 0x0 (a null pointer)", 5, OP_LOAD,
@@ -82,7 +61,7 @@ static void
 cpu_faults(void)
 {
 
-	set_up(16);
+	set_up(NULL);
 	fails(TK_FAULT, "invalid instruction in operate", 5, OP_UD2, 0, 0);
 	fails(TK_FAULT, "division error in operate", 5, OP_DIVIDE, 1, 0);
 	fails(TK_FAULT, "general protection fault in operate", 5, OP_OUT,
@@ -97,7 +76,7 @@ the_address_is_told(void)
 {
 	struct tk_error err;
 
-	set_up(16);
+	set_up(NULL);
 	CHECK(guest_op(&g, m, &err, 5, OP_STORE, 0x123456, 0, 1) == TK_FAULT);
 	CHECK(err.address == 0x123456);
 	tear_down();
@@ -107,7 +86,7 @@ static void
 ends_of_the_process(void)
 {
 
-	set_up(16);
+	set_up(NULL);
 	fails(TK_EXITED, "abort", 5, OP_ABORT, 0, 0);
 	fails(TK_EXITED, "3", 5, OP_EXIT, 3, 0);
 	tear_down();
@@ -117,7 +96,7 @@ static void
 time_limit(void)
 {
 
-	set_up(16);
+	set_up(NULL);
 	fails(TK_TIMEOUT, "ran longer than 0.05 s", 0.05, OP_SPIN, 0, 0);
 	fails(TK_TIMEOUT, "slept longer", 0.05, OP_SLEEP, 60000, 0);
 	tear_down();
@@ -127,7 +106,7 @@ static void
 memory_limit(void)
 {
 
-	set_up(4);
+	set_up(&(struct boot){ .request_memory = 4 });
 	fails(TK_OUT_OF_MEMORY, "memory", 20, OP_HOG, 0, 0);
 	tear_down();
 }
@@ -136,7 +115,7 @@ static void
 misuse_of_host_calls(void)
 {
 
-	set_up(16);
+	set_up(NULL);
 	/* What the embedder refuses ends the call in its words. */
 	fails(TK_MISUSE, "host call 1", 5, OP_OUT, 0, 0);
 	tear_down();

@@ -6,45 +6,9 @@
  * frozen state after it.
  */
 
-#include "vm.h"
+#include "one_fork.h"
 
-static struct guest g;
-static struct tk_machine *m;
-
-static void
-boot(const struct boot *b)
-{
-	struct tk_error err;
-
-	guest_boot(&g, b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
-}
-
-static void
-set_up(bool threads)
-{
-
-	boot(&(struct boot){ .threads = threads });
-}
-
-static void
-tear_down(void)
-{
-
-	tk_fork_free(&m);
-	guest_free(&g);
-}
-
-static int64_t
-does(uint64_t op, uint64_t a, uint64_t b)
-{
-	struct tk_error err;
-	int e;
-
-	e = guest_op(&g, m, &err, 20, op, a, b, 0);
-	CHECK_MSG(e == 0, "operation %lu: %s", (unsigned long)op, err.text);
-	return (g.result);
-}
+#define does(op, a, b)	succeeds(20, (op), (a), (b), 0)
 
 static void
 check_as_frozen(void)
@@ -66,7 +30,7 @@ create_and_join(void)
 {
 	unsigned i;
 
-	set_up(false);
+	set_up(NULL);
 	for (i = 0; i < 50; i++) {
 		CHECK(does(OP_THREADS, 20, 0) == 2470);
 		check_as_frozen();
@@ -83,7 +47,7 @@ frozen_threads_live(void)
 {
 	unsigned i;
 
-	set_up(true);
+	set_up(&(struct boot){ .threads = true });
 	CHECK(g.master->threads.alive == 3);
 	for (i = 1; i < 100; i++) {
 		/* Its own count is part of what is frozen. */
@@ -101,7 +65,7 @@ static void
 spinning_threads_take_turns(void)
 {
 
-	set_up(false);
+	set_up(NULL);
 	CHECK(does(OP_PREEMPT, 0, 0) == 1);
 	check_as_frozen();
 	CHECK(does(OP_PREEMPT, 0, 0) == 1);
@@ -114,14 +78,14 @@ signals_between_threads(void)
 {
 	unsigned i;
 
-	set_up(true);
+	set_up(&(struct boot){ .threads = true });
 	for (i = 0; i < 10; i++) {
 		CHECK(does(OP_TGKILL, i & 1, 0) == 1);
 		check_as_frozen();
 	}
 	tear_down();
 	/* Alone: others, not blocking it, would be the ones to get it. */
-	set_up(false);
+	set_up(NULL);
 	CHECK(does(OP_SIGWAIT, 0, 0) == 1);
 	tear_down();
 }
@@ -131,7 +95,7 @@ timed_waits(void)
 {
 	int64_t ms;
 
-	set_up(false);
+	set_up(NULL);
 	ms = does(OP_TIMED_WAIT, 20, 0);
 	CHECK_MSG(ms >= 19, "%ld ms", (long)ms);
 	tear_down();
@@ -141,7 +105,7 @@ static void
 vector_state_and_locks(void)
 {
 
-	set_up(true);
+	set_up(&(struct boot){ .threads = true });
 	CHECK(does(OP_VECTORS, 0, 0) == 0);
 	check_as_frozen();
 	CHECK(does(OP_MUTEXES, 200, 0) == 800);
@@ -156,7 +120,7 @@ time_limit_with_threads(void)
 	struct tk_error err;
 	unsigned i;
 
-	set_up(true);
+	set_up(&(struct boot){ .threads = true });
 	for (i = 0; i < 10; i++) {
 		CHECK(guest_op(&g, m, &err, 0.05, OP_SPIN, 0, 0, 0) ==
 		    TK_TIMEOUT);
@@ -176,7 +140,7 @@ many_wait_in_accept(void)
 	int e;
 
 	for (n = 1; n < 5; n++) {
-		set_up(false);
+		set_up(NULL);
 		e = guest_op(&g, m, &err, 0.1, OP_ACCEPTS, n, 0, 0);
 		CHECK_MSG(e != 0, "%u threads: %ld", n, (long)g.result);
 		CHECK_STR(err.text, "waits for a descriptor that nothing can");
@@ -191,7 +155,7 @@ turns_without_a_call(void)
 {
 	unsigned i;
 
-	boot(&(struct boot){ .spinner = true });
+	set_up(&(struct boot){ .spinner = true });
 	CHECK(g.master->threads.alive == 2);
 	for (i = 0; i < 10; i++) {
 		CHECK(does(OP_TURN, 0, 0) == 1);
@@ -207,7 +171,7 @@ lazy_memory(void)
 {
 	unsigned i;
 
-	set_up(false);
+	set_up(NULL);
 	/* 4 TiB, of which little is touched. */
 	for (i = 0; i < 10; i++) {
 		CHECK(does(OP_LAZY, 4 << 20, 1UL << 38) == 16);

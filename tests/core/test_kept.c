@@ -13,27 +13,7 @@
 #include <unistd.h>
 
 #include "file_vm.h"
-
-static struct guest g;
-static struct tk_machine *m;
-
-static void
-set_up(void)
-{
-	struct boot b = { .file = NULL };
-	struct tk_error err;
-
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
-}
-
-static void
-tear_down(void)
-{
-
-	tk_fork_free(&m);
-	guest_free(&g);
-}
+#include "one_fork.h"
 
 /* A wait that was cut short is no part of the next call's. */
 static void
@@ -43,7 +23,7 @@ after_a_wait(void)
 	uint64_t start;
 	unsigned i;
 
-	set_up();
+	set_up(NULL);
 	for (i = 0; i < 3; i++) {
 		CHECK(guest_op(&g, m, &err, 0.02, OP_SLEEP, 500, 0, 0) ==
 		    TK_TIMEOUT);
@@ -62,7 +42,7 @@ after_a_crash(void)
 	struct tk_error err;
 	unsigned i;
 
-	set_up();
+	set_up(NULL);
 	for (i = 1; i < 20; i++) {
 		CHECK(guest_op(&g, m, &err, 5, OP_STORE, 8, 0, 1) == TK_FAULT);
 		CHECK(tk_keep(m) && !tk_broken(m));
@@ -81,7 +61,7 @@ with_threads(void)
 	struct tk_error err;
 	unsigned i, broken = 0;
 
-	set_up();
+	set_up(NULL);
 	for (i = 1; i < 60; i++) {
 		/* Its libc's locks may be held for ever by now. */
 		(void)guest_op(&g, m, &err, 0.0003 * i, OP_THREADS, 20, 0, 0);
@@ -116,7 +96,7 @@ less_time(void)
 	uint64_t start;
 	unsigned i;
 
-	set_up();
+	set_up(NULL);
 	/* Nothing is under way: the next call has its own time. */
 	tk_set_seconds_left(m, 0);
 	CHECK(guest_op(&g, m, &err, 5, OP_SLEEP, 20, 0, 0) == 0);
@@ -267,7 +247,7 @@ continued(void)
 	unsigned round;
 	int64_t i, sum;
 
-	set_up();
+	set_up(NULL);
 	CHECK(tk_fork(g.master, &other, &g, &err) == 0);
 	for (round = 0; round < 3; round++) {
 		CHECK(guest_op(&g, m, &err, 5, OP_EVENTS, 100, 0, 0) == 0);

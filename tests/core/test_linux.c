@@ -8,47 +8,16 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "vm.h"
+#include "one_fork.h"
 
-static struct guest g;
-static struct tk_machine *m;
-
-static void
-set_up(void)
-{
-	struct boot b = { 0 };
-	struct tk_error err;
-
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
-}
-
-static void
-tear_down(void)
-{
-
-	tk_fork_free(&m);
-	guest_free(&g);
-}
-
-/* An operation that succeeds; its result. */
-static int64_t
-does(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
-{
-	struct tk_error err;
-	int e;
-
-	e = guest_op(&g, m, &err, 5, op, a, b, c);
-	CHECK_MSG(e == 0, "operation %lu: %s", (unsigned long)op, err.text);
-	return (g.result);
-}
+#define does(op, a, b, c)	succeeds(5, (op), (a), (b), (c))
 
 static void
 arguments_and_environment(void)
 {
 	char word[8];
 
-	set_up();
+	set_up(NULL);
 	CHECK(g.at[ADDRESS_ARGC] == 2);
 	CHECK(tk_read(m, word, g.at[ADDRESS_ARGV1], 4));
 	CHECK(strcmp(word, "one") == 0);
@@ -62,7 +31,7 @@ heap_and_mappings(void)
 {
 	unsigned i;
 
-	set_up();
+	set_up(NULL);
 	for (i = 0; i < 32; i++) {
 		/* Bits: written, unmapped in part, protected; then grown. */
 		CHECK(does(OP_MMAP, i * 7, i % 16, 0) == 1);
@@ -84,7 +53,7 @@ static void
 signals(void)
 {
 
-	set_up();
+	set_up(NULL);
 	CHECK(does(OP_SIGNAL, 0, 0, 0) == 10);
 	CHECK(does(OP_CATCH, 0x10, 0, 0) == 1);
 	CHECK(does(OP_CATCH, 0x555500000000, 0, 0) == 1);
@@ -112,7 +81,7 @@ clocks(void)
 	int64_t before, now, after, slack = 2000000;
 	unsigned i;
 
-	set_up();
+	set_up(NULL);
 	for (i = 0; i < 40; i++) {
 		before = host_clock(ids[i & 1]);
 		now = does(OP_CLOCK, i & 1, 0, 0);
@@ -131,7 +100,7 @@ sleep_passes_time(void)
 {
 	int64_t before;
 
-	set_up();
+	set_up(NULL);
 	before = host_clock(CLOCK_MONOTONIC);
 	(void)does(OP_SLEEP, 30, 0, 0);
 	CHECK(host_clock(CLOCK_MONOTONIC) - before >= 30000000);
@@ -142,7 +111,7 @@ static void
 output(void)
 {
 
-	set_up();
+	set_up(NULL);
 	CHECK(does(OP_PRINT, 0, 0, 0) == 21);
 	CHECK(strcmp(g.output, "hello from the guest\n") == 0);
 	tear_down();
@@ -163,7 +132,7 @@ unknown_calls_are_named(void)
 {
 	struct tk_guest_ops ops = guest_ops;
 
-	set_up();
+	set_up(NULL);
 	ops.unknown_call = on_unknown;
 	m->ops = &ops;
 	/* The libc turns -ENOSYS into -1. */
@@ -186,7 +155,7 @@ nothing_of_the_host(void)
 	    SYS_process_vm_readv, SYS_io_uring_setup, SYS_userfaultfd };
 	unsigned i;
 
-	set_up();
+	set_up(NULL);
 	for (i = 0; i < sizeof calls / sizeof calls[0]; i++) {
 		CHECK_MSG(does(OP_SYSCALL, (uint64_t)calls[i], 0, 0) == -1,
 		    "call %ld", calls[i]);

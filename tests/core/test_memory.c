@@ -5,28 +5,7 @@
  */
 
 #include "guest_layout.h"
-#include "vm.h"
-
-static struct guest g;
-static struct tk_machine *m;
-
-static void
-set_up(void)
-{
-	struct boot b = { 0 };
-	struct tk_error err;
-
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
-}
-
-static void
-tear_down(void)
-{
-
-	tk_fork_free(&m);
-	guest_free(&g);
-}
+#include "one_fork.h"
 
 static void
 not_the_guests(tk_gva gva, size_t len)
@@ -44,7 +23,7 @@ wild_addresses(void)
 {
 	size_t have;
 
-	set_up();
+	set_up(NULL);
 	not_the_guests(0, 1);
 	not_the_guests(0xfff, 2);
 	not_the_guests(TK_USER_END, 1);
@@ -70,7 +49,7 @@ permissions(void)
 {
 	uint8_t b[8];
 
-	set_up();
+	set_up(NULL);
 	CHECK(tk_executable(m, g.at[ADDRESS_OPERATE]));
 	CHECK(!tk_executable(m, g.at[ADDRESS_AREA]));
 	CHECK(!tk_executable(m, TK_KERNEL + TK_K_STUBS));
@@ -87,7 +66,7 @@ across_pages(void)
 	tk_gva at;
 	size_t i;
 
-	set_up();
+	set_up(NULL);
 	at = g.at[ADDRESS_AREA] + 100;
 	for (i = 0; i < sizeof out; i++)
 		out[i] = (uint8_t)(i * 7);
@@ -110,7 +89,7 @@ views(void)
 	size_t have, done;
 	tk_gva at;
 
-	set_up();
+	set_up(NULL);
 	at = g.at[ADDRESS_AREA] + 1;
 	for (done = 0; done < 10 * TK_PAGE; done += have) {
 		p = tk_view(m, at + done, 10 * TK_PAGE - done, &have);
@@ -129,7 +108,7 @@ unmapped_by_the_guest(void)
 	uint8_t b[8];
 	tk_gva page;
 
-	set_up();
+	set_up(NULL);
 	page = g.at[ADDRESS_AREA] + 5 * TK_PAGE;
 	CHECK(tk_readable(m, page, TK_PAGE));
 	CHECK(guest_op(&g, m, &err, 5, OP_UNMAP, 5, 0, 0) == 0);
@@ -148,14 +127,12 @@ unmapped_by_the_guest(void)
 static void
 shared_memory(void)
 {
-	struct boot b = { .shared = 3 };
 	struct tk_machine *other;
 	struct tk_error err;
 	uint64_t size, x = 0x1122334455667788, y;
 	tk_gva at;
 
-	guest_boot(&g, &b);
-	CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+	set_up(&(struct boot){ .shared = 3 });
 	CHECK(tk_fork(g.master, &other, &g, &err) == 0);
 	at = tk_shared_area(m, &size);
 	CHECK(size >= 3 << 20);
@@ -182,7 +159,7 @@ kept_instead_of_reset(void)
 	struct tk_error err;
 	uint64_t i;
 
-	set_up();
+	set_up(NULL);
 	for (i = 1; i < 10; i++) {
 		CHECK(guest_op(&g, m, &err, 5, OP_TLS, 0, 0, i) == 0);
 		CHECK(g.result == (i == 1 ? 0x1122334455667788 :

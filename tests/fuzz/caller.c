@@ -158,16 +158,6 @@ on_post(const char *url, const char *arg, const char *type,
 	respond(200, "text/plain", (const char *)area, 64);
 }
 
-/* Storage that does the same. */
-static void
-in_storage(size_t n, struct virtbuffer *buffer, size_t room)
-{
-
-	(void)room;
-	if (n > 0)
-		make_calls((const uint8_t *)buffer[0].data, buffer[0].len);
-}
-
 int
 main(void)
 {
@@ -176,7 +166,6 @@ main(void)
 	for (i = 0; i < AREA; i++)
 		area[i] = (uint8_t)(i * 7);
 	frozen_break = (void *)syscall(SYS_brk, 0);
-	(void)in_storage;
 	set_backend_get(on_get);
 	set_backend_post(on_post);
 	wait_for_requests();

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from kvmctl.errors import ExitCode
 from support.paths import SOURCES
+from support.small_disk import small_disk
 
 _HELLO = """\
 #include "kvm_api.h"
@@ -238,23 +238,12 @@ def test_two_at_the_same_time(mine: Path, tmp_path: Path) -> None:
     assert sorted(hows) == ["built", "unchanged"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none",
-                       where], capture_output=True).returncode:
-        pytest.skip("this user may not mount")
-    yield where
-    subprocess.run(["umount", where], check=True)
-
-
-def test_disk_full(kvmctl: Any, mine: Path, small_disk: Path) -> None:
-    assert kvmctl("build", mine, "-o", small_disk / "out") == ExitCode.BUILD
-    assert "No space left on device" in kvmctl.err
-    left = [p.name for p in small_disk.rglob("*") if p.is_file()]
-    assert left == [".lock"]
+def test_disk_full(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path, 256) as disk:
+        assert kvmctl("build", mine, "-o", disk / "out") == ExitCode.BUILD
+        assert "No space left on device" in kvmctl.err
+        left = [p.name for p in disk.rglob("*") if p.is_file()]
+        assert left == [".lock"]
 
 
 def test_no_change_is_quick(mine: Path, tmp_path: Path) -> None:

@@ -93,6 +93,12 @@ synth = {{ body = "User-agent: *\\n\\n\\n\\nDisallow:\\n", type = "text/plain" }
 path = "/null-write"
 program = "hostile"
 cache = false
+[origins.nobody]
+host = "127.0.0.1"
+port = 1
+[[routes]]
+path = "/nobody"
+origin = "nobody"
 """)
     lost = it.ask("/none")
     assert (lost.status_code, lost.text) == (404, 'Nothing "here"')
@@ -102,7 +108,10 @@ cache = false
     assert moved.headers["Location"] == "https://new.example/"
     assert it.ask("/robots.txt").text == "User-agent: *\n\n\n\nDisallow:\n"
     failed = it.ask("/null-write")
-    assert failed.status_code >= 500
+    # Its own page; the pages of [[errors]] are for what Varnish says itself.
+    assert (failed.status_code, failed.text) == (500, "The program failed.\n")
+    nobody = it.ask("/nobody")
+    assert (nobody.status_code, nobody.text) == (503, "Hello, World!\n")
 
 
 @pytest.mark.kvm

@@ -25,6 +25,7 @@ def test_a_good_run() -> None:
 
 @pytest.mark.parametrize("other, words", [
     ({"panics": 1}, "1 panics"),
+    ({"child_died": 1}, "1 child died"),
     ({"leaked_forks": 2}, "2 leaked forks"),
     ({"unclassified": 1}, "1 unclassified"),
     ({"reloads": 0}, "nothing was reloaded"),
