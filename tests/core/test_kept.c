@@ -278,7 +278,7 @@ a_number_of_the_hosts_own(void)
 {
 	struct tk_error err;
 
-	set_up();
+	set_up(NULL);
 	CHECK(tk_empty_call(m, &err) == 0);
 	CHECK(guest_op(&g, m, &err, 5, OP_HOST, 0x3ffff, 0, 0) == TK_MISUSE);
 	CHECK_STR(err.text, "host call 262143");
