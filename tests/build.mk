@@ -81,20 +81,25 @@ CHECKED	= -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-fno-omit-frame-pointer
 PRELOAD	= $(shell $(CC) -print-file-name=libasan.so) \
 	$(shell $(CC) -print-file-name=libubsan.so)
-# A debugged program is stopped where a sanitizer would look at it.
-UNCHECKED = tests/compute/test_gdb.py tests/compute/test_gdb_peers.py
+# A debugged program is stopped where a sanitizer would look at it; the test of
+# failures has an allocator of its own; a sanitizer keeps what was freed.
+UNCHECKED = --ignore tests/compute/test_gdb.py \
+	--ignore tests/compute/test_gdb_peers.py \
+	--ignore tests/compute/test_failures.c \
+	--deselect tests/compute/test_live_update.py::test_updates_leave_nothing
 
-.PHONY: checked
-checked: guests
+.PHONY: checked checked-build
+checked-build:
 	@$(MAKE) --no-print-directory B=$(B)/checked VENV=$(VENV) \
 	    CFLAGS_EXTRA="$(CHECKED)" LDFLAGS_EXTRA="$(CHECKED)" \
 	    lib vmod test-programs
-	@$(MAKE) --no-print-directory test-programs
+
+# CHECKED_TESTS="tests/core tests/vtc/calls" make checked
+checked: guests checked-build test-programs
 	@ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=0 \
 	    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	    KVMCTL_ENGINE=$(CURDIR)/$(B)/checked/lib/libtkcompute.so \
 	    KVMCTL_VMODS=$(CURDIR)/$(B)/checked/vmods \
 	    TK_PROGRAMS=$(CURDIR)/$(B)/checked/tests LD_PRELOAD="$(PRELOAD)" \
-	    $(PY) -m pytest -m "not long" $(or $(PYTEST_OPTIONS), \
-	    tests/core tests/compute tests/vtc \
-	    $(addprefix --deselect ,$(UNCHECKED)))
+	    $(PY) -m pytest -m "not long" $(UNCHECKED) $(PYTEST_OPTIONS) \
+	    $(or $(CHECKED_TESTS),tests/core tests/compute tests/vtc)

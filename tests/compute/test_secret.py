@@ -71,9 +71,11 @@ def test_nothing_is_found_after_a_failure(canary: tuple[Program, str]) -> None:
 
 
 @pytest.mark.long
-def test_ten_thousand_searches(canary: tuple[Program, str],
-                               keeps: bool) -> None:
-    """Two thousand where each search faults all its memory in again."""
+@pytest.mark.parametrize("keeps, part", [
+    (True, 0), *((False, part) for part in range(5))], indirect=["keeps"])
+def test_ten_thousand_searches(canary: tuple[Program, str], keeps: bool,
+                               part: int) -> None:
+    """In five parts where each search faults all its memory in again."""
     program, secret = canary
     for _ in range(100):
         plant(program, secret)

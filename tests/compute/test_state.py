@@ -227,7 +227,7 @@ def test_a_warm_up_that_fails_does_not_stop_the_boot(
 
 def test_warm_up_ends_with_the_time_for_the_boot(engine: Engine,
                                                  log: Any) -> None:
-    program = define(engine, max_boot_time=0.5, warmup={
+    program = define(engine, max_boot_time=2, warmup={
         "num_requests": 100000, "url": "/fresh/100"})
     n = int(program.request(url="/served").body)
     assert 0 < n < 100000
