@@ -8,6 +8,8 @@
 #	make soak	everything at once for a minute, or SECONDS_OF_SOAK
 #	make fuzz	the fuzzers for SECONDS_OF_FUZZ, in build/fuzz
 #	make checked	core, compute and VMOD tested under sanitizers
+#	make analyze	the same looked through by gcc's and clang's analysers
+#	make valgrind	C tests of them under valgrind
 #	make languages	guests in all languages: built, asked, measured; the
 #			table is build/languages.md
 #	make install	the VMOD, the engine, kvmctl's files, manual pages
@@ -55,8 +57,10 @@ LANGUAGE_PACKAGES = nim fp-compiler fp-units-rtl fp-units-base ocaml-nox \
 	$(if $(shell command -v npm),,npm)
 
 # GDB: the tests debug guests with it; openssl makes their certificates; clang
-# has the fuzzers and sanitizers; groff reads kvmctl's pages.
-TEST_PACKAGES = gdb openssl groff-base clang libclang-rt-14-dev
+# has the fuzzers and sanitizers, clang-tidy the static analysis; valgrind sees
+# what is read before it was written; groff reads kvmctl's pages.
+TEST_PACKAGES = gdb openssl groff-base clang libclang-rt-14-dev \
+	clang-tidy valgrind
 
 # The build proper runs in a second make, once the packages are there: its
 # variables ask pkg-config.
@@ -68,7 +72,8 @@ ifeq ($(TK_SET_UP),)
 all lib vmod guests demo serve bench check-types install: setup
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
-test test-long languages language-guests soak fuzz checked: setup-languages
+test test-long languages language-guests soak fuzz checked analyze \
+    valgrind: setup-languages
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
 setup: packages $(VENV)/stamp
@@ -113,6 +118,7 @@ include vmod/build.mk
 include vmod/varnish/build.mk
 include tests/build.mk
 include tests/fuzz/build.mk
+include tests/analyze/build.mk
 
 all: lib vmod guests
 
@@ -140,10 +146,10 @@ demo: lib vmod
 serve: lib vmod
 	@exec $(PY) -m kvmctl.demo --serve
 
-test: lib vmod guests language-guests test-programs bench-programs fuzzers check-types
+test: lib vmod guests language-guests test-programs bench-programs fuzzers analysis check-types
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long: lib vmod guests language-guests test-programs bench-programs fuzzers
+test-long: lib vmod guests language-guests test-programs bench-programs fuzzers analysis
 	@$(PY) -m pytest $(PYTEST_OPTIONS)
 
 check-types:

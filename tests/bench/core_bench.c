@@ -5,7 +5,9 @@
  * other is measured in turns, so that a noisy machine disturbs all alike;
  * every figure is a median.
  *
- *	core_bench [rounds, 5 or more]	$TK_TEST_GUEST is the guest
+ *	core_bench [rounds, 5 or more [calls]]	$TK_TEST_GUEST is the guest
+ *
+ * "calls": calls and resets alone.
  */
 
 #include <sys/wait.h>
@@ -308,13 +310,17 @@ main(int argc, char **argv)
 {
 	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 4000;
 	unsigned n = rounds < MAX_FORKS ? rounds : MAX_FORKS;
+	bool all = argc < 3 || strcmp(argv[2], "calls") != 0;
 
 	CHECK(n >= BATCHES);
 	printf("{\n");
-	apart(fork_memory, n);
-	apart(forks, n);
+	if (all) {
+		apart(fork_memory, n);
+		apart(forks, n);
+	}
 	calls(rounds);
-	master_sizes(rounds);
+	if (all)
+		master_sizes(rounds);
 	printf("  \"rounds\": %u\n}\n", rounds);
 	return (0);
 }

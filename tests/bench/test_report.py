@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import hardening
 import load
 import report
 from support.paths import ROOT
@@ -127,3 +128,25 @@ def test_a_trial_of_the_whole(tmp_path: Path) -> None:
     assert f["exits_per_request"] == 1
     assert done.stdout == (tmp_path / "report.md").read_text()
     assert (tmp_path / "report.svg").read_text().startswith("<?xml")
+
+
+def test_a_trial_of_what_hardening_costs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "bench" / "hardening.py", "--quick",
+         "--out", tmp_path], capture_output=True, text=True, timeout=300,
+        check=False)
+    assert done.returncode == 0, done.stderr
+    f = json.loads((tmp_path / "hardening.json").read_text())
+    for key in ("hardened_to_not", "noise"):
+        assert tuple(f[key]) == ("floor", *report.PAGES)
+        for cell in f[key].values():
+            assert cell["median_from"] <= cell["median"] <= cell["median_to"]
+    assert len(done.stdout.splitlines()) == 7
+
+
+def test_a_ratio_is_told_with_its_spread() -> None:
+    turns = [{"on": {"0": 102.0 + i}, "off": {"0": 100.0 + i}}
+             for i in range(20)]
+    cost = hardening.compared(turns, "on", "off")["0"]
+    assert 1.016 < cost["median_from"] <= cost["median_to"] <= 1.02
+    assert cost["quarter"] < cost["median"] < cost["three_quarters"]

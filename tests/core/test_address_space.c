@@ -46,6 +46,34 @@ text_stays_read_only(void)
 	file_vm_fini(&vm);
 }
 
+/* Whatever the permission is by now, and back as it was after the request. */
+static void
+what_is_given_up_is_zero(void)
+{
+	static const uint64_t prots[] = { PROT_READ, PROT_NONE };
+	uint8_t b[64], zeros[64] = { 0 };
+	int64_t at;
+	unsigned i;
+
+	file_vm_init(&vm, false);
+	for (i = 0; i < 2; i++) {
+		at = map(2 * TK_PAGE, PROT_READ | PROT_WRITE, ANONYMOUS, -1);
+		CHECK(at > 0);
+		CHECK(SYS(&vm, getrandom, at + TK_PAGE, 64, 0) == 64);
+		CHECK(SYS(&vm, mprotect, at, 2 * TK_PAGE, prots[i]) == 0);
+		CHECK(SYS(&vm, madvise, at, 2 * TK_PAGE, MADV_DONTNEED) == 0);
+		CHECK(SYS(&vm, mprotect, at, 2 * TK_PAGE, PROT_READ) == 0);
+		CHECK(tk_read(vm.m, b, (tk_gva)at + TK_PAGE, sizeof b));
+		CHECK(memcmp(b, zeros, sizeof b) == 0);
+	}
+	/* What came with the program is as it came: Linux has it in a file. */
+	at = (int64_t)vm.g.at[FILE_AT_CALL] & ~(int64_t)(TK_PAGE - 1);
+	CHECK(SYS(&vm, madvise, at, TK_PAGE, MADV_DONTNEED) == 0);
+	CHECK(tk_read(vm.m, b, vm.g.at[FILE_AT_CALL], sizeof b));
+	CHECK(memcmp(b, zeros, sizeof b) != 0);
+	file_vm_fini(&vm);
+}
+
 /* Within the time limit: none of them looks at each page. */
 static void
 terabytes(void)
@@ -137,6 +165,7 @@ spoiled_on_another_vcpu(void)
 
 TESTS(
 	T_KVM(text_stays_read_only),
+	T_KVM(what_is_given_up_is_zero),
 	T_KVM(terabytes),
 	T_KVM(no_code_from_writable_files),
 	T_KVM(the_same_address_again),

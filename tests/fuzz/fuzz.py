@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "fuzz"
 #: Shares of the time: those with a real machine are slow.
 SHARES = {"calls": 6.0, "elf": 3.0, "settings": 1.0, "gdb": 1.0,
-          "websocket": 1.0}
-MAX_LENGTH = {"calls": 8192, "elf": 16384}
+          "websocket": 1.0, "memory": 2.0, "update": 2.0}
+MAX_LENGTH = {"calls": 8192, "elf": 16384, "update": 32768}
 
 
 def _number(pattern: str, text: str) -> int:

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the fuzzers begin with, one file each in DIRECTORY/NAME."""
 
+import gzip
 import hashlib
+import io
 import json
+import lzma
 import struct
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,8 +107,74 @@ def elf() -> list[bytes]:
     return [whole, whole[:64], whole[:200]]
 
 
+def archives(name: str, content: bytes) -> list[bytes]:
+    """One file, packed in every way that is understood."""
+    to = io.BytesIO()
+    with tarfile.open(fileobj=to, mode="w",
+                      format=tarfile.USTAR_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("other"))
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    plain = to.getvalue()
+    found = [plain, gzip.compress(plain, mtime=0), lzma.compress(plain)]
+    for packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        to = io.BytesIO()
+        with zipfile.ZipFile(to, "w", packing) as z:
+            z.writestr(zipfile.ZipInfo(name), content)
+        found.append(to.getvalue())
+    return found
+
+
+def update() -> list[bytes]:
+    whole = (ROOT / "build" / "fuzz" / "seed_elf").read_bytes()
+    return [b"\0" + whole, b"\0" + whole[:200], b"\0", b"\1the key\0" + whole,
+            b"\1the kex\0" + whole, b"\1\0" + whole[:64],
+            *(b"\2" + member + b"\0" + packed
+              for member in (b"", b"bin/it", b"none")
+              for packed in archives("bin/it", whole)),
+            *(b"\2\0" + packed for packed in archives("../it", b"")),
+            *(b"\2\0" + packed for packed in archives("it", bytes(1 << 21))
+              if len(packed) < 16384)
+            ]
+
+
+def memory() -> list[bytes]:
+    mapped, unmapped, protected, shrunk, zeroed, written, read, viewed = range(8)
+    none, readable, writable, executable = range(4)
+    far, long = 0x80, 0x40
+
+    def op(kind: int, prot: int, page: int = 0, pages: int = 0,
+           offset: int = 0, address: int = 0) -> bytes:
+        """One struct op of fuzz_memory.c; an access has its length in pages."""
+        return struct.pack("<BBHHHQ", kind, prot, page, pages, offset, address)
+
+    def at(page: int) -> bytes:
+        return (op(written, 1, page, 4096, 4000) + op(read, 0, page, 4999, 7)
+                + op(viewed, 0, page, 4096, 1))
+
+    small = op(mapped, writable, 4, 8) + at(5)
+    large = op(mapped, writable, 100, 400) + at(200)
+    return [small, large, op(unmapped, 0, 0, 600),
+            small + op(protected, readable, 5, 2) + at(5)
+            + op(protected, none, 6) + at(5) + op(protected, writable, 4, 8)
+            + at(5),
+            small + op(unmapped, 0, 6) + at(5) + op(mapped, executable, 6)
+            + at(5), op(0x80 | mapped, executable, 6, 9) + at(5) + at(7)
+            + op(protected, writable, 5, 2) + at(5) + op(protected, executable,
+            5, 2) + at(5), small + op(shrunk, 0, 4, 1) + at(4),
+            large + op(protected, readable, 150, 100) + at(248) + at(149)
+            + op(zeroed, 0, 140, 200) + at(200) + op(mapped, none, 199, 300),
+            *(op(kind, far, 0, 16, 0, address) + op(
+                kind, far | long, 0, 0, 0, address) for address in (
+                0, 0xfff, 0x7fffffffefff, 0x7ffffffff000, 1 << 47, 1 << 63,
+                (1 << 64) - 8) for kind in (written, read, viewed)),
+            small + op(read, long, 4, 0, 0, (1 << 64) - (1 << 30))]
+
+
 SEEDS = {"calls": calls, "settings": settings, "gdb": gdb,
-         "websocket": websocket, "elf": elf}
+         "websocket": websocket, "elf": elf, "memory": memory,
+         "update": update}
 
 
 def write(directory: Path) -> None:

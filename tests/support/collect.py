@@ -11,6 +11,8 @@ import pytest
 from kvmctl.varnish.private import system_vmods
 from support.paths import BUILD, GUESTS, PROGRAMS, ROOT, VMODS
 
+#: What C tests run under: `make valgrind`.
+UNDER = os.environ.get("TK_UNDER", "").split()
 _SECONDS = 280
 _LONG_SECONDS = 3600
 
@@ -66,7 +68,7 @@ class CFile(pytest.File):
         for row in listed.stdout.splitlines():
             name, *marks = row.split()
             item = ProcessItem.from_parent(self, name=name,
-                                           line=[str(program), name])
+                                           line=[*UNDER, str(program), name])
             for mark in marks:
                 item.add_marker(mark)
             yield item

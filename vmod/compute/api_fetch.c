@@ -166,6 +166,7 @@ one_field(struct call *c, tk_gva at, size_t len)
 		ok = false;
 	} else if (!tkc_fetch_field_is_ours(field, len)) {
 		colon = strchr(field, ':');
+		tk_assert(colon != NULL);
 		/* To libcurl "Name:" is none at all, "Name;" an empty one. */
 		if (colon[1 + strspn(colon + 1, " \t")] != '\0')
 			ok = add_field(c, field);

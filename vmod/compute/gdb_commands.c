@@ -218,7 +218,7 @@ unescape(char *data, const char *end)
 
 	for (from = data; from < end; from++)
 		if (*from == '}' && from + 1 < end)
-			*to++ = *++from ^ 0x20;
+			*to++ = (char)(*++from ^ 0x20);
 		else
 			*to++ = *from;
 	return (size_t)(to - data);
@@ -414,7 +414,7 @@ vcont(struct tkc_gdb *g, text *t)
 	uint64_t sig;
 
 	while (tkc_gdb_word(t, ";")) {
-		action = t->at < t->end ? *t->at++ : 0;
+		action = (char)(t->at < t->end ? *t->at++ : 0);
 		if ((action == 'C' || action == 'S') &&
 		    !tkc_gdb_number(t, &sig))
 			action = 0;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "gdb.h"
+#include "object.h"
 
 #define R(name, bits, type) \
 	"<reg name=\"" name "\" bitsize=\"" bits "\" type=\"" type "\"/>"
@@ -160,8 +161,10 @@ tkc_gdb_register(const struct tk_debug_regs *r, unsigned n, uint8_t *to)
 	else if (n == FTAG) {
 		tags = full_tags(r->fxsave[4]);
 		memcpy(to, &tags, sizeof tags);
-	} else
+	} else {
+		tk_assert(n >= FCTRL && n <= FOP);
 		memcpy(to, r->fxsave + fx[n - FCTRL].at, fx[n - FCTRL].size);
+	}
 	return (4);
 }
 

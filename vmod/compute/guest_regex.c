@@ -303,7 +303,9 @@ add(struct text *t, const char *s, size_t n)
 	size_t want;
 	char *more;
 
-	if (t->full || n > t->most - t->used) {
+	if (n == 0 || t->full)
+		return;
+	if (n > t->most - t->used) {
 		t->full = true;
 		return;
 	}
@@ -317,8 +319,8 @@ add(struct text *t, const char *s, size_t n)
 		t->at = more;
 		t->room = want;
 	}
-	if (n > 0)
-		memcpy(t->at + t->used, s, n);
+	tk_assert(t->at != NULL);
+	memcpy(t->at + t->used, s, n);
 	t->used += n;
 }
 

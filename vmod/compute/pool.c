@@ -188,6 +188,7 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 				return (e);
 		}
 		in = p->live;
+		tk_assert(in != NULL);
 		if (in->idle != NULL)
 			break;
 		if (!queue)

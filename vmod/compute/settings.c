@@ -85,18 +85,18 @@ static const struct key keys[] = {
 };
 #define N_KEYS	(sizeof keys / sizeof keys[0])
 
-int
-tkc_fail(struct tkc_error *err, enum tkc_reason reason, const char *fmt, ...)
+void
+tkc_error_fill(struct tkc_error *err, enum tkc_reason reason,
+    const char *fmt, ...)
 {
 	va_list ap;
 
-	if (err != NULL) {
-		err->reason = reason;
-		va_start(ap, fmt);
-		(void)vsnprintf(err->text, sizeof err->text, fmt, ap);
-		va_end(ap);
-	}
-	return (reason);
+	if (err == NULL)
+		return;
+	err->reason = reason;
+	va_start(ap, fmt);
+	(void)vsnprintf(err->text, sizeof err->text, fmt, ap);
+	va_end(ap);
 }
 
 /*--------------------------------------------------------------------

@@ -69,8 +69,13 @@ void tkc_strings_free(tkc_strings *);
 /* Of a list of strings; NULL is an empty one. NULL: out of memory. */
 tkc_strings tkc_strings_from_json(const json_t *);
 
-/* Fills *err (may be NULL) and returns reason. */
-int tkc_fail(struct tkc_error *, enum tkc_reason, const char *fmt, ...)
+/*
+ * Fills *err (may be NULL) and is the reason, so that it can be returned. A
+ * macro: so whoever reads the caller, an analyser too, knows that it is not 0.
+ */
+#define tkc_fail(err, reason, ...)					\
+	(tkc_error_fill((err), (reason), __VA_ARGS__), (int)(reason))
+void tkc_error_fill(struct tkc_error *, enum tkc_reason, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif /* TKC_SETTINGS_H_INCLUDED */

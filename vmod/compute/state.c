@@ -43,7 +43,7 @@ file_name(const char *program)
 			*to++ = *c;
 		else
 			to += sprintf(to, "%%%02X", (unsigned char)*c);
-	(void)strcpy(to, ".state");
+	memcpy(to, ".state", sizeof ".state");
 	return (name);
 }
 

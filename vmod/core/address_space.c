@@ -253,12 +253,27 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	return (0);
 }
 
+/*
+ * Does a page that is given up become zeros? Not what is shared by all forks,
+ * nor what is a file's to Linux, unless the program can write it.
+ */
+static bool
+becomes_zero(const struct tk_space *sp, tk_gva gva, uint64_t pte)
+{
+	const struct tk_vma *v = tk_space_find(sp, gva);
+
+	if (v == NULL || (pte & TK_PTE_ADDR) < sp->pt.mem->rw_gpa)
+		return (false);
+	return ((v->prot & TK_PROT_W) || (v->kind != TK_VMA_PROGRAM &&
+	    v->kind != TK_VMA_FILE));
+}
+
 int
 tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
 {
-	uint64_t left, n;
+	static const uint8_t zeros[TK_PAGE];
+	uint64_t left, n, pte;
 	tk_gva a;
-	void *p;
 	int e;
 
 	if (len > TK_USER_END)
@@ -269,14 +284,17 @@ tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
 		return (e);
 	for (a = start; a < start + len; a += n) {
 		/* What is not backed is zero already. */
-		if (tk_pt_walk(&sp->pt, a, &left) == 0) {
+		pte = tk_pt_walk(&sp->pt, a, &left);
+		if (pte == 0) {
 			n = tk_round_page(left);
 			continue;
 		}
-		p = tk_space_write_at(sp, a, &left);
 		n = TK_PAGE;
-		if (p != NULL)
-			memset(p, 0, n);
+		if (becomes_zero(sp, a, pte)) {
+			e = tk_space_fill(sp, a, zeros, n);
+			if (e != 0)
+				return (e);
+		}
 	}
 	return (0);
 }

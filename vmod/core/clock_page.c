@@ -32,7 +32,7 @@ nanoseconds(clockid_t id)
 static void
 sample(uint64_t *tsc, uint64_t *mono, uint64_t *real)
 {
-	uint64_t t0, t1, best = UINT64_MAX, m, r;
+	uint64_t t0, t1, best = 0, m, r;
 	int i;
 
 	for (i = 0; i < 3; i++) {
@@ -41,7 +41,7 @@ sample(uint64_t *tsc, uint64_t *mono, uint64_t *real)
 		t1 = __rdtsc();
 		r = nanoseconds(CLOCK_REALTIME) -
 		    (nanoseconds(CLOCK_MONOTONIC) - m);
-		if (t1 - t0 < best) {
+		if (i == 0 || t1 - t0 < best) {
 			best = t1 - t0;
 			*tsc = t0 + (t1 - t0) / 2;
 			*mono = m;

@@ -124,6 +124,7 @@ shown(const struct tk_machine *m)
 	const struct tk_threads *ts = &m->threads;
 	unsigned i;
 
+	tk_assert(ts->n > 0);
 	for (i = 0; i < ts->n; i++)
 		if (ts->thread[(ts->current + i) % ts->n].state !=
 		    TK_THREAD_NONE)

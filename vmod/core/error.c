@@ -8,20 +8,19 @@
 #include "error.h"
 #include "object.h"
 
-int
-tk_error(struct tk_error *err, enum tk_failure kind, tk_gva address,
+void
+tk_error_fill(struct tk_error *err, enum tk_failure kind, tk_gva address,
     const char *fmt, ...)
 {
 	va_list ap;
 
-	if (err != NULL) {
-		err->kind = kind;
-		err->address = address;
-		va_start(ap, fmt);
-		(void)vsnprintf(err->text, sizeof err->text, fmt, ap);
-		va_end(ap);
-	}
-	return (kind);
+	if (err == NULL)
+		return;
+	err->kind = kind;
+	err->address = address;
+	va_start(ap, fmt);
+	(void)vsnprintf(err->text, sizeof err->text, fmt, ap);
+	va_end(ap);
 }
 
 void

@@ -393,9 +393,8 @@ tk_reset(struct tk_machine *m)
 		m->changed = false;
 	}
 	pages = m->ws.n;
-	if (pages > m->request_pages)
-		start_over(m);
-	else if (!tk_ws_restore(&m->ws, &m->mem, &ma->mem))
+	if (pages > m->request_pages ||
+	    !tk_ws_restore(&m->ws, &m->mem, &ma->mem))
 		start_over(m);
 	m->exits = 0;
 	m->fault_thread = 0;

@@ -130,12 +130,12 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
     struct tk_machine *), struct tk_error *err)
 {
 	enum tk_verdict verdict = TK_RESUME;
-	struct tk_error local;
+	struct tk_error local, *error = err != NULL ? err : &local;
 	enum tk_exit x = TK_EXIT_HOST_CALL;
 	unsigned vector = 0;
 
-	m->error = err != NULL ? err : &local;
-	m->error->kind = TK_OK;
+	error->kind = TK_OK;
+	m->error = error;
 	m->in_ring0 = false;
 	m->fault_at = 0;
 	tk_watch_begin(&m->watch, tk_now() + (uint64_t)(seconds * 1e9));
@@ -178,7 +178,7 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 	m->error = NULL;
 	if (verdict == TK_DONE)
 		return (TK_OK);
-	return (err != NULL ? (int)err->kind : (int)local.kind);
+	return ((int)error->kind);
 }
 
 /*--------------------------------------------------------------------*/

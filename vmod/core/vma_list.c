@@ -105,6 +105,8 @@ void
 tk_vmas_remove(struct tk_vma_list *l, unsigned from, unsigned to)
 {
 
+	if (from == to)
+		return;
 	memmove(&l->vma[from], &l->vma[to], (l->n - to) * sizeof *l->vma);
 	l->n -= to - from;
 }

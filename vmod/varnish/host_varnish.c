@@ -27,8 +27,8 @@ one_line(char to[MAX_LINE], const char *text, size_t len)
 	if (len > MAX_LINE)
 		len = MAX_LINE;
 	for (i = 0; i < len; i++)
-		to[i] = ((unsigned char)text[i] < ' ' && text[i] != '\t') ||
-		    text[i] == 0x7f ? ' ' : text[i];
+		to[i] = (char)(((unsigned char)text[i] < ' ' &&
+		    text[i] != '\t') || text[i] == 0x7f ? ' ' : text[i]);
 	return (len);
 }
 

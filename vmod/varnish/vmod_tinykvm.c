@@ -265,7 +265,8 @@ vmod_start(VRT_CTX, struct vmod_priv *priv, VCL_STRING program,
 	    &err);
 	if (p == NULL)
 		return (done(ctx, TKC_NOTFOUND, &err));
-	return (done(ctx, tkc_start(p, async, debug, &err), &err));
+	return (done(ctx, tkc_start(p, (int)async, (int)debug,
+	    &err), &err));
 }
 
 VCL_INT
@@ -288,6 +289,7 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 {
 	struct tkc_error err;
 	char *copy, *text;
+	size_t n;
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
 	text = tkc_stats(vmod_of(priv)->registry, pattern != NULL ? pattern :
@@ -296,9 +298,10 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 		VRT_fail(ctx, "tinykvm.stats(): %s", err.text);
 		return ("");
 	}
-	copy = tk_ws_alloc(ctx->ws, strlen(text) + 1);
+	n = strlen(text) + 1;
+	copy = tk_ws_alloc(ctx->ws, n);
 	if (copy != NULL)
-		strcpy(copy, text);
+		memcpy(copy, text, n);
 	tkc_stats_free(text);
 	if (copy == NULL) {
 		VRT_fail(ctx, "tinykvm.stats(): the workspace is too small: "

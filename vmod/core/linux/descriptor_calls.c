@@ -189,12 +189,9 @@ tk_sys_fcntl(struct tk_machine *m, const uint64_t a[6])
 		return (f->type == &tk_type_pipe_in ||
 		    f->type == &tk_type_pipe_out ? TK_STREAM_ROOM : -EBADF);
 	case F_SETOWN:
-		return (0);
 	case F_GETOWN:
 		return (0);
 	case F_ADD_SEALS:
-		return (f->type == &tk_type_memory && f->writable ? 0 :
-		    -EINVAL);
 	case F_GET_SEALS:
 		return (f->type == &tk_type_memory && f->writable ? 0 :
 		    -EINVAL);

@@ -410,8 +410,7 @@ tk_files_reset(struct tk_files *fs, const struct tk_files *ma)
 {
 	struct tk_stream *s;
 	struct tk_file *f;
-	uint16_t id;
-	unsigned i;
+	unsigned i, id;
 
 	if (!fs->changed)
 		return (0);
@@ -420,10 +419,10 @@ tk_files_reset(struct tk_files *fs, const struct tk_files *ma)
 		if (tk_file_nth(fs, i)->touched)
 			reset_file(fs, ma, i);
 	for (id = 1; id <= fs->n_streams; id++) {
-		s = tk_stream_nth(fs, id);
+		s = tk_stream_nth(fs, (uint16_t)id);
 		if (s->touched)
 			shrink(fs, &s->data, id <= ma->n_streams ?
-			    &tk_stream_nth(ma, id)->data : NULL);
+			    &tk_stream_nth(ma, (uint16_t)id)->data : NULL);
 	}
 	for (i = 0; i < fs->n_files; i++) {
 		f = tk_file_nth(fs, i);
@@ -434,12 +433,12 @@ tk_files_reset(struct tk_files *fs, const struct tk_files *ma)
 			return (ENOMEM);
 	}
 	for (id = 1; id <= fs->n_streams; id++) {
-		s = tk_stream_nth(fs, id);
+		s = tk_stream_nth(fs, (uint16_t)id);
 		if (!s->touched)
 			continue;
 		if (id > ma->n_streams)
 			memset(s, 0, sizeof *s);
-		else if (copy_stream(fs, s, tk_stream_nth(ma, id)))
+		else if (copy_stream(fs, s, tk_stream_nth(ma, (uint16_t)id)))
 			return (ENOMEM);
 	}
 	copy_rest(fs, ma);

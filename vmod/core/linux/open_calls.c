@@ -297,8 +297,9 @@ unlink_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, uint64_t flags)
 	if (flags & ~(uint64_t)AT_REMOVEDIR)
 		return (-EINVAL);
 	e = tk_name_read(m, dirfd, path, false, &name);
-	if (e == 0)
-		e = parent_of(m, "unlink", &name, false, &leaf);
+	if (e != 0)
+		return (e);
+	e = parent_of(m, "unlink", &name, false, &leaf);
 	if (e < 0)
 		return (e);
 	return (done((int)e, unlinkat((int)e, leaf, (int)flags)));

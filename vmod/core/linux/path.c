@@ -171,8 +171,10 @@ tk_refused_name(struct tk_machine *m, const char *verb, const char *path,
 	size_t i;
 
 	for (i = 0; path[i] != '\0' && i < sizeof text - 4; i++)
-		text[i] = path[i] >= ' ' && path[i] < 127 ? path[i] : '?';
-	(void)strcpy(text + i, path[i] != '\0' ? "..." : "");
+		text[i] = (char)(path[i] >= ' ' && path[i] < 127 ? path[i] :
+		    '?');
+	(void)snprintf(text + i, sizeof text - i, "%s",
+	    path[i] != '\0' ? "..." : "");
 	tk_refused(m, "%s %s: %s", verb, text, why);
 }
 

@@ -30,8 +30,8 @@ look(struct tk_machine *m, tk_gva list, uint64_t n)
 		p.revents = 0;
 		if (p.fd >= 0) {
 			f = tk_file_at(m, (uint64_t)p.fd);
-			p.revents = f == NULL ? POLLNVAL :
-			    (short)(tk_file_poll(m, f) & ((uint32_t)p.events |
+			p.revents = (short)(f == NULL ? POLLNVAL :
+			    tk_file_poll(m, f) & ((uint32_t)p.events |
 			    POLLERR | POLLHUP));
 		}
 		count += p.revents != 0;
