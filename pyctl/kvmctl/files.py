@@ -43,6 +43,14 @@ def problems(kind: type[KvmctlError], what: str) -> Iterator[None]:
         raise kind(f"{what}: {sentence(e)}") from None
 
 
+def real(path: Path) -> Path:
+    """The path without links and dots.
+
+    Path.resolve() is the same, but that links in a ring are an error to it.
+    """
+    return Path(os.path.realpath(path))
+
+
 def write_whole(path: Path, data: bytes, mode: int = 0o644,
                 synced: bool = False) -> None:
     """Writes a file that others see whole or not at all. Raises OSError.

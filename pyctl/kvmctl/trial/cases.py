@@ -66,11 +66,7 @@ def _case(place: Place, table: dict[str, Any]) -> Case:
     if "body" in expect or "body_file" in expect:
         expect["body"] = _bytes(place / "expect", expect)
     if "matches" in expect:
-        try:
-            re.compile(expect["matches"])
-        except re.error as e:
-            raise (place / "expect").error(f"\"matches\": {e}",
-                                           "matches") from None
+        (place / "expect").pattern("matches", expect["matches"])
     return Case(
         table["name"], place.document.line(place.keys) or 0,
         Request(asked.get("method", "POST" if body else "GET"),
