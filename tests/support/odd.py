@@ -19,8 +19,8 @@ VALUES: list[Any] = [
     "/", "~", "loop", "a" * 5000, "\u202e\u2028", "\ufdd0", "\u00b2",
     "1" * 5000, "(", "a{99999999999}", "(" * 3000, "{{x}}", "${x}", "\x1b[2J",
     "\U0001f600", [], [[]], {}, {"": {}}, [{}], ["x", 1], {"x": "y"}]
-_DATES = [datetime.date(2026, 2, 28), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-          datetime.time(1)]
+_DATES = [datetime.date(2026, 2, 28), datetime.time(1),
+          datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)]
 
 
 def _deep(levels: int) -> Any:
