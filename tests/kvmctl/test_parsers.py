@@ -5,6 +5,10 @@ Every error of ours names the file and comes out as an exit code; any other one
 is a traceback to a user, and fails here.
 """
 
+import base64
+import dataclasses
+import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +16,19 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from kvmctl import schema, site
-from kvmctl.errors import ExitCode, KvmctlError, ManifestError
-from kvmctl.guest import manifest
+from kvmctl.deploy import planning
+from kvmctl.deploy.store import Release, Store
+from kvmctl.errors import (DeployError, ExitCode, KvmctlError, ManifestError,
+                           SignatureError)
+from kvmctl.guest import manifest, record, signature
+from kvmctl.guest.store import Store as Builds
 from kvmctl.trial import cases
 from kvmctl.vcl import render
-from support.odd import damaged, like, toml
+from support.odd import changed, damaged, like, toml
+from support.paths import guest
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +142,193 @@ def test_a_ring_of_links(place: Path, kvmctl: Any) -> None:
         assert kvmctl(command, place / "loop") in iter(ExitCode)
         assert "loop" in kvmctl.out + kvmctl.err
     assert kvmctl("test", place, "-k", "a{9999999999}") == ExitCode.USAGE
+
+
+# -- records, signatures, keys -------------------------------------------------
+
+DEEP = b"[" * 100_000
+
+
+@pytest.fixture(scope="module")
+def program(place: Path, kvmctl_module: Any) -> Path:
+    """A signed one; who.pub is trusted."""
+    source = guest("hello")
+    for name in ("hello", "hello.json"):
+        shutil.copy(source.with_name(name), place / name)
+    assert kvmctl_module("key", place / "who.pem") == ExitCode.OK
+    assert kvmctl_module("sign", place / "hello", "--key",
+                         place / "who.pem") == ExitCode.OK
+    return place / "hello"
+
+
+def _documents(sample: Any) -> st.SearchStrategy[bytes]:
+    """JSON like the sample; damaged; or none."""
+    whole = json.dumps(sample).encode()
+    return st.one_of(changed(sample).map(lambda it: json.dumps(it).encode()),
+                     damaged(whole), st.just(DEEP), st.binary(max_size=30))
+
+
+@pytest.fixture
+def kept(program: Path) -> Iterator[Path]:
+    """The program; its record and signature are as before afterwards."""
+    beside = [record.file(program), record.signature_file(program)]
+    before = [path.read_bytes() for path in beside]
+    yield program
+    for path, data in zip(beside, before, strict=True):
+        path.write_bytes(data)
+
+
+def test_any_record(kept: Path, kvmctl: Any) -> None:
+    beside, seen = record.file(kept), Counter[int]()
+    sample, trust = record.parse(beside.read_bytes()), kept.parent / "who.pub"
+
+    @given(_documents(sample))
+    def any_record(data: bytes) -> None:
+        beside.write_bytes(data)
+        seen[record.read(kept) is None] += 1
+        assert kvmctl("inspect", kept) in (ExitCode.OK, ExitCode.GUEST)
+        assert kvmctl("diff", kept, kept) == ExitCode.OK
+        for command in (("verify", "--trust", trust),
+                        ("sign", "--key", trust.with_suffix(".pem"))):
+            code = kvmctl(command[0], kept, *command[1:])
+            assert code in (ExitCode.OK, ExitCode.SIGNATURE)
+            assert code == ExitCode.OK or "hello" in kvmctl.out + kvmctl.err
+
+    any_record()
+    assert len(seen) == 2, seen
+
+
+def test_any_record_of_a_store(program: Path, tmp_path: Path) -> None:
+    """What is damaged is built again, and puts nothing of others away."""
+    about = record.parse(record.file(program).read_bytes())
+    (tmp_path / "other").touch()
+
+    @given(_documents(about), st.sampled_from(
+        ["/etc/passwd", str(tmp_path / "other"), "../../other"]))
+    def any_record(data: bytes, name: str) -> None:
+        builds = Builds(tmp_path / "store")
+        builds.add("same", program, about)
+        place = tmp_path / "store" / "inputs" / "other"
+        for text in (data, json.dumps(about | {"sha256": name}).encode()):
+            place.write_bytes(text)
+            found = builds.find("other")
+            assert found is None or found["sha256"] == about["sha256"]
+            builds.add("same", program, about)
+
+    any_record()
+    assert (tmp_path / "other").exists()
+
+
+def test_any_signature(kept: Path) -> None:
+    beside, trust = record.signature_file(kept), kept.parent / "who.pub"
+    keys = signature.trusted(trust)
+
+    @given(_documents(json.loads(beside.read_bytes())))
+    def any_signature(data: bytes) -> None:
+        beside.write_bytes(data)
+        told = outcome(kept, SignatureError,
+                       lambda path: signature.require(path, keys))
+        assert told == "wrong" or signature.signer(kept) == keys[0].fingerprint
+
+    any_signature()
+
+
+@pytest.mark.parametrize("name, read", [
+    ("who.pem", signature.load_private), ("who.pub", signature.load_public)])
+def test_any_key(program: Path, name: str,
+                 read: Callable[[Path], object]) -> None:
+    good = (program.parent / name).read_bytes()
+    path = program.parent / f"any-{name}"
+    path.touch(0o600)
+    first, *middle, last = good.strip().split(b"\n")
+    inside = base64.b64decode(b"".join(middle))
+
+    @given(st.one_of(damaged(good), damaged(inside).map(
+        lambda data: b"\n".join((first, base64.b64encode(data), last)))))
+    def any_key(data: bytes) -> None:
+        path.write_bytes(data)
+        outcome(path, SignatureError, read)
+
+    any_key()
+    # Of a kind that nobody knows.
+    assert b"\x2b\x65\x70" in inside
+    path.write_bytes(b"\n".join((first, base64.b64encode(inside.replace(
+        b"\x2b\x65\x70", b"\x00\x65\x70")), last)))
+    assert outcome(path, SignatureError, read) == "wrong"
+
+
+@pytest.mark.parametrize("change", [
+    {"sha256": 5}, {"sha256": "../../x"}, {"name": ["x"]}, {"language": None},
+    {"permissions": [1]}, {"sdk": {"version": 1}}, {"limits": "x"}], ids=str)
+def test_records_that_were_tracebacks(kept: Path, kvmctl: Any,
+                                      change: dict[str, Any]) -> None:
+    beside = record.file(kept)
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | change))
+    assert kvmctl("inspect", kept) == ExitCode.OK
+    assert kvmctl("sign", kept, "--key",
+                  kept.parent / "who.pem") == ExitCode.SIGNATURE
+    assert "has no record" in kvmctl.err
+
+
+def test_a_signature_that_was_a_traceback(kept: Path) -> None:
+    record.signature_file(kept).write_bytes(DEEP)
+    with pytest.raises(SignatureError, match=r"hello.sig is no signature: "):
+        signature.require(kept, signature.trusted(kept.parent / "who.pub"))
+
+
+# -- the store and its history -------------------------------------------------
+
+_RELEASES = [dataclasses.asdict(Release(
+    f"it-2026-{state}", "here", state, "0" * 64, {"hello": "1" * 64},
+    "2026-01-01T00:00:00+00:00", "me", "", {
+        "percent": 10.0, "header": ["X-It", "y"], "cookie": "",
+        "since": "2026-01-01T00:00:00+00:00", "beside": "it-1",
+        "baseline": {"requests": 1, "errors": 0, "seconds": 0.5},
+        "own": {"requests": 1, "errors": 0, "seconds": 0.5}}))
+    for state in ("kept", "serving", "canary")]
+
+
+def test_any_history(place: Path, kvmctl: Any) -> None:
+    """And what reads it: the rows of history, and what doctor looks at."""
+    (place / "edge.toml").write_text('[site]\nname = "it"\n')
+    path, seen = place / "store" / "it" / "history.json", Counter[int]()
+    path.parent.mkdir(parents=True)
+    more = ("--store", place / "store")
+
+    @given(_documents(_RELEASES))
+    def any_history(data: bytes) -> None:
+        path.write_bytes(data)
+        told = outcome(path, DeployError,
+                       lambda _: Store(place / "store", "it").living_files())
+        code = kvmctl("history", place / "edge.toml", *more)
+        assert code == {"right": ExitCode.OK, "wrong": ExitCode.DEPLOY}[told]
+        seen[code] += 1
+
+    any_history()
+    assert len(seen) == 2, seen
+
+
+@pytest.mark.parametrize("change", [
+    {"programs": {"hello": ["x"]}}, {"programs": {"hello": "../x"}},
+    {"created": None}, {"by": 5}, {"error": {}}, {"canary": [1]},
+    {"name": "a\0b"}, {"canary": {"header": 5}},
+    {"canary": {"baseline": {"requests": "many"}}}], ids=str)
+def test_histories_that_were_tracebacks(tmp_path: Path,
+                                        change: dict[str, Any]) -> None:
+    store = Store(tmp_path, "it")
+    store.directory.mkdir()
+    path = store.directory / "history.json"
+    for data in (json.dumps([_RELEASES[0] | change]).encode(), DEEP):
+        path.write_bytes(data)
+        with pytest.raises(DeployError, match=r"history.json is damaged: "):
+            store.releases()
+
+
+@given(_documents({"it": {"filename": "/x/programs/" + "0" * 64,
+                          "max_memory": 16, "allowed_paths": ["/x"]}}))
+def test_any_programs_file(data: bytes) -> None:
+    try:
+        table = planning._library(b"// by kvmctl\n" + data)
+    except ValueError:
+        return
+    assert len(planning._rows(table)) >= len(table)
