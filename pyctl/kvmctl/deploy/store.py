@@ -267,9 +267,12 @@ class Store:
         return names | {h for r in living for h in r.programs.values()}
 
     def clean(self) -> None:
-        """Removes the files that no living release names."""
+        """Removes the files that no living release names, and halves of others."""
         with self._guard:
             keep = self.living_files()
+            # Whoever wrote these held the lock, and was killed.
+            for path in self.directory.glob(".partial-*"):
+                path.unlink(missing_ok=True)
             for room in ("releases", "programs"):
                 for path in (self.directory / room).glob("*"):
                     if path.name not in keep:
