@@ -7,12 +7,15 @@ is a traceback to a user, and fails here.
 
 import base64
 import dataclasses
+import datetime
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -22,10 +25,11 @@ from kvmctl import schema, site
 from kvmctl.deploy import planning
 from kvmctl.deploy.store import Release, Store
 from kvmctl.errors import (DeployError, ExitCode, KvmctlError, ManifestError,
-                           SignatureError)
+                           SignatureError, UsageError)
 from kvmctl.guest import manifest, record, signature
 from kvmctl.guest.store import Store as Builds
-from kvmctl.trial import cases
+from kvmctl.trial import cases, junit, request
+from kvmctl.trial.runner import Result
 from kvmctl.vcl import render
 from support.odd import changed, damaged, like, toml
 from support.paths import guest
@@ -332,3 +336,112 @@ def test_any_programs_file(data: bytes) -> None:
     except ValueError:
         return
     assert len(planning._rows(table)) >= len(table)
+
+
+# -- files of requests, answers to tests ----------------------------------------
+
+_HTTP = b"""@base = http://example.com
+### one
+GET {{base}}/a?b=1 HTTP/1.1
+X-A: b: c
+
+### two
+POST /p
+  ?x=1
+Content-Type: text/plain
+
+two
+lines
+"""
+_HAR = {"log": {"entries": [{"request": {
+    "method": "POST", "url": "https://example.com/a?b#c",
+    "headers": [{"name": "X-A", "value": "b"}],
+    "postData": {"mimeType": "a/b", "text": "AAEC", "encoding": "base64"}}}]}}
+
+
+@given(st.one_of(damaged(_HTTP), _documents(_HAR)))
+def test_any_file_of_requests(place: Path, data: bytes) -> None:
+    path = place / "any.http"
+    path.write_bytes(data)
+
+    def read(path: Path) -> None:
+        for it in request.read(path):
+            # As the engine is told: C's strings, and HTTP's lines.
+            for text in (it.method, it.url, *it.headers):
+                assert b"\0" not in text.encode() and "\n" not in text
+
+    outcome(path, UsageError, read)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("GET http://[x\n", "any.http: .* is no URL"),
+    ("GET /\x00\n", "any.http: .* control character"),
+    ("POST /\n\n< a\0b\n", "cannot read .*a.x00b"),
+    ("[" * 100_000, "any.http: "),
+    ('{"log": ' + "[" * 100_000, "any.http is no HAR file"),
+    (json.dumps(_HAR).replace("example.com", "\\ud800"), "is no HAR file"),
+    (json.dumps(_HAR).replace('"POST"', "5").replace("AAEC", "\u00fc"),
+     "is no HAR file"),
+    ("@a = " + "x" * 999 + "\n" + "".join(
+        f"@{b} = {{{{{a}}}}}{{{{{a}}}}}\n" for a, b in zip(
+            "abcdefghijklmnopqrstuvw", "bcdefghijklmnopqrstuvwx", strict=True))
+     + "GET /{{x}}\n", "any.http: a line of more than"),
+])
+def test_files_of_requests_that_were_tracebacks(
+        place: Path, text: str, words: str) -> None:
+    (place / "any.http").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        request.read(place / "any.http")
+
+
+def test_a_long_line_takes_no_longer_than_others(place: Path) -> None:
+    (place / "any.http").write_text("GET /" + " " * 200_000 + "x\n")
+    began = time.monotonic()
+    request.read(place / "any.http")
+    assert time.monotonic() - began < 5
+
+
+def test_a_body_is_as_it_is_written(place: Path) -> None:
+    """Only line feeds end lines: what Unicode has for it is text."""
+    (place / "any.http").write_bytes(
+        "POST /\r\n\r\na\u2028b\x0cc\x85d\r\ne".encode())
+    found, = request.read(place / "any.http")
+    assert found.body == "a\u2028b\x0cc\x85d\ne".encode()
+
+
+_EXPECTED = {"a": [1, True, "x", {"b": 0.5}]}
+
+
+@given(_documents(_EXPECTED))
+def test_any_answer(body: bytes) -> None:
+    """A program's words are no error of who tests it."""
+    wrong = cases._body_wrong({"json": _EXPECTED, "contains": ["x"]}, body)
+    assert isinstance(wrong, list)
+
+
+@pytest.mark.parametrize("body, expected, good", [
+    ("1", 1, True), ("1.0", 1, True), ("true", 1, False), ("1", True, False),
+    ('{"a": [false]}', {"a": [0]}, False), ('{"a": [0]}', {"a": [0]}, True),
+    ("[1, 2]", [1], False), ('{"a": 1, "b": 2}', {"a": 1}, False),
+    ("null", {}, False), ("0", "0", False)])
+def test_json_that_is_alike(body: str, expected: Any, good: bool) -> None:
+    assert bool(cases._body_wrong({"json": expected}, body.encode())) != good
+
+
+def test_json_that_toml_has_and_json_not() -> None:
+    found, = cases._body_wrong({"json": [datetime.date(2026, 1, 1)]}, b"[]")
+    assert "2026-01-01" in found
+    assert "no JSON: it is nested" in cases._body_wrong({"json": 1}, DEEP)[0]
+
+
+_WORDS = st.text(max_size=20)
+
+
+@given(st.lists(st.builds(
+    Result, _WORDS, st.integers(0, 9), _WORDS,
+    st.lists(_WORDS, max_size=2).map(tuple), _WORDS), max_size=4))
+def test_any_result_as_xml(results: list[Result]) -> None:
+    root = ElementTree.fromstring(junit.document(results))
+    assert len(root.findall("testsuite/testcase")) == len(results)
+    assert len(root.findall(".//failure")) == sum(
+        not r.good for r in results)
