@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command line. What commands do is in commands/, one module each."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -346,6 +347,9 @@ def invoke(arguments: list[str], env: Environment) -> int:
 
 def main() -> None:
     """The entry point of `kvmctl`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may be no UTF-8: as stderr shows it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = invoke(sys.argv[1:], Environment())
         sys.stdout.flush()

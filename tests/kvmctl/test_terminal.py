@@ -68,6 +68,20 @@ def test_help_is_quick() -> None:
         assert name not in loaded
 
 
+@pytest.mark.parametrize("command, code", [
+    ("inspect", ExitCode.OK), ("run", ExitCode.MANIFEST),
+    ("verify", ExitCode.SIGNATURE), ("check", ExitCode.MANIFEST)])
+def test_a_name_that_is_no_utf_8(tmp_path: Path, command: str,
+                                 code: ExitCode) -> None:
+    path = tmp_path / os.fsdecode(b"he\xff")
+    path.write_bytes(guest("hello").read_bytes())
+    done = subprocess.run(
+        [*_KVMCTL, command, path], capture_output=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.kvm
 def test_a_terminal_and_a_pipe(tmp_path: Path) -> None:
     """Colour and progress are for a terminal, and not where NO_COLOR is."""
