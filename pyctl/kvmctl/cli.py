@@ -14,8 +14,6 @@ from kvmctl import schema as schemas
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
 
-LANGUAGES = [language for language in schemas.choices("guest", "language")
-             if language != "executable"]
 _COMPLETE_VARIABLE = "_KVMCTL_COMPLETE"
 
 _EXIT_CODES = """\b
@@ -64,7 +62,7 @@ def doctor(env: Environment, fix: bool, store: Path | None) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-l", "--lang", "language", required=True,
-              type=click.Choice(LANGUAGES), help="What it is written in.")
+              type=click.Choice(schemas.compiled()), help="What it is written in.")
 @options.json_option()
 @click.pass_obj
 def init(env: Environment, directory: Path, language: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kvmctl import schema
 from kvmctl.errors import BuildError, ManifestError
 from kvmctl.guest import manifest, toolchains
 from kvmctl.guest.fetch import Package
@@ -24,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize("language", manifest.COMPILED)
+@pytest.mark.parametrize("language", schema.compiled())
 def test_what_is_missing_is_named(language: str, tmp_path: Path,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "main").touch()
@@ -72,7 +73,7 @@ def test_libraries_that_would_be_ignored(tmp_path: Path, language: str,
 
 def test_every_language_has_one_toolchain() -> None:
     found = [name for t in toolchains.TOOLCHAINS for name in t.languages]
-    assert sorted(found) == sorted(manifest.LANGUAGES)
+    assert sorted(found) == sorted(schema.choices("guest", "language"))
 
 
 def test_no_way_to_a_libc(tmp_path: Path) -> None:

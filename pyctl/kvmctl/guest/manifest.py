@@ -14,9 +14,6 @@ from kvmctl.guest import settings
 from kvmctl.guest.fetch import Package
 from kvmctl.schema import check as schema_check
 
-LANGUAGES = schema.choices("guest", "language")
-#: Those that programs are written in for us; see guests/sdk.
-COMPILED = tuple(name for name in LANGUAGES if name != "executable")
 LIBCS = schema.choices("guest", "libc")
 _WITHOUT_LIBRARIES = ("go", "pascal", "ocaml", "executable")
 _PACKAGE = re.compile(r"(.*?)(?:==|(?<=.)@)(.*)")
