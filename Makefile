@@ -65,10 +65,10 @@ ifeq ($(TK_SET_UP),)
 # `make demo test` is one after the other; each has -j for itself.
 .NOTPARALLEL:
 
-all lib vmod guests demo serve bench soak check-types install: setup
+all lib vmod guests demo serve bench check-types install: setup
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
-test test-long languages language-guests fuzz checked: setup-languages
+test test-long languages language-guests soak fuzz checked: setup-languages
 	@$(MAKE) --no-print-directory TK_SET_UP=yes $@
 
 setup: packages $(VENV)/stamp
@@ -151,7 +151,7 @@ check-types:
 	@$(PY) -m ruff check --quiet pyctl tests
 
 # SECONDS_OF_SOAK=1800 make soak
-soak: lib vmod guests
+soak: lib vmod guests language-guests
 	@$(PY) tests/soak/soak.py
 
 # SECONDS_OF_FUZZ=3600 make fuzz

@@ -77,6 +77,7 @@ main()
 {
 
 	padded = (char *)malloc(room + SIMDJSON_PADDING);
-	(void)parser.allocate(room);
+	if (parser.allocate(room) != simdjson::SUCCESS)
+		return (1);
 	kvm_serve(on_request);
 }

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Ten times what a program can do: who is turned away, and who is not hurt."""
+"""A program that is asked ten times what it can do, or is always bad: who is
+turned away, and who is not hurt."""
 
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 import requests
 
+from support import silent
 from support.live import Live, configure
 from support.paths import settings
 from support.wait import until
@@ -21,14 +24,20 @@ VCL = """
         return (pass);
     }
     sub vcl_backend_fetch {
+        set bereq.http.X-Url = "%s/";
         set bereq.http.X-Program = regsub(bereq.url, "^/([a-z]+).*", "\\1");
         set bereq.backend = tinykvm.program(bereq.http.X-Program,
             regsub(bereq.url, "^/[a-z]+", ""));
     }"""
 
 
-def overload(live: Live, seconds: float) -> None:
-    name = "TINYKVM.it.bench."
+def overload(live: Live, seconds: float, path: str = "/bench/compute?n=5000",
+             status: int = 200, full: bool = True) -> None:
+    """Forty clients ask for path; status is what those get who are served.
+
+    full: they are too many for it.
+    """
+    name = f"TINYKVM.it.{path.split('/')[1]}."
     end = time.monotonic() + seconds
     answers: Counter[int] = Counter()
     guard = threading.Lock()
@@ -39,8 +48,7 @@ def overload(live: Live, seconds: float) -> None:
     def client() -> None:
         with requests.Session() as session:
             while time.monotonic() < end:
-                a = session.get(live.varnish.url + "/bench/compute?n=5000",
-                                timeout=60)
+                a = session.get(live.varnish.url + path, timeout=60)
                 with guard:
                     answers[a.status_code] += 1
                 if a.status_code == 503 and a.headers["Retry-After"] != "1":
@@ -65,8 +73,9 @@ def overload(live: Live, seconds: float) -> None:
     for t in threads:
         t.join()
     assert not wrong
-    assert set(answers) == {200, 503}
-    assert 0 < longest <= QUEUE
+    assert status in answers and set(answers) <= {status, 503}
+    assert longest <= QUEUE
+    assert not full or (longest > 0 and 503 in answers)
     assert min(beside["/other"], beside["/hello/"]) > 10, beside
     assert live.counter(name + "queue_refused") == answers[503]
     # It is over when they are gone.
@@ -77,18 +86,33 @@ def overload(live: Live, seconds: float) -> None:
 
 
 @pytest.fixture
-def busy(live: Live) -> Live:
-    live.use("sub vcl_init {\n"
-             + configure("bench", settings("bench", max_queue=QUEUE,
-                                           concurrency=2))
-             + configure("hello", settings("hello")) + "}\n" + VCL)
-    assert live.ask("/bench/nop").status_code == 200
-    assert live.ask("/hello/").status_code == 200
-    return live
+def busy(live: Live) -> Iterator[Live]:
+    limits = {"max_queue": QUEUE, "concurrency": 2, "max_request_time": 0.5}
+    with silent.serving() as url:
+        live.use("sub vcl_init {\n"
+                 + configure("bench", settings("bench", **limits))
+                 + configure("hostile", settings(
+                     "hostile", max_memory=64, max_request_memory=16,
+                     **limits))
+                 + configure("apitest", settings(
+                     "apitest", allowed_fetch=[url], **limits))
+                 + configure("hello", settings("hello")) + "}\n"
+                 + VCL % url)
+        assert live.ask("/bench/nop").status_code == 200
+        assert live.ask("/hello/").status_code == 200
+        yield live
 
 
 def test_ten_times_as_much(busy: Live) -> None:
     overload(busy, 3)
+
+
+@pytest.mark.parametrize("path, status", [
+    ("/hostile/spin", 504), ("/hostile/null-write", 500),
+    ("/hostile/heap-hog", 500), ("/apitest/fetch", 500)])
+def test_always_bad(busy: Live, path: str, status: int) -> None:
+    """Too late, crashing, too large, or waiting for an origin that is dead."""
+    overload(busy, 2, path, status, full=path != "/hostile/null-write")
 
 
 @pytest.mark.long

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`make soak`: everything at once, for as long as SECONDS says (60).
 
-One varnishd with good and hostile programs. Clients ask for all of them, in
-chains, streams, fetches of Varnish itself, through storage, and talk to one by
-sockets and WebSocket; meanwhile VCLs are loaded, used, made cold and discarded,
-programs are invalidated and updated live. Every answer is classified: right, the
-error that it had to be, busy (503 of a program that is just being replaced), or
-unclassified, which is a failure; wrong() has the others. Writes build/soak/report.json.
+One varnishd with good and hostile programs, and some in each language. Clients
+ask for all of them, in chains, streams, fetches of Varnish itself, through
+storage, and talk to one by sockets and WebSocket; meanwhile VCLs are loaded,
+used, made cold and discarded, programs are invalidated and updated live. Every
+answer is classified: right, the error that it had to be, busy (503 of a program
+that is just being replaced), or unclassified, which is a failure; wrong() has
+the others. Writes build/soak/report.json.
 """
 
 import contextlib
@@ -32,8 +33,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from kvmctl.varnish import stats                        # noqa: E402
 from kvmctl.varnish.private import PrivateVarnish       # noqa: E402
+from languages.cases import AGENT, GUESTS, Ask          # noqa: E402
 from support.child import Child                         # noqa: E402
 from support.live import configure                      # noqa: E402
+from support.paths import settings                      # noqa: E402
 
 CLIENTS = 6
 #: Between two changes of VCL, in seconds.
@@ -45,7 +48,7 @@ LONG = 10.0
 #: Of all answers, and of those of one kind, what may be busy.
 BUSY, BUSY_OF_KIND = 0.02, 0.2
 KINDS = ("hostile", "hello", "echo", "chain", "stream", "counter", "synth",
-         "string", "server", "thumbnail", "parallel", "cxx", "chat")
+         "string", "server", "thumbnail", "parallel", "cxx", "chat", "others")
 _EXPECTED: dict[str, Any] = json.loads(
     (ROOT / "guests" / "hostile" / "expectations.json").read_text())
 #: Misdeeds that take their whole time limit are rarer.
@@ -66,6 +69,17 @@ PROGRAMS: dict[str, dict[str, Any]] = {
              "server": {"path": "CHAT.tcp", "systems": 2},
              "websocket_server": {"path": "CHAT.ws", "systems": 2}},
 }
+#: Of all other guests: what is asked, and the answer.
+OTHERS = (
+    *((guest.name, ask) for guest in GUESTS for ask in guest.asks
+      if ask.url.isascii()),
+    ("minify", Ask("/", '{"a":[1,2]}', method="POST",
+                   data=b'{ "a" : [1, 2] }')),
+    ("loop", Ask("/", "GET /, 0 bytes, request 1\n")),
+    ("go-server", Ask("/hello?name=soak", "Hello from Go, soak!\n")),
+    ("python-server", Ask("/hello?name=soak", "Hello from Python, soak!\n")),
+)
+NAMES = set(PROGRAMS) | {name for name, _ in OTHERS}
 #: What ends the connections of a machine.
 MISDEEDS = ("crash", "spin", "deep", "exit", "write", "wait", "respond")
 
@@ -73,9 +87,11 @@ MISDEEDS = ("crash", "spin", "deep", "exit", "write", "wait", "respond")
 def vcl(directory: Path) -> str:
     text = "vcl 4.1;\nimport tinykvm;\nbackend default none;\nsub vcl_init {\n"
     for name, own in PROGRAMS.items():
-        settings = {"filename": str(BUILD / "guests" / name / name),
-                    "state_directory": str(directory)} | own
-        text += configure(name, settings)
+        text += configure(name, {
+            "filename": str(BUILD / "guests" / name / name),
+            "state_directory": str(directory)} | own)
+    for name in NAMES - set(PROGRAMS):
+        text += configure(name, settings(name, concurrency=2))
     return text.replace("CHAT", str(directory / "chat")) + """
         tinykvm.init_self_requests("", "SELF", 20);
     }
@@ -169,7 +185,7 @@ class Soak:
 
     def one(self, ask: Callable[..., requests.Response],
             rng: random.Random) -> None:
-        kind = rng.randrange(13)
+        kind = rng.randrange(15)
         words = os.urandom(rng.choice((3, 300, 30000))).hex()
         if kind < 3:
             self.hostile(ask, rng)
@@ -203,6 +219,8 @@ class Soak:
             self.check("server", a, a.text == "Hello from C, soak!\n")
         elif kind == 11:
             self.talk(rng, words[:2000])
+        elif kind > 12:
+            self.other(ask, rng)
         elif rng.random() < 0.2:
             a = ask("POST", "/thumbnail?w=64", data=_PHOTO)
             self.check("thumbnail", a, a.content[8:12] == b"WEBP")
@@ -214,6 +232,14 @@ class Soak:
         else:
             a = ask("GET", "/cxxhello/throw")
             self.check("cxx", a, a.status_code == 418)
+
+    def other(self, ask: Callable[..., requests.Response],
+              rng: random.Random) -> None:
+        name, it = rng.choice(OTHERS)
+        answer = ask(it.method, f"/{name}{it.url}", data=it.data,
+                     headers={"X-Arg": it.arg, "User-Agent": AGENT})
+        self.check("others", answer, it.wrong(
+            answer.status_code, answer.content) is None, f" {name}{it.url}")
 
     def talk(self, rng: random.Random, words: str) -> None:
         """A client beside Varnish. Misdeeds of others may cut it short."""
@@ -359,7 +385,7 @@ class Soak:
             found = stats.counters(node, "*")
             busy = [v for k, v in found.items()
                     if k.startswith("TINYKVM.") and k.endswith(".forks_busy")]
-            if len(busy) < len(PROGRAMS):
+            if len(busy) < len(NAMES):
                 raise RuntimeError("not all programs have counters")
             return {
                 "requests": sum(self.counts.values()),

@@ -68,9 +68,10 @@ class Live:
 
 
 @contextmanager
-def running() -> Iterator[Live]:
+def running(**parameters: str) -> Iterator[Live]:
     """One varnishd, whose child must still be the first at the end."""
-    with PrivateVarnish() as varnish, requests.Session() as session:
+    with PrivateVarnish(parameters=parameters) as varnish, \
+            requests.Session() as session:
         session.trust_env = False
         it = Live(varnish, session)
         yield it

@@ -97,6 +97,10 @@ host_init(struct tk_host *h, struct tk_error *err)
 		(void)snprintf(h->facts.kernel, sizeof h->facts.kernel,
 		    "%.63s", un.release);
 	h->facts.api_version = ioctl(h->kvm_fd, KVM_GET_API_VERSION, 0);
+	if (h->facts.api_version < 0)
+		return (tk_error(err, TK_HOST, 0, "/dev/kvm is not KVM's: %s. "
+		    "See what it is: ls -l /dev/kvm (character device 10, 232)",
+		    strerror(errno)));
 	if (h->facts.api_version != KVM_API_VERSION)
 		return (tk_error(err, TK_HOST, 0, "/dev/kvm speaks version %d "
 		    "of its interface, not %d", h->facts.api_version,

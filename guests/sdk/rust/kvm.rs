@@ -271,7 +271,7 @@ pub fn serve(handler: impl Fn(&Request) -> Response + Send + 'static) -> ! {
     std::panic::set_hook(Box::new(|what| log(&what.to_string())));
     *HANDLER.lock().expect("nobody else has it") = Some(Box::new(handler));
     unsafe {
-        call(0x10000, [3, enter as usize, 0, 0, 0, 0]);
+        call(0x10000, [3, enter as *const () as usize, 0, 0, 0, 0]);
         call(0x10001, [0; 6]);
     }
     unreachable!("requests go to the handler");
