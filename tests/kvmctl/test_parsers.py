@@ -93,6 +93,12 @@ def test_any_bytes_of_one(place: Path, kind: str, kvmctl: Any) -> None:
         code = kvmctl("check", path)
         assert code in (ExitCode.OK, ExitCode.MANIFEST, ExitCode.HOST)
         assert told == "right" or code == ExitCode.MANIFEST
+        if kind == "edge" and b"guest" not in data:     # nothing to compile
+            assert kvmctl("plan", path, "-n", place / "none", "--store",
+                          place / "store", "-o", place / "out") in (
+                ExitCode.MANIFEST, ExitCode.DEPLOY, ExitCode.VARNISH,
+                ExitCode.SIGNATURE)
+            assert kvmctl.err.startswith("error: ")
 
     any_bytes()
 
