@@ -301,15 +301,15 @@ _RELEASES = [dataclasses.asdict(Release(
 def test_any_history(place: Path, kvmctl: Any) -> None:
     """And what reads it: the rows of history, and what doctor looks at."""
     (place / "edge.toml").write_text('[site]\nname = "it"\n')
-    path, seen = place / "store" / "it" / "history.json", Counter[int]()
+    store, seen = place / "histories", Counter[int]()
+    path, more = store / "it" / "history.json", ("--store", store)
     path.parent.mkdir(parents=True)
-    more = ("--store", place / "store")
 
     @given(_documents(_RELEASES))
     def any_history(data: bytes) -> None:
         path.write_bytes(data)
         told = outcome(path, DeployError,
-                       lambda _: Store(place / "store", "it").living_files())
+                       lambda _: Store(store, "it").living_files())
         code = kvmctl("history", place / "edge.toml", *more)
         assert code == {"right": ExitCode.OK, "wrong": ExitCode.DEPLOY}[told]
         seen[code] += 1
