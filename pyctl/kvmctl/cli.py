@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command line. What commands do is in commands/, one module each."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -13,8 +14,6 @@ from kvmctl import schema as schemas
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode, KvmctlError
 
-LANGUAGES = [language for language in schemas.choices("guest", "language")
-             if language != "executable"]
 _COMPLETE_VARIABLE = "_KVMCTL_COMPLETE"
 
 _EXIT_CODES = """\b
@@ -63,7 +62,7 @@ def doctor(env: Environment, fix: bool, store: Path | None) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-l", "--lang", "language", required=True,
-              type=click.Choice(LANGUAGES), help="What it is written in.")
+              type=click.Choice(schemas.compiled()), help="What it is written in.")
 @options.json_option()
 @click.pass_obj
 def init(env: Environment, directory: Path, language: str) -> None:
@@ -346,6 +345,9 @@ def invoke(arguments: list[str], env: Environment) -> int:
 
 def main() -> None:
     """The entry point of `kvmctl`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may be no UTF-8: as stderr shows it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = invoke(sys.argv[1:], Environment())
         sys.stdout.flush()

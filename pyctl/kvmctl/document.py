@@ -3,8 +3,10 @@
 
 import difflib
 import functools
+import re
 import tomllib
-from collections.abc import Collection, Iterable
+import warnings
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,28 @@ from kvmctl.toml_lines import Path as Keys
 from kvmctl.toml_lines import lines
 
 _SHOWN = 20                             # of the problems of one file
+_DEEPEST = 32                           # tables and lists, one in another
+_LONG_NUMBER = re.compile(r"[0-9_]{1000}")
+_WIDE = "is a number of more than 64 bits"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """The likeliest one meant, as the end of a sentence; or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean \"{near[0]}\"?" if near else ""
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression. Raises ValueError, with words, when it is none."""
+    try:
+        with warnings.catch_warnings():
+            # Of what a later Python may read otherwise: not for whoever asks.
+            warnings.simplefilter("ignore")
+            return re.compile(text)
+    except (re.error, OverflowError) as e:
+        raise ValueError(str(e)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def place(keys: Keys) -> str:
@@ -113,6 +131,14 @@ class Place:
               key: str | int | None = None) -> DocumentError:
         return DocumentError((self.document.problem(self.keys, message, key),))
 
+    def pattern(self, key: str, text: str) -> re.Pattern[str]:
+        """The regular expression that the value of the key is."""
+        try:
+            return pattern(text)
+        except ValueError as e:
+            raise self.error(f"\"{key}\" is no regular expression: {e}",
+                             key) from None
+
     def known(self, what: str, name: str, names: Collection[str],
               key: str) -> str:
         """The name, which the value of the key is, or is among, if it is one."""
@@ -134,11 +160,40 @@ def read(path: Path) -> Document:
         raise ManifestError(f"{path} is no text in UTF-8: {e}") from None
     text = text.replace("\r\n", "\n")
     try:
-        return Document(path, tomllib.loads(text), text)
+        document = Document(path, tomllib.loads(text), text)
     except tomllib.TOMLDecodeError as e:
         raise _broken(path, text, str(e)) from None
     except RecursionError:
         raise ManifestError(f"{path}: nested too deeply") from None
+    except ValueError:                  # of Python, for thousands of digits
+        found = _LONG_NUMBER.search(text)
+        line = text.count("\n", 0, found.start()) + 1 if found else None
+        raise DocumentError((Problem(str(path), line, "", "there " + _WIDE),)
+                            ) from None
+    _check_values(document)
+    return document
+
+
+def values(table: Any) -> Iterator[tuple[Keys, Any]]:
+    """All that is in a table, and in what is in it; tables and lists too."""
+    rest: list[tuple[Keys, Any]] = [((), table)]
+    while rest:
+        keys, value = rest.pop()
+        yield keys, value
+        if isinstance(value, dict):
+            rest += [((*keys, k), v) for k, v in value.items()]
+        elif isinstance(value, list):
+            rest += [((*keys, n), v) for n, v in enumerate(value)]
+
+
+def _check_values(document: Document) -> None:
+    """What tomllib reads, and TOML need not have: nothing here expects it."""
+    for keys, value in values(document.table):
+        if len(keys) > _DEEPEST:
+            raise ManifestError(f"{document.path}: nested too deeply")
+        if isinstance(value, int) and not -2**63 <= value < 2**63:
+            raise DocumentError((document.problem(
+                keys[:-1], f"\"{keys[-1]}\" {_WIDE}", keys[-1]),))
 
 
 def _broken(path: Path, text: str, error: str) -> DocumentError:

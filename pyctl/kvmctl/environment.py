@@ -3,9 +3,19 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
+
+#: What a terminal obeys, but for colours, which are ours.
+_ORDERS = re.compile("(?!\x1b\\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """A line, in which programs, files and nodes may have put their words."""
+    stream.write((_ORDERS.sub("\ufffd", line) if stream.isatty() else line)
+                 + "\n")
 
 
 @dataclass
@@ -26,7 +36,7 @@ class Environment:
 
     def result(self, text: str) -> None:
         """One line of the command's result."""
-        self.stdout.write(text + "\n")
+        _write(self.stdout, text)
 
     def result_json(self, value: Any) -> None:
         """The command's whole result for a machine."""
@@ -46,18 +56,18 @@ class Environment:
     def status(self, text: str) -> None:
         """What is being done; only where a person looks on."""
         if self.talkative:
-            self.stderr.write(self.style(text, "2") + "\n")
+            _write(self.stderr, self.style(text, "2"))
 
     def note(self, text: str) -> None:
         """Figures and remarks beside the result."""
         if not self.as_json:
-            self.stderr.write(text + "\n")
+            _write(self.stderr, text)
 
     def warn(self, text: str) -> None:
-        self.stderr.write(self.style("warning: ", "33") + text + "\n")
+        _write(self.stderr, self.style("warning: ", "33") + text)
 
     def error(self, text: str) -> None:
-        self.stderr.write(self.style("error: ", "31") + text + "\n")
+        _write(self.stderr, self.style("error: ", "31") + text)
 
     def style(self, text: str, code: str,
               stream: TextIO | None = None) -> str:

@@ -3,10 +3,12 @@
 
 import contextlib
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from kvmctl.errors import KvmctlError
 
@@ -41,6 +43,22 @@ def problems(kind: type[KvmctlError], what: str) -> Iterator[None]:
         yield
     except OSError as e:
         raise kind(f"{what}: {sentence(e)}") from None
+
+
+def json_of(data: bytes | str) -> Any:
+    """What the JSON says. Raises ValueError for whatever is none."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def real(path: Path) -> Path:
+    """The path without links and dots.
+
+    Path.resolve() is the same, but that links in a ring are an error to it.
+    """
+    return Path(os.path.realpath(path))
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644,

@@ -90,6 +90,8 @@ def _acl(place: Place, name: str, table: dict[str, Any]) -> Acl:
     for allowed, key in ((True, "allow"), (False, "deny")):
         for text in table.get(key, ()):
             try:
+                if "%" in text:         # a zone: ACLs of Varnish have none
+                    raise ValueError
                 network = ipaddress.ip_network(text, strict=False)
             except ValueError:
                 raise place.error(f"\"{text}\" is no address or network: "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kvmctl import answers, inventory, policy, schema
+from kvmctl import answers, files, inventory, policy, schema
 from kvmctl import document as documents
 from kvmctl.answers import Header, Synth
 from kvmctl.document import Document, Place
@@ -133,8 +133,8 @@ def _origin(place: Place, name: str, table: dict[str, Any]) -> Origin:
 def _program(base: Path, name: str, table: dict[str, Any]) -> ProgramEntry:
     rest = {k: v for k, v in table.items() if k not in ("guest", "file")}
     guest, file = table.get("guest"), table.get("file")
-    return ProgramEntry(name, (base / guest).resolve() if guest else None,
-                        (base / file).resolve() if file else None, rest)
+    return ProgramEntry(name, files.real(base / guest) if guest else None,
+                        files.real(base / file) if file else None, rest)
 
 
 def _path(place: Place, table: dict[str, Any]) -> tuple[str, str]:
@@ -146,10 +146,7 @@ def _path(place: Place, table: dict[str, Any]) -> tuple[str, str]:
     kind = {"path": "exact", "path_prefix": "prefix",
             "path_regex": "regex"}[given[0]]
     if kind == "regex":
-        try:
-            re.compile(table["path_regex"])
-        except re.error as e:
-            raise place.error(f"path_regex: {e}", "path_regex") from None
+        place.pattern("path_regex", table["path_regex"])
     return kind, table[given[0]]
 
 
@@ -222,14 +219,14 @@ def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
     schema_check.check("edge", document)
     top = document.top
     site = table.get("site", {})
-    name = site.get("name", path.resolve().parent.name)
+    name = site.get("name", files.real(path).parent.name)
     if not _NAME.fullmatch(name):
         raise (top / "site").error(
             f"\"name\" is missing, and the directory's, \"{name}\", is none: "
             "letters, digits, dashes and underscores, a letter first")
     origins = tuple(_origin(top / "origins" / n, n, t)
                     for n, t in table.get("origins", {}).items())
-    base = path.resolve().parent
+    base = files.real(path).parent
     programs = tuple(_program(base, n, t)
                      for n, t in table.get("programs", {}).items())
     rules = policy.parse(top, table, {p.name for p in programs},
@@ -242,7 +239,7 @@ def parse(path: Path, table: dict[str, Any], text: str = "") -> Site:
         _route(top / "routes" / i, i + 1, t, {p.name for p in programs},
                behind, {a.name for a in rules.acls})
         for i, t in enumerate(table.get("routes", [])))
-    return Site(path=path.resolve(), name=name,
+    return Site(path=files.real(path), name=name,
                 listen=site.get("listen", "127.0.0.1:8080"), origins=origins,
                 programs=programs, routes=routes, policy=rules,
                 nodes=tuple(inventory.node(top / "nodes" / n, base, n, t)

@@ -25,13 +25,15 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
         self.lines: dict[Path, int] = {}
+        self.line, self.counted = 1, 0          # the line of that place
         self.lists: dict[Path, int] = {}        # [[...]]: how many so far
 
     def note(self, path: Path) -> None:
         """The path is here; the tables around it too, if they are new."""
-        line = self.text.count("\n", 0, self.at) + 1
+        self.line += self.text.count("\n", self.counted, self.at)
+        self.counted = self.at
         for n in range(len(path), 0, -1):
-            self.lines.setdefault(path[:n], line)
+            self.lines.setdefault(path[:n], self.line)
 
     def take(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self.text, self.at)

@@ -41,3 +41,9 @@ class Kvmctl:
 def kvmctl(monkeypatch: pytest.MonkeyPatch) -> Kvmctl:
     monkeypatch.setenv("KVMCTL_OUT", str(GUESTS))
     return Kvmctl()
+
+
+@pytest.fixture(scope="module")
+def kvmctl_module() -> Kvmctl:
+    """For what is made once for all tests of a module."""
+    return Kvmctl()

@@ -44,6 +44,18 @@ def test_build_and_rebuild(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     assert other["fresh"] and other["sha256"] != first["sha256"]
 
 
+@pytest.mark.parametrize("name", ["work", "store", "lock", "inputs"])
+def test_any_name_is_built_again(kvmctl: Any, mine: Path, tmp_path: Path,
+                                 name: str) -> None:
+    """None of them is that of a file of the build itself."""
+    for text in ("one", "two"):
+        (mine / "guest.toml").write_text(
+            f'name = "{name}"\nsources = ["mine.c"]\n')
+        (mine / "mine.c").write_text(_HELLO.replace("mine\\n", text))
+        built, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+        assert built["fresh"]
+
+
 def test_builds_are_reproducible(kvmctl: Any, mine: Path,
                                  tmp_path: Path) -> None:
     one, = kvmctl.json("build", mine, "-o", tmp_path / "a")

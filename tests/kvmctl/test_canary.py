@@ -168,7 +168,9 @@ def test_a_canary_keeps_its_answers_to_itself(
     ("0", None, None), ("101%", None, None), ("x", None, None),
     ("-1", None, None), ("nan", None, None), (None, "no colon", None),
     (None, "X-\u00e9: 1", None), (None, 'X: "\n', None),
-    ("10%", None, "a b"), (None, "X: 1", "id")])
+    ("10%", None, "a b"), (None, "X: 1", "id"),
+    # To VCL a header that is not there is an empty one.
+    (None, "X:", None), (None, "X:  ", None)])
 def test_shares_that_make_no_sense(percent: str | None, header: str | None,
                                    cookie: str | None) -> None:
     with pytest.raises(UsageError):

@@ -113,6 +113,16 @@ def killed_often(node: Node, times: int, seed: int) -> None:
     assert not [f for f in node.files() if ".partial" in f]
 
 
+def test_half_a_history_goes(node: Node) -> None:
+    """What was killed while it wrote the history leaves that beside it."""
+    node.write("hello")
+    node.deploy()
+    (node.store / "it" / ".partial-x").write_text("[")
+    node.write("hello", main_arguments=["x"])
+    node.deploy()
+    assert not [f for f in node.files() if ".partial" in f]
+
+
 def test_killed_a_few_times(node: Node) -> None:
     killed_often(node, 8, 1)
 

@@ -89,6 +89,90 @@ def test_defaults_are_the_manuals() -> None:
             rows[key] == f"`{json.dumps(it['default'])}`", key
 
 
+def _structure(file: str, name: str) -> str:
+    """A structure as its own header has it."""
+    found = re.search(rf"^struct {name} {{.*?^}};", (
+        ROOT / "vmod" / "compute" / file).read_text(), re.M | re.S)
+    assert found is not None
+    return found[0]
+
+
+def _read_by_the_engine(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a program, defaults among them, by the engine's fields."""
+    with Engine() as engine:
+        ffi, lib = engine._ffi, engine._lib
+        ffi.cdef("\n".join((
+            "typedef char **tkc_strings; struct tk_path;",
+            _structure("paths.h", "tkc_paths"),
+            _structure("warmup.h", "tkc_warmup"),
+            _structure("sockets/endpoint.h", "tkc_endpoint"),
+            _structure("settings.h", "tkc_settings"),
+            "void *tkc_json_parse(const char *, size_t, const char *, void *);",
+            "int tkc_settings_read(struct tkc_settings *, const char *, void *,"
+            " void *, void *);",
+            "void tkc_settings_fini(struct tkc_settings *);")))
+        text = json.dumps(settings).encode()
+        own = lib.tkc_json_parse(text, len(text), b"it", ffi.NULL)
+        it = ffi.new("struct tkc_settings *")
+        assert lib.tkc_settings_read(it, b"it", ffi.NULL, own, ffi.NULL) == 0
+
+        def plain(value: Any) -> Any:
+            if not isinstance(value, ffi.CData):
+                return value
+            kind = ffi.typeof(value)
+            if kind.kind == "struct":
+                return {name: plain(getattr(value, name))
+                        for name, _ in kind.fields}
+            return (ffi.string(value).decode()
+                    if kind.cname == "char *" and value else None)
+
+        found: dict[str, Any] = plain(it[0])
+        lib.tkc_settings_fini(it)
+        return found
+
+
+def test_defaults_are_the_engines() -> None:
+    """Whoever changes one in C finds the reference page wrong here."""
+    tables = {key: it for key, it in _SETTINGS.items() if "properties" in it}
+    found = _read_by_the_engine({
+        "warmup": {"num_requests": 1}, "server": {"port": 1},
+        "websocket_server": {"port": 1}})
+    fields = dict(re.findall(r'^\t\{ "(\w+)", \w+,\s+AT\((\w+)\)', _ENGINE,
+                             re.M))
+    told = {key: it["default"] for key, it in _SETTINGS.items()
+            if "default" in it}
+    assert len(told) > 25
+    assert {key: found[fields[key]] for key in told} == told
+    for key in ("warmup", "server", "websocket_server"):
+        told = {name: it["default"] for name, it in
+                schema.properties(tables[key]) if "default" in it}
+        assert told and {name: found[key][name] for name in told} == told
+    # What has no default, and has an effect, is off.
+    for key, field in fields.items():
+        if key in _SETTINGS and "default" not in _SETTINGS[key] \
+                and not isinstance(found[field], dict) and found[field]:
+            pytest.fail(f"{key}: the engine's is {found[field]}")
+
+
+def test_patterns_that_are_told_twice_are_one() -> None:
+    """JSON Schema has no names for them; kinds of one name have one pattern."""
+    seen: dict[str, set[str]] = {}
+
+    def look(it: Any) -> None:
+        if isinstance(it, dict):
+            if "pattern" in it and "x-wrong" in it:
+                seen.setdefault(it["x-wrong"], set()).add(it["pattern"])
+            for inner in it.values():
+                look(inner)
+        elif isinstance(it, list):
+            for inner in it:
+                look(inner)
+
+    for name in schema.NAMES:
+        look(schema.load(name))
+    assert len(seen) > 5 and all(len(it) == 1 for it in seen.values()), seen
+
+
 _LINES = """\
 # a comment with = and [x]
 name = "it"

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import requests
 
-from kvmctl.dev.live import directories, load_site
+from kvmctl.dev.live import Live, directories, load_site
 from kvmctl.errors import ExitCode
+from kvmctl.varnish.private import PrivateVarnish
+from support.paths import guest
 from support.wait import until
 
 _SOURCE = """\
@@ -193,3 +195,17 @@ def test_sites_without_edge_toml(project: Path, tmp_path: Path) -> None:
                      'file = "/bin/true"\n')
     assert set(directories(load_site(other))) == {
         Path("/bin/true").resolve().parent, tmp_path}
+
+
+def test_no_signature_is_asked_for(tmp_path: Path) -> None:
+    """Who develops builds again all the time; deployments ask."""
+    file = tmp_path / "edge.toml"
+    file.write_text('[site]\nname = "it"\ntrusted = "nobody"\n'
+                    f'[programs.it]\nfile = "{guest("hello")}"\n')
+    site = load_site(file)
+    varnish = PrivateVarnish()
+    varnish.directory = tmp_path
+    settings = Live(varnish, tmp_path)._program(site.programs[0])
+    copy = Path(settings["filename"])
+    assert copy.read_bytes() == guest("hello").read_bytes()
+    assert copy.is_relative_to(tmp_path)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Manual pages, completion, and what a pipe or CI sees."""
 
+import io
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from kvmctl import cli, man
+from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode
 from support.paths import ROOT, guest
 
@@ -63,10 +66,48 @@ def test_help_is_quick() -> None:
         capture_output=True, text=True, check=True)
     loaded = {line.rpartition("|")[2].strip()
               for line in done.stderr.splitlines()}
-    for name in ("jsonschema", "cffi", "jinja2", "requests", "elftools",
-                 "cryptography", "watchfiles", "kvmctl.guest.toolchains",
-                 "kvmctl.commands"):
+    for name in ("jsonschema", "cffi", "jinja2", "requests", "cryptography",
+                 "watchfiles", "kvmctl.guest.toolchains", "kvmctl.commands"):
         assert name not in loaded
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_word_of_a_program_is_an_order(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name in an executable, a line of a log: a terminal would obey it."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    words = "a\x1b]0;title\x07b\x9bc\x1b[2Jd\re\tf\x1b[31mg\n"
+    env = Environment(_Terminal(), _Terminal(), io.BytesIO())
+    env.result(words)
+    for say in (env.note, env.warn, env.error, env.status):
+        say(words)
+    for stream in (env.stdout, env.stderr):
+        said = stream.getvalue()        # type: ignore[attr-defined]
+        assert "\ufffd]0;title\ufffdb\ufffdc\ufffd[2Jd\ufffde\tf" in said
+        assert set(re.findall("\x1b(.[0-9;]*.)", said)) <= {
+            "[31m", "[33m", "[2m", "[0m"}
+    # A pipe has them as they were.
+    env = Environment(io.StringIO(), io.StringIO(), io.BytesIO())
+    env.result(words)
+    assert env.stdout.getvalue() == words + "\n"   # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command, code", [
+    ("inspect", ExitCode.OK), ("run", ExitCode.MANIFEST),
+    ("verify", ExitCode.SIGNATURE), ("check", ExitCode.MANIFEST)])
+def test_a_name_that_is_no_utf_8(tmp_path: Path, command: str,
+                                 code: ExitCode) -> None:
+    path = tmp_path / os.fsdecode(b"he\xff")
+    path.write_bytes(guest("hello").read_bytes())
+    done = subprocess.run(
+        [*_KVMCTL, command, path], capture_output=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.kvm

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What toolchains need and fetch; no compiler is run."""
 
+import gzip
 import hashlib
 import importlib.util
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from kvmctl import schema
 from kvmctl.errors import BuildError, ManifestError
 from kvmctl.guest import manifest, toolchains
 from kvmctl.guest.fetch import Package
 from kvmctl.guest.toolchains import embed
+from support.odd import damaged
 
 _HASH = "0" * 64
 
@@ -24,7 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize("language", manifest.COMPILED)
+@pytest.mark.parametrize("language", schema.compiled())
 def test_what_is_missing_is_named(language: str, tmp_path: Path,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "main").touch()
@@ -72,7 +78,7 @@ def test_libraries_that_would_be_ignored(tmp_path: Path, language: str,
 
 def test_every_language_has_one_toolchain() -> None:
     found = [name for t in toolchains.TOOLCHAINS for name in t.languages]
-    assert sorted(found) == sorted(manifest.LANGUAGES)
+    assert sorted(found) == sorted(schema.choices("guest", "language"))
 
 
 def test_no_way_to_a_libc(tmp_path: Path) -> None:
@@ -180,6 +186,27 @@ def test_nothing_is_unpacked_outside(
 def test_embedded_names_are_quoted() -> None:
     text = embed.table([('a"b\\c', Path("/x y"))])
     assert '.asciz "a\\"b\\\\c"' in text and '.incbin "/x y"' in text
+    # No name ends its line, and none is of another encoding.
+    text = embed.table([("a\n.globl x\t\u00fc", Path("/x"))])
+    assert '.asciz "a\\012.globl x\\011\\303\\274"' in text
+
+
+def test_any_archive(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An sdist that is a zip, for instance, or one that is cut off."""
+    good = archive(("package/src/it.c", b"int it;"), ("package/x", b"x" * 999))
+
+    @given(st.one_of(damaged(good), damaged(gzip.decompress(good)),
+                     st.just(b"PK\3\4")))
+    def any_archive(data: bytes) -> None:
+        registry(monkeypatch, data)
+        try:
+            assert package(data).fetch().is_relative_to(cache)
+        except BuildError as e:
+            assert "it" in str(e)
+        for path in cache.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    any_archive()
 
 
 @pytest.mark.languages

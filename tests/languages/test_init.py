@@ -10,7 +10,7 @@ from kvmctl import cli, site
 from kvmctl.commands.init import TEMPLATES
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode
-from kvmctl.guest.manifest import COMPILED
+from kvmctl.schema import compiled
 
 pytestmark = pytest.mark.languages
 
@@ -23,11 +23,11 @@ def kvmctl(*words: "str | Path") -> tuple[int, str, str]:
 
 
 def test_every_language_has_a_template() -> None:
-    assert set(TEMPLATES) == set(COMPILED)
+    assert set(TEMPLATES) == set(compiled())
 
 
 @pytest.mark.kvm
-@pytest.mark.parametrize("language", COMPILED)
+@pytest.mark.parametrize("language", compiled())
 def test_init_build_run(language: str, tmp_path: Path) -> None:
     where = tmp_path / "my-guest"
     code, out, err = kvmctl("init", where, "--lang", language)

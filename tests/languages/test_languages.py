@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from kvmctl import schema
 from kvmctl.engine import Engine
-from kvmctl.guest import manifest
 from support.child import Child
 from support.live import Live
 from support.paths import guest, settings
@@ -132,4 +132,4 @@ def test_random_numbers_differ(name: str, site: Live) -> None:
 def test_every_language_is_asked() -> None:
     asked = {json.loads((guest(g.name).parent / f"{g.name}.json").read_text())[
         "language"] for g in GUESTS}
-    assert asked == set(manifest.COMPILED)
+    assert asked == set(schema.compiled())

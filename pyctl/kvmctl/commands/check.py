@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """kvmctl check."""
 
+import os.path
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kvmctl import document as documents
+from kvmctl import files
 from kvmctl import site as sites
 from kvmctl.document import DocumentError, Place, Problem
 from kvmctl.environment import Environment
@@ -24,8 +26,9 @@ class _Checker:
         self.missing: list[Problem] = []        # on this machine
 
     def _fresh(self, path: Path) -> bool:
-        known = str(path.resolve()) in self.files
-        self.files[str(path.resolve())] = None
+        name = str(files.real(path))
+        known = name in self.files
+        self.files[name] = None
         return not known
 
     def _add(self, path: Path, error: KvmctlError) -> None:
@@ -89,7 +92,7 @@ class _Checker:
                 self._executable(place, entry.file,
                                  "allowed_paths" in entry.settings)
             if entry.guest is not None:
-                if (entry.guest / "guest.toml").is_file():
+                if os.path.isfile(entry.guest / "guest.toml"):
                     self.guest(entry.guest / "guest.toml")
                 else:
                     self.wrong += place.error(
@@ -99,7 +102,7 @@ class _Checker:
     def _executable(self, place: Place, file: Path, has_files: bool) -> None:
         """Is it there, and can it run as a guest?"""
         from kvmctl.guest.inspect import inspect
-        if not file.is_file():
+        if not os.path.isfile(file):
             self.wrong += place.error(f"there is no {file}", "file").problems
             return
         try:

@@ -9,11 +9,11 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from kvmctl import paths
 from kvmctl.commands import mend
+from kvmctl.commands.mend import WORKER, Finding
 from kvmctl.engine import Engine
 from kvmctl.environment import Environment
 from kvmctl.errors import HostError, KvmctlError
@@ -21,19 +21,8 @@ from kvmctl.guest import toolchains
 from kvmctl.varnish.private import system_vmods
 
 _KVM = Path("/dev/kvm")
-_WORKER = "vcache"                      # the user of Varnish's default jail
 _OLDEST_VARNISH = (7, 1)
 _MARK = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One look. state: ok, warn (something is missing out), fail."""
-
-    check: str
-    state: str
-    found: str
-    mend: str = ""
 
 
 def _device() -> Finding:
@@ -79,15 +68,17 @@ def _worker() -> Finding:
         members, group = [], str(info.st_gid)
     mode = stat.S_IMODE(info.st_mode)
     if mode & 0o006 == 0o006 or (mode & 0o060 == 0o060
-                                 and _WORKER in members):
-        return Finding("worker", "ok", f"user {_WORKER} may open /dev/kvm")
+                                 and WORKER in members):
+        return Finding("worker", "ok", f"user {WORKER} may open /dev/kvm")
+    fix = None
     if group == "root" or mode & 0o060 != 0o060:
-        mend = (f"chgrp kvm /dev/kvm; chmod 660 /dev/kvm; adduser {_WORKER} "
-                "kvm; restart Varnish")
+        advice = (f"chgrp kvm /dev/kvm; chmod 660 /dev/kvm; adduser {WORKER} "
+                  "kvm; restart Varnish")
     else:
-        mend = f"adduser {_WORKER} {group}, then restart Varnish"
-    return Finding("worker", "warn", f"user {_WORKER}, as whom Varnish's "
-                   "default jail runs, may not open /dev/kvm", mend)
+        advice = f"adduser {WORKER} {group}, then restart Varnish"
+        fix = mend.join(group)
+    return Finding("worker", "warn", f"user {WORKER}, as whom Varnish's "
+                   "default jail runs, may not open /dev/kvm", advice, fix)
 
 
 def _varnish() -> Finding:
@@ -131,15 +122,7 @@ def _compilers() -> Iterator[Finding]:
                     dict.fromkeys(n.mend for n in missing)))
 
 
-def _fix_of(finding: Finding) -> mend.Mend | None:
-    """kvmctl's own mend of what was found of the machine."""
-    if finding.check != "worker" or not finding.mend.startswith("adduser"):
-        return None
-    return mend.join(finding.mend.split()[2].rstrip(","))
-
-
-def _mended(findings: list[mend.Ailment],
-            env: Environment) -> list[mend.Ailment]:
+def _mended(findings: list[Finding], env: Environment) -> list[Finding]:
     """Mends what can be mended safely, and says so."""
     out = []
     for finding in findings:
@@ -163,9 +146,7 @@ def _findings() -> Iterator[Finding]:
 def run(env: Environment, fix: bool = False,
         store: Path | None = None) -> None:
     """Shows each finding with its mend; fails when something must be mended."""
-    findings = [mend.Ailment(f.check, f.state, f.found, f.mend, _fix_of(f))
-                for f in _findings()]
-    findings += mend.ailments(store)
+    findings = [*_findings(), *mend.findings(store)]
     if fix:
         findings = _mended(findings, env)
     if env.as_json:

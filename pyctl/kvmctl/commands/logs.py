@@ -28,7 +28,7 @@ def run(env: Environment, path: Path, where: Where, program: str | None,
     with contextlib.closing(rows), contextlib.suppress(KeyboardInterrupt):
         if not env.as_json:
             for row in rows:
-                env.stdout.write(row)
+                env.result(row.rstrip("\n"))
                 env.stdout.flush()
             return
         for found in log.transactions(rows):

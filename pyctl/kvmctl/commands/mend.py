@@ -21,14 +21,17 @@ from kvmctl.deploy.store import Store, default_root
 from kvmctl.errors import DeployError
 
 CACHE = Path("/var/cache/tinykvm")
-WORKER = "vcache"
+WORKER = "vcache"                       # the user of Varnish's default jail
 _PARTIAL_SECONDS = 3600.0
 Mend = Callable[[], str]
 
 
 @dataclass(frozen=True)
-class Ailment:
-    """As doctor's Finding, and how kvmctl itself can mend it."""
+class Finding:
+    """One look. state: ok, warn (something is missing out), fail.
+
+    mend is for people; fix is how kvmctl itself can do it.
+    """
 
     check: str
     state: str
@@ -41,7 +44,7 @@ def _root(store: Path | None) -> Path:
     return store if store is not None else default_root()
 
 
-def store_there(store: Path | None) -> Ailment:
+def store_there(store: Path | None) -> Finding:
     root = _root(store)
 
     def make() -> str:
@@ -50,17 +53,17 @@ def store_there(store: Path | None) -> Ailment:
         return f"made {root}"
 
     if not root.exists():
-        return Ailment("store", "warn", f"there is no {root} yet: the first "
+        return Finding("store", "warn", f"there is no {root} yet: the first "
                        "deployment makes it", f"install -d -m 755 {root}",
                        make)
     if not root.is_dir() or not os.access(root, os.W_OK | os.X_OK):
-        return Ailment("store", "warn", f"{root} cannot be written by this "
+        return Finding("store", "warn", f"{root} cannot be written by this "
                        "user", "deploy as its owner, or name another by "
                        "--store")
-    return Ailment("store", "ok", str(root))
+    return Finding("store", "ok", str(root))
 
 
-def histories(store: Path | None) -> Iterator[Ailment]:
+def histories(store: Path | None) -> Iterator[Finding]:
     """Every site of the store: is its history whole?"""
     root = _root(store)
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
@@ -80,12 +83,12 @@ def histories(store: Path | None) -> Iterator[Ailment]:
                 history.rename(aside)
                 return f"put aside as {aside}"
 
-            yield Ailment("history", "fail", str(e),
+            yield Finding("history", "fail", str(e),
                           f"mv {history} {aside}", put_aside)
         yield from _partial(directory)
 
 
-def _partial(directory: Path) -> Iterator[Ailment]:
+def _partial(directory: Path) -> Iterator[Finding]:
     """What a killed deployment was writing."""
     old = []
     for path in directory.rglob(".partial-*"):
@@ -100,14 +103,14 @@ def _partial(directory: Path) -> Iterator[Ailment]:
             path.unlink(missing_ok=True)
         return f"removed {len(old)}"
 
-    yield Ailment("partial", "warn", f"{len(old)} half-written files in "
+    yield Finding("partial", "warn", f"{len(old)} half-written files in "
                   f"{directory}", f"rm {directory}/*/.partial-*", remove)
 
 
-def cache(worker: str = WORKER, directory: Path = CACHE) -> Ailment:
+def cache(worker: str = WORKER, directory: Path = CACHE) -> Finding:
     """Where what `uri` settings fetch is kept."""
     if directory.is_dir():
-        return Ailment("cache", "ok", str(directory))
+        return Finding("cache", "ok", str(directory))
     mend = f"install -d -o {worker} -m 700 {directory}"
 
     def make() -> str:
@@ -116,7 +119,7 @@ def cache(worker: str = WORKER, directory: Path = CACHE) -> Ailment:
         os.chown(directory, owner.pw_uid, owner.pw_gid)
         return f"made {directory}"
 
-    return Ailment("cache", "warn", f"there is no {directory}: programs of "
+    return Finding("cache", "warn", f"there is no {directory}: programs of "
                    "`uri` settings are fetched at each boot", mend,
                    make if os.geteuid() == 0 and _user(worker) else None)
 
@@ -144,7 +147,7 @@ def join(group: str, worker: str = WORKER) -> Mend | None:
     return add
 
 
-def left_over(parent: Path | None = None) -> Iterator[Ailment]:
+def left_over(parent: Path | None = None) -> Iterator[Finding]:
     """Directories of private varnishds whose kvmctl was killed."""
     parent = parent or Path(tempfile.gettempdir())
     dead = []
@@ -165,23 +168,23 @@ def left_over(parent: Path | None = None) -> Iterator[Ailment]:
             shutil.rmtree(directory, ignore_errors=True)
         return f"removed {len(dead)}"
 
-    yield Ailment("left over", "warn", f"{len(dead)} directories of private "
+    yield Finding("left over", "warn", f"{len(dead)} directories of private "
                   f"varnishds that run no more, in {parent}",
                   f"rm -r {dead[0]} ...", remove)
 
 
-def ailments(store: Path | None) -> Iterator[Ailment]:
+def findings(store: Path | None) -> Iterator[Finding]:
     yield store_there(store)
     yield from histories(store)
     yield cache()
     yield from left_over()
 
 
-def mended(ailment: Ailment) -> tuple[Ailment, str]:
+def mended(finding: Finding) -> tuple[Finding, str]:
     """Tries the mend; what was done, or why not."""
-    assert ailment.fix is not None
+    assert finding.fix is not None
     try:
-        done = ailment.fix()
+        done = finding.fix()
     except (OSError, subprocess.CalledProcessError, KeyError) as e:
-        return ailment, f"not mended: {e}"
-    return Ailment(ailment.check, "ok", done), "mended"
+        return finding, f"not mended: {e}"
+    return Finding(finding.check, "ok", done), "mended"

@@ -4,10 +4,12 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from kvmctl import document as documents
 from kvmctl import site as sites
+from kvmctl import toml_lines
+from kvmctl.document import place
 from kvmctl.environment import Environment
 from kvmctl.vcl import origin, render
-from kvmctl.vcl.entries import where_is
 from kvmctl.vcl.render import marked
 
 _RELEASE = "shown by kvmctl render"
@@ -22,12 +24,13 @@ def run(env: Environment, path: Path, with_origin: bool = False) -> None:
         env.stdout.write(render(site, library, _RELEASE))
         return
     lines = origin.lines(marked(site, library, _RELEASE))
-    places = where_is(path)
+    places = {place(keys): line for keys, line in
+              toml_lines.lines(documents.read(path).text).items()}
     if env.as_json:
         env.result_json([asdict(line) | {"edge": places.get(line.entry)}
                          for line in lines])
         return
     for line in lines:
-        place = places.get(line.entry)
-        edge = f"{path.name}:{place}" if place else ""
+        number = places.get(line.entry)
+        edge = f"{path.name}:{number}" if number else ""
         env.result(f"{line.source:26} {edge:14} {line.text}".rstrip())

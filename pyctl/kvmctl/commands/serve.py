@@ -11,6 +11,7 @@ from pathlib import Path
 
 from watchfiles import DefaultFilter, watch
 
+from kvmctl.decimals import decimal
 from kvmctl.dev.live import Live, directories, load_site
 from kvmctl.dev.log import Reporter, following
 from kvmctl.environment import Environment
@@ -40,11 +41,13 @@ class _Sources(DefaultFilter):
 def _port(site: Site, options: Options) -> int:
     if options.port is not None:
         return options.port
-    host, _, port = site.listen.rpartition(":")
-    if host not in ("127.0.0.1", "localhost", "") or not port.isdigit():
+    host, _, word = site.listen.rpartition(":")
+    port = decimal(word)
+    if host not in ("127.0.0.1", "localhost", "") or port is None \
+            or port > 65535:
         raise UsageError(f"{site.path}: \"listen\" is {site.listen}: serve "
                          "listens on 127.0.0.1 only; name a --port")
-    return int(port)
+    return port
 
 
 def _check_free(port: int) -> None:

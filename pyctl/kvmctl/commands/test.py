@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """kvmctl test."""
 
+import os.path
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from kvmctl import files
 from kvmctl import site as sites
+from kvmctl.document import pattern
 from kvmctl.environment import Environment
 from kvmctl.errors import KvmctlError, ManifestError, UsageError
 from kvmctl.guest import manifest
@@ -26,10 +28,10 @@ class Options:
 
 def _projects(path: Path) -> dict[Path, list[Path]]:
     """Directories of programs, and their files of tests."""
-    if path.is_file() and path.suffix == ".toml" and path.name not in (
+    if os.path.isfile(path) and path.suffix == ".toml" and path.name not in (
             "guest.toml", "edge.toml"):
-        return {path.resolve().parent.parent: [path]}
-    directory = path.parent if path.is_file() else path
+        return {files.real(path).parent.parent: [path]}
+    directory = path.parent if os.path.isfile(path) else path
     if path.name != "edge.toml" and (directory / "guest.toml").exists():
         guests = [directory]
     elif (directory / "edge.toml").exists():
@@ -57,8 +59,8 @@ def _report(env: Environment, result: Result) -> None:
 
 def _wanted(only: str | None) -> "re.Pattern[str]":
     try:
-        return re.compile(only or "")
-    except re.error as e:
+        return pattern(only or "")
+    except ValueError as e:
         raise UsageError(f"\"{only}\" is no regular expression: {e}"
                          ) from None
 

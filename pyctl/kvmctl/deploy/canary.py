@@ -41,7 +41,8 @@ def share(percent: str | None, header: str | None,
     pair = None
     if header is not None:
         found = _HEADER.fullmatch(header)
-        if found is None:
+        # To VCL a header that is not there is an empty one: all would get it.
+        if found is None or not found[2].rstrip():
             raise UsageError(f"--canary-header '{header}': 'NAME: VALUE' is "
                              "expected")
         pair = (found[1], found[2].rstrip())

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kvmctl import files
 from kvmctl.deploy import store
 from kvmctl.deploy.deployer import Deployer
 from kvmctl.deploy.prepare import Prepared
@@ -40,10 +41,13 @@ class Plan:
 
 
 def _library(data: bytes) -> dict[str, Any]:
-    """A programs file without its comment."""
-    text = data.decode().partition("\n")[2]
-    table = json.loads(text)
-    return table if isinstance(table, dict) else {}
+    """A programs file without its comment. Raises ValueError."""
+    table = files.json_of(data.decode().partition("\n")[2])
+    if not isinstance(table, dict) or not all(
+            isinstance(it, dict) and isinstance(it.get("filename"), str)
+            for it in table.values()):
+        raise ValueError("it is no programs file")
+    return table
 
 
 def _files(deployer: Deployer, release: Release) -> tuple[

@@ -82,7 +82,7 @@ class Depot:
         said = self._ssh.run(
             "sh", "-c", f"cd {shlex.quote(str(self.root / 'programs'))} "
             "2>/dev/null && sha256sum -- \"$@\" 2>/dev/null; true", "sh",
-            *sorted(wanted)).decode()
+            *sorted(wanted)).decode(errors="replace")
         rows = [line.split() for line in said.splitlines()]
         return {row[1] for row in rows if len(row) == 2 and row[0] == row[1]}
 

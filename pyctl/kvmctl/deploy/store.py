@@ -18,6 +18,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ LIVING = (CANDIDATE, CANARY, SERVING, KEPT)
 #: A canary's VCL is called so, behind the name of its release.
 CANARY_SUFFIX = "-canary"
 _REMEMBERED = 200                       # past entries of history
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,46 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
             "another store by --store") from None
 
 
+def _is_file_name(word: Any) -> bool:
+    return isinstance(word, str) and _FILE_NAME.fullmatch(word) is not None
+
+
+def _is_canary(table: Any) -> bool:
+    """Is it what canary.py keeps of one?"""
+    header = table.get("header") if isinstance(table, dict) else ()
+    return (isinstance(table, dict)
+            and isinstance(table.get("percent", 0), int | float)
+            and (header is None or isinstance(header, list)
+                 and len(header) == 2
+                 and all(isinstance(word, str) for word in header))
+            and all(isinstance(table.get(key, ""), str)
+                    for key in ("cookie", "since", "beside"))
+            and all(isinstance(value, int | float)
+                    for key in ("baseline", "own")
+                    for value in dict(table.get(key, {})).values()))
+
+
+def _is_whole(release: Release) -> bool:
+    """Are its fields what they are said to be?"""
+    texts = (release.node, release.state, release.content, release.created,
+             release.by, release.error)
+    return (_is_file_name(release.name)
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(release.programs, dict)
+            and all(map(_is_file_name, release.programs.values()))
+            and _is_canary(release.canary))
+
+
 def _parsed(text: str) -> list[Release]:
     """Raises ValueError or TypeError when it is no history."""
-    rows: list[dict[str, Any]] = json.loads(text)
+    rows: list[dict[str, Any]] = files.json_of(text)
     if not isinstance(rows, list):
         raise ValueError("a list is expected")
     every = [Release(**row) for row in rows]
-    if not all(isinstance(r.name, str) and isinstance(r.node, str)
-               and isinstance(r.programs, dict) for r in every):
-        raise ValueError("a release without name, node or programs")
+    for n, release in enumerate(every, 1):
+        if not _is_whole(release):
+            raise ValueError(f"something of its release {n} is missing, or is "
+                             "another thing")
     return every
 
 
@@ -143,7 +176,7 @@ class Store:
                 token = path.read_text().strip()
             except (OSError, UnicodeDecodeError):
                 token = ""
-            if len(token) != 32 or not token.isalnum():
+            if len(token) != 32 or not (token.isascii() and token.isalnum()):
                 token = secrets.token_hex(16)
                 write_whole(path, token.encode(), 0o600)
             return token
@@ -234,9 +267,12 @@ class Store:
         return names | {h for r in living for h in r.programs.values()}
 
     def clean(self) -> None:
-        """Removes the files that no living release names."""
+        """Removes the files that no living release names, and halves of others."""
         with self._guard:
             keep = self.living_files()
+            # Whoever wrote these held the lock, and was killed.
+            for path in self.directory.glob(".partial-*"):
+                path.unlink(missing_ok=True)
             for room in ("releases", "programs"):
                 for path in (self.directory / room).glob("*"):
                     if path.name not in keep:

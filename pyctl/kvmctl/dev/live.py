@@ -15,8 +15,9 @@ from typing import Any
 
 from kvmctl import files
 from kvmctl import site as sites
+from kvmctl.deploy import prepare
 from kvmctl.errors import VarnishError
-from kvmctl.guest import manifest, toolchains
+from kvmctl.guest import manifest
 from kvmctl.site import ProgramEntry, Site
 from kvmctl.varnish.private import PrivateVarnish
 from kvmctl.vcl import render
@@ -70,21 +71,15 @@ class Live:
         self._content: tuple[str, str] | None = None
 
     def _program(self, entry: ProgramEntry) -> dict[str, Any]:
-        """Its settings, and a copy of its file: the next build is another."""
-        settings = dict(entry.settings)
-        if entry.guest is not None:
-            guest = manifest.load(entry.guest)
-            built = toolchains.build(guest, self._out)
-            settings = guest.settings | settings
-            source, digest = built.executable, built.record["sha256"]
-        else:
-            assert entry.file is not None
-            seen = entry.file.stat()
-            source, digest = entry.file, f"{entry.name}-{seen.st_mtime_ns}"
-        copy = self._varnish.directory / "programs" / digest
+        """Its settings, and a copy of its file: the next build is another.
+
+        Whoever develops has not signed it yet: nobody must have.
+        """
+        program = prepare.program(entry, self._out)
+        copy = self._varnish.directory / "programs" / program.sha256
         if not copy.exists():
-            files.write_whole(copy, source.read_bytes(), 0o755)
-        return settings | {"filename": str(copy)}
+            files.write_whole(copy, program.executable.read_bytes(), 0o755)
+        return program.settings | {"filename": str(copy)}
 
     def update(self, site: Site) -> Change:
         """Builds it, and serves it if it is another.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from kvmctl.decimals import decimal
 from kvmctl.environment import Environment
 from kvmctl.errors import HostError
 from kvmctl.varnish.private import PrivateVarnish
@@ -50,15 +51,14 @@ class Reporter:
         if len(parts) != 6:
             return
         method, url, status, size, taken, handling = parts
-        micros = int(taken) if taken.isdigit() else 0
+        micros = decimal(taken) or 0
         env = self._env
         told = env.style(status, _COLOURS.get(status[:1], ""), env.stdout) \
             if status[:1] in _COLOURS else status
         self.event(
             "request", f"{method:5} {told} {micros / 1e3:9.2f} ms "
             f"{size:>9}  {handling:4}  {url}", method=method, url=url,
-            status=int(status) if status.isdigit() else 0,
-            bytes=int(size) if size.isdigit() else 0,
+            status=decimal(status) or 0, bytes=decimal(size) or 0,
             seconds=micros / 1e6, handling=handling)
 
     def record(self, line: str) -> None:

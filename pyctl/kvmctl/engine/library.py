@@ -115,6 +115,10 @@ class Engine:
         Raises ManifestError when they, or the file, are wrong.
         """
         error = self._new_error()
+        if any("\udc80" <= c <= "\udcff"
+               for c in name + str(settings.get("filename", ""))):
+            raise ManifestError(f"{name!r}: the name of a program's file is "
+                                "UTF-8: rename it")
         if self._lib.tkc_configure(self._registry, name.encode(),
                                    json.dumps(settings).encode(), error):
             self._raise(error)

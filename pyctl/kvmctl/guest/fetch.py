@@ -67,7 +67,28 @@ class Package:
         return self.directory
 
     def _unpack(self, archive: Path, where: Path) -> None:
-        import tarfile                  # 6 ms that most builds do not need
+        import lzma                     # 6 ms that most builds do not need
+        import tarfile
+        import zlib
+        try:
+            self._extract(archive, where)
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError,
+                OSError, ValueError, OverflowError) as e:
+            raise BuildError(f"{self.name} {self.version} is no tar archive "
+                             f"that can be unpacked: {e}") from None
+        inside = list(where.iterdir()) if where.is_dir() else []
+        root = inside[0] if len(inside) == 1 else where
+        if not root.is_dir():
+            raise BuildError(f"{self.name} {self.version} has no directory in "
+                             "its archive")
+        try:
+            os.replace(root, self.directory)
+        except OSError:
+            if not self.directory.is_dir():     # else another was faster
+                raise
+
+    def _extract(self, archive: Path, where: Path) -> None:
+        import tarfile
         with tarfile.open(archive) as tar:
             # Python 3.11.4 and Debian's 3.11.2 differ in whether they have it.
             if hasattr(tarfile, "data_filter"):
@@ -80,13 +101,6 @@ class Package:
                         raise BuildError(f"{self.name}: the archive has "
                                          f"{member.name}")
                 tar.extractall(where)
-        inside = list(where.iterdir())
-        root = inside[0] if len(inside) == 1 else where
-        try:
-            os.replace(root, self.directory)
-        except OSError:
-            if not self.directory.is_dir():     # else another was faster
-                raise
 
     def _download(self, there: Path) -> None:
         if self.registry == "npm":

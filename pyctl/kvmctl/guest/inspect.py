@@ -2,21 +2,16 @@
 """What an executable contains, without running it."""
 
 import hashlib
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
-from elftools.elf.segments import InterpSegment
-
 from kvmctl.errors import GuestError
-from kvmctl.guest import abi
+from kvmctl.guest import abi, elf
+from kvmctl.guest.elf import Elf
 
 _OUT = b"\xe7\x00"              # out %eax, $0
-_MOV_EAX = 0xB8                 # mov $imm32, %eax
+_MOV_EAX = b"\xb8"              # mov $imm32, %eax
 _LOOK_BACK = 64                 # bytes from the mov to its out
 
 
@@ -51,9 +46,9 @@ class Inspection:
         return asdict(self)
 
 
-def _flags(p_flags: int) -> str:
-    return "".join(c if p_flags & bit else "-"
-                   for c, bit in (("r", 4), ("w", 2), ("x", 1)))
+def _flags(flags: int) -> str:
+    return "".join(c if flags & bit else "-" for c, bit in (
+        ("r", elf.READ), ("w", elf.WRITE), ("x", elf.EXECUTE)))
 
 
 def host_calls(code: bytes) -> set[int]:
@@ -61,31 +56,31 @@ def host_calls(code: bytes) -> set[int]:
     found: set[int] = set()
     at = code.find(_OUT)
     while at >= 0:
-        for back in range(at - 5, max(-1, at - _LOOK_BACK), -1):
-            if code[back] == _MOV_EAX:
-                number = int.from_bytes(code[back + 1:back + 5], "little")
-                if number in abi.CALLS:
-                    found.add(number)
-                    break
+        begin, back = max(0, at - _LOOK_BACK + 1), at - 4
+        while (back := code.rfind(_MOV_EAX, begin, back)) >= 0:
+            number = int.from_bytes(code[back + 1:back + 5], "little")
+            if number in abi.CALLS:
+                found.add(number)
+                break
         at = code.find(_OUT, at + 1)
     return found
 
 
-def _kind(elf: ELFFile, interpreter: str | None) -> str:
+def _kind(it: Elf, interpreter: str | None) -> str:
     if interpreter is not None:
         return "dynamic"
-    if elf.header.e_type == "ET_EXEC":
+    if it.type == "ET_EXEC":
         return "static"
-    if elf.header.e_type == "ET_DYN":
-        return "static-pie" if elf.header.e_entry else "shared library"
-    return str(elf.header.e_type)
+    if it.type == "ET_DYN":
+        return "static-pie" if it.entry else "shared library"
+    return it.type
 
 
-def _problems(elf: ELFFile, kind: str, interpreter: str | None,
-              wx: bool, has_files: bool) -> list[str]:
+def _problems(it: Elf, kind: str, interpreter: str | None, wx: bool,
+              has_files: bool) -> list[str]:
     problems = []
-    if elf.header.e_machine != "EM_X86_64":
-        problems.append(f"compiled for {elf.header.e_machine}, not x86-64")
+    if it.machine != "EM_X86_64":
+        problems.append(f"compiled for {it.machine}, not x86-64")
     if kind == "dynamic":
         if not has_files:
             problems.append(f"dynamically linked, wants {interpreter}: link "
@@ -98,63 +93,39 @@ def _problems(elf: ELFFile, kind: str, interpreter: str | None,
     return problems
 
 
-def inspect(path: Path, has_files: bool = False) -> Inspection:
-    """Looks into a file. Raises GuestError when it is no ELF file.
-
-    has_files: its settings allow it some, so that it may be dynamic.
-    """
+def _read(path: Path) -> tuple[bytes, Elf]:
     try:
         data = path.read_bytes()
     except OSError as e:
         raise GuestError(f"cannot read {path}: {e.strerror}") from None
     try:
-        # Of the bytes: to seek far beyond a file's end may be an OSError.
-        return _inspect(path, data, ELFFile(io.BytesIO(data)), has_files)
-    except (ELFError, ValueError, KeyError, AttributeError, UnicodeDecodeError,
-            OverflowError, TypeError) as e:
+        return data, Elf(data)
+    except ValueError as e:
         raise GuestError(f"{path} is no ELF executable: {e}") from None
 
 
-def _inspect(path: Path, data: bytes, elf: ELFFile,
-             has_files: bool) -> Inspection:
-    segments = []
-    interpreter = None
-    calls: set[int] = set()
-    wx = True
-    for segment in elf.iter_segments():
-        if segment["p_offset"] + segment["p_filesz"] > len(data):
-            raise GuestError(f"{path}: a segment lies outside the file: "
-                             "truncated?")
-        if segment["p_type"] == "PT_INTERP":
-            assert isinstance(segment, InterpSegment)
-            interpreter = segment.get_interp_name()
-        if segment["p_type"] != "PT_LOAD":
-            continue
-        flags = segment["p_flags"]
-        segments.append(Segment(segment["p_vaddr"], segment["p_memsz"],
-                                segment["p_filesz"], _flags(flags)))
-        if flags & 1:
-            calls |= host_calls(segment.data())
-            wx = wx and not flags & 2
-    kind = _kind(elf, interpreter)
-    table = elf.get_section_by_name(".symtab")
+def inspect(path: Path, has_files: bool = False) -> Inspection:
+    """Looks into a file. Raises GuestError when it is no ELF file.
+
+    has_files: its settings allow it some, so that it may be dynamic.
+    """
+    data, it = _read(path)
+    loaded = [s for s in it.segments if s.type == elf.LOAD]
+    wx = not any(s.flags & elf.WRITE and s.flags & elf.EXECUTE for s in loaded)
+    interpreter = it.interpreter()
+    kind = _kind(it, interpreter)
+    calls = {n for code in it.code() for n in host_calls(code)}
     return Inspection(
         file=str(path), sha256=hashlib.sha256(data).hexdigest(),
         size=len(data), kind=kind, interpreter=interpreter,
-        machine=str(elf.header.e_machine), entry=elf.header.e_entry,
-        segments=tuple(segments), write_xor_execute=wx,
-        symbols=(table.num_symbols()
-                 if isinstance(table, SymbolTableSection) else 0),
+        machine=it.machine, entry=it.entry,
+        segments=tuple(Segment(s.address, s.memory_size, s.file_size,
+                               _flags(s.flags)) for s in loaded),
+        write_xor_execute=wx, symbols=it.symbols,
         abi_calls=tuple(abi.CALLS[n] for n in sorted(calls)),
-        problems=tuple(_problems(elf, kind, interpreter, wx, has_files)),
-    )
+        problems=tuple(_problems(it, kind, interpreter, wx, has_files)))
 
 
 def symbol_sizes(path: Path) -> dict[str, int]:
     """Functions of an ELF file and their sizes in bytes."""
-    with path.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        if not isinstance(table, SymbolTableSection):
-            return {}
-        return {s.name: s["st_size"] for s in table.iter_symbols()
-                if s["st_info"]["type"] == "STT_FUNC" and s["st_size"]}
+    return _read(path)[1].functions()

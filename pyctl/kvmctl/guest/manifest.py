@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """guest.toml: what a guest program is made of, and what it may."""
 
+import os.path
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kvmctl import document as documents
-from kvmctl import schema
+from kvmctl import files, schema
 from kvmctl.document import Document, DocumentError, Problem
 from kvmctl.guest import settings
 from kvmctl.guest.fetch import Package
 from kvmctl.schema import check as schema_check
 
-LANGUAGES = schema.choices("guest", "language")
-#: Those that programs are written in for us; see guests/sdk.
-COMPILED = tuple(name for name in LANGUAGES if name != "executable")
 LIBCS = schema.choices("guest", "libc")
 _WITHOUT_LIBRARIES = ("go", "pascal", "ocaml", "executable")
 _PACKAGE = re.compile(r"(.*?)(?:==|(?<=.)@)(.*)")
@@ -82,8 +80,8 @@ def parse(document: Document) -> Manifest:
         raise top.error(f"\"name\" is missing, and the directory's, "
                         f"\"{name}\", is none: letters, digits, dots, dashes "
                         "and underscores")
-    paths = tuple((path.parent / s).resolve() for s in table["sources"])
-    missing = [(n, s) for n, s in enumerate(paths) if not s.is_file()]
+    paths = tuple(files.real(path.parent / s) for s in table["sources"])
+    missing = [(n, s) for n, s in enumerate(paths) if not os.path.isfile(s)]
     if missing:
         raise DocumentError(
             Problem(str(path), document.line(("sources", n)), "",
@@ -111,8 +109,8 @@ def parse(document: Document) -> Manifest:
 
 def file(directory: Path) -> Path:
     """DIR/guest.toml, or the file itself when it is one."""
-    return (directory / "guest.toml" if directory.is_dir()
-            else directory).resolve()
+    return files.real(directory / "guest.toml" if directory.is_dir()
+                      else directory)
 
 
 def load(directory: Path) -> Manifest:

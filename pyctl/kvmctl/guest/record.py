@@ -14,17 +14,22 @@ the same record. It is what a signature signs.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmctl import __version__, paths, schema
+from kvmctl import __version__, files, paths, schema
 from kvmctl.guest.manifest import Manifest
 
 if TYPE_CHECKING:
     from kvmctl.guest.inspect import Inspection
 
 FORMAT = 1
+_FIELDS = {"name": str, "sha256": str, "size": int, "language": str,
+           "libc": str, "abi_calls": list, "sdk": dict, "limits": dict,
+           "permissions": dict, "main": dict}
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def file(executable: Path) -> Path:
@@ -42,14 +47,28 @@ def signature_file(executable: Path) -> Path:
     return executable.parent / f"{executable.name}.sig"
 
 
+def parse(data: bytes) -> dict[str, Any]:
+    """The record that is in the file. Raises ValueError when it is none."""
+    found = files.json_of(data)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"it is no record of format {FORMAT}")
+    for key, kind in _FIELDS.items():
+        if not isinstance(found.get(key), kind):
+            raise ValueError(f"its \"{key}\" is missing, or is another thing")
+    if not _DIGEST.fullmatch(found["sha256"]):
+        raise ValueError("its \"sha256\" is none")
+    if not all(isinstance(found["sdk"].get(k), str)
+               for k in ("version", "sha256")):
+        raise ValueError("its \"sdk\" has no version or hash")
+    return found
+
+
 def load(path: Path) -> dict[str, Any] | None:
     """A record by its own path; None when it is none."""
     try:
-        found = json.loads(path.read_bytes())
+        return parse(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return (found if isinstance(found, dict) and "sha256" in found
-            and "name" in found else None)
 
 
 def read(executable: Path) -> dict[str, Any] | None:

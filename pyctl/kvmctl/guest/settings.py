@@ -5,6 +5,8 @@ import os.path
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
+
 
 def allowed_paths(directory: Path, value: list[Any]) -> list[Any]:
     """The list with its relative paths made absolute.
@@ -18,7 +20,7 @@ def allowed_paths(directory: Path, value: list[Any]) -> list[Any]:
         real = entry.get("real", "/")
         if isinstance(real, str) and real[:1] not in ("/", "$"):
             entry.setdefault("virtual", real)
-            entry["real"] = str((directory / real).resolve())
+            entry["real"] = str(files.real(directory / real))
         seen = entry.get("virtual", "/")
         if isinstance(seen, str) and seen[:1] not in ("/", "$"):
             entry["virtual"] = os.path.normpath("/" + seen)

@@ -93,6 +93,7 @@ def new_key(path: Path) -> PublicKey:
 
 def load_private(path: Path | None = None) -> "Ed25519PrivateKey":
     """Raises SignatureError when it is none, or others may read it."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
         Ed25519PrivateKey)
@@ -105,7 +106,7 @@ def load_private(path: Path | None = None) -> "Ed25519PrivateKey":
         raise SignatureError(f"{path} can be read by others: chmod 600 {path}")
     try:
         key = serialization.load_pem_private_key(data, None)
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as e:
         raise SignatureError(f"{path} is no private key: {e}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise SignatureError(f"{path} is no ed25519 key: kvmctl key makes one")
@@ -114,6 +115,7 @@ def load_private(path: Path | None = None) -> "Ed25519PrivateKey":
 
 def load_public(path: Path) -> PublicKey:
     """Raises SignatureError when it is none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
         Ed25519PublicKey)
@@ -121,7 +123,7 @@ def load_public(path: Path) -> PublicKey:
         data = path.read_bytes()
     try:
         key = serialization.load_pem_public_key(data)
-    except ValueError as e:
+    except (ValueError, UnsupportedAlgorithm) as e:
         raise SignatureError(f"{path} is no public key: {e}") from None
     if not isinstance(key, Ed25519PublicKey):
         raise SignatureError(f"{path} is no ed25519 key")
@@ -147,12 +149,14 @@ def sign(executable: Path, key: "Ed25519PrivateKey") -> Path:
     Raises SignatureError when there is no record, or not of this file.
     """
     place = record.file(executable)
-    if record.read(executable) is None:
-        raise SignatureError(f"{executable} has no record {place.name} beside "
-                             "it: kvmctl build makes both")
-    with files.problems(SignatureError, f"{executable} cannot be signed"):
+    try:
         data = place.read_bytes()
-        _check_content(executable, json.loads(data))
+        about = record.parse(data)
+    except (OSError, ValueError):
+        raise SignatureError(f"{executable} has no record {place.name} beside "
+                             "it: kvmctl build makes both") from None
+    with files.problems(SignatureError, f"{executable} cannot be signed"):
+        _check_content(executable, about)
         signature = key.sign(_CONTEXT + data)
         text = json.dumps({
             "format": _FORMAT,
@@ -174,7 +178,7 @@ def _check_content(executable: Path, about: dict[str, Any]) -> None:
 def _read(executable: Path, path: Path) -> tuple[str, bytes]:
     """Fingerprint and signature."""
     try:
-        found = json.loads(path.read_bytes())
+        found = files.json_of(path.read_bytes())
         if found["format"] != _FORMAT:
             raise ValueError(f"its format is {found['format']}")
         return str(found["key"]), base64.b64decode(found["signature"],
@@ -212,7 +216,11 @@ def require(executable: Path, keys: Sequence[PublicKey],
         except InvalidSignature:
             raise SignatureError(f"{record_path} is not what {key.name} "
                                  "signed") from None
-        _check_content(executable, json.loads(data))
+        try:
+            about = record.parse(data)
+        except ValueError as e:
+            raise SignatureError(f"{record_path}: {e}") from None
+        _check_content(executable, about)
     return key
 
 

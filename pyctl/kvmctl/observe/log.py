@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The log of a node, through varnishlog and varnishncsa."""
 
+import math
 import re
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from kvmctl.varnish.admin import Node
 _FORMAT = ("%{VCL_Log:kvmctl-program}x\t%{VSL:Timestamp:Beresp[2]}x\t"
            "%{VSL:Timestamp:Resp[2]}x\t%{VSL:VCL_use}x")
 _RECORD = re.compile(r"[-\d*]+ +(\w+) +(.*)")
-_HEAD = re.compile(r"\*+ +<< +(\w+) +>> +(\d+)")
+_HEAD = re.compile(r"\*+ +<< +(\w+) +>> +([0-9]{1,20})(?![0-9])")
 _END_SECONDS = 5.0
 
 
@@ -101,6 +102,8 @@ class Watch:
                 try:
                     seconds = float(text)
                 except ValueError:
+                    continue
+                if not math.isfinite(seconds):
                     continue
                 with self._guard:
                     self._seen.add(words[3], words[0], seconds)

@@ -61,6 +61,12 @@ def keys(schema: Schema) -> list[str]:
     return [name for name, _ in properties(schema)]
 
 
+def compiled() -> tuple[str, ...]:
+    """The languages that programs are written in for us; see guests/sdk."""
+    return tuple(language for language in choices("guest", "language")
+                 if language != "executable")
+
+
 def choices(name: str, key: str) -> tuple[str, ...]:
     """The values that a key at the top of a schema may have."""
     return tuple(load(name)["properties"][key]["enum"])

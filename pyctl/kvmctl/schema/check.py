@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from kvmctl import schema
-from kvmctl.document import Document, DocumentError, Problem, suggestion
+from kvmctl.document import (Document, DocumentError, Problem, suggestion,
+                             values)
 from kvmctl.schema import Schema
 
 _WORDS = {"object": "a table", "array": "a list", "string": "a string",
           "number": "a number", "integer": "a whole number",
           "boolean": "true or false"}
+#: What no text in a kind of file can hold: C's end of a string, and the marks of
+#: vcl/origin.py. A body of a test can.
+_UNWRITABLE = {"guest": "\0", "test": "\0", "edge": "\0\ufdd0\ufdd1\ufdd2"}
+_ANY_TEXT = {"body", "contains", "matches", "json", "log", "error"}
 
 
 def _pattern(_validator: Any, pattern: str, value: Any,
@@ -122,6 +127,20 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
     yield document.problem(keys, _sentence(error, str(key)), key)
 
 
+def _unwritable(name: str, document: Document) -> Iterator[Problem]:
+    for keys, value in values(document.table):
+        if not isinstance(value, str) or (
+                name == "test" and _ANY_TEXT.intersection(keys)):
+            continue
+        found = next((c for c in value if c in _UNWRITABLE[name]), None)
+        if found is not None:
+            while isinstance(keys[-1], int):
+                keys = keys[:-1]        # an entry of that list
+            yield document.problem(
+                keys[:-1], f"\"{keys[-1]}\" has the character "
+                f"U+{ord(found):04X}, which it cannot have", keys[-1])
+
+
 def _order(problem: Problem) -> tuple[int, str]:
     return problem.line or 0, str(problem)
 
@@ -132,6 +151,8 @@ def problems(name: str, document: Document) -> list[Problem]:
     for error in _validator(name).iter_errors(document.table):
         for problem in _problems(document, error):
             found.setdefault(str(problem), problem)
+    for problem in _unwritable(name, document):
+        found.setdefault(str(problem), problem)
     return sorted(found.values(), key=_order)
 
 

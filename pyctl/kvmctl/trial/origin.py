@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from kvmctl.decimals import decimal
+
+_PIECE = 1 << 20                        # bytes
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -43,8 +47,10 @@ class Origin:
     def answer(self, it: BaseHTTPRequestHandler) -> None:
         with self._lock:
             self._asked.append(f"{it.command} {it.path}")
-        length = it.headers.get("Content-Length", "0")
-        it.rfile.read(int(length) if length.isdigit() else 0)
+        left = decimal(it.headers.get("Content-Length", "0")) or 0
+        # Piece by piece: a program may say any length.
+        while left > 0 and (piece := it.rfile.read(min(left, _PIECE))):
+            left -= len(piece)
         found = next((a for a in self._answers
                       if a.fits(it.command, it.path)),
                      Answer(status=404, body=b"The tests have no answer.\n"))

@@ -3,7 +3,6 @@
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kvmctl import files
 from kvmctl.errors import UsageError
 
 #: Fields of a connection, not of a request; HTTP/2's names among them.
 _NOT_SENT = re.compile(
     r"(:.*|connection|content-length|transfer-encoding|keep-alive)", re.I)
+#: Nothing that a request's line or header can hold.
+_UNWRITABLE = re.compile("[\0-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+#: Of a line when its variables are in it.
+_LONGEST = 1 << 20
 _METHOD = re.compile(r"([A-Z]+)\s+(.*)")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
 _VARIABLE = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
@@ -46,11 +50,22 @@ class Request:
 
 def of_url(method: str, url: str, headers: tuple[str, ...],
            body: bytes) -> Request:
-    """A request to an absolute URL, or to a path, as a server sees it."""
+    """A request to an absolute URL, or to a path, as a server sees it.
+
+    Raises ValueError, with words.
+    """
+    for what, text in (("method", method), ("URL", url),
+                       *(("header", header) for header in headers)):
+        if _UNWRITABLE.search(text):
+            raise ValueError(f"the {what} {text!r} has a control character, or "
+                             "half of one")
     if not url.startswith("/"):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as e:
+            raise ValueError(f"\"{url}\" is no URL: {e}") from None
         if not parts.netloc:
-            raise UsageError(f"\"{url}\" is no URL: a path, or http://...")
+            raise ValueError(f"\"{url}\" is no URL: a path, or http://...")
         url = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not any(h.lower().startswith("host:") for h in headers):
             headers = (f"Host: {parts.netloc}", *headers)
@@ -68,11 +83,13 @@ def _body(lines: list[str], directory: Path) -> bytes:
             return path.read_bytes()
         except OSError as e:
             raise UsageError(f"cannot read {path}: {e.strerror}") from None
+        except ValueError as e:
+            raise UsageError(f"cannot read {str(path)!r}: {e}") from None
     return "\n".join(lines).encode()
 
 
 def _one(lines: list[str], directory: Path, where: str) -> Request:
-    line = re.sub(r"\s+HTTP/[0-9.]+$", "", lines.pop(0).strip())
+    line = re.sub(r"(?<!\s)\s+HTTP/[0-9.]+$", "", lines.pop(0).strip())
     found = _METHOD.fullmatch(line)
     method, url = found.groups() if found else ("GET", line)
     while lines and re.match(r"\s+[?&]", lines[0]):     # the query goes on
@@ -84,8 +101,11 @@ def _one(lines: list[str], directory: Path, where: str) -> Request:
             raise UsageError(f"{where}: behind \"{line}\" are header fields, "
                              "a blank line, and the body")
         headers.append(f"{field[1]}: {field[2]}")
-    return of_url(method, url.strip(), tuple(headers),
-                  _body(lines[1:], directory))
+    body = _body(lines[1:], directory)
+    try:
+        return of_url(method, url.strip(), tuple(headers), body)
+    except ValueError as e:
+        raise UsageError(f"{where}: {e}") from None
 
 
 def parse_http(text: str, directory: Path, where: str) -> Iterator[Request]:
@@ -98,15 +118,21 @@ def parse_http(text: str, directory: Path, where: str) -> Iterator[Request]:
                              f"@{found[1]} = ...")
         return variables[found[1]]
 
-    for part in re.split(r"^###.*$", text, flags=re.M):
-        lines = part.splitlines()
+    def filled(line: str) -> str:
+        line = _VARIABLE.sub(value, line)
+        if len(line) > _LONGEST:
+            raise UsageError(f"{where}: a line of more than {_LONGEST} "
+                             "characters with its variables in it")
+        return line
+
+    for part in re.split(r"^###.*$", text.replace("\r\n", "\n"), flags=re.M):
+        lines = part.split("\n")
         while lines and re.match(r"\s*($|#|//|@)", lines[0]):
             setting = _SETTING.fullmatch(lines.pop(0).strip())
             if setting:
-                variables[setting[1]] = _VARIABLE.sub(value, setting[2])
+                variables[setting[1]] = filled(setting[2])
         if lines:
-            yield _one([_VARIABLE.sub(value, line) for line in lines],
-                       directory, where)
+            yield _one([filled(line) for line in lines], directory, where)
 
 
 # -- HAR: what browsers save -------------------------------------------------
@@ -115,20 +141,20 @@ def _of_entry(it: dict[str, Any]) -> Request:
     headers = tuple(f"{h['name']}: {h['value']}" for h in it["headers"]
                     if not _NOT_SENT.fullmatch(h["name"]))
     data = it.get("postData") or {}
-    text = data.get("text", "")
+    text = str(data.get("text", ""))
     body = (base64.b64decode(text, validate=True)
             if data.get("encoding") == "base64" else text.encode())
     if body and data.get("mimeType") and not any(
             h.lower().startswith("content-type:") for h in headers):
         headers = (*headers, f"Content-Type: {data['mimeType']}")
-    return of_url(it["method"], it["url"], headers, body)
+    return of_url(str(it["method"]), str(it["url"]), headers, body)
 
 
 def parse_har(text: str, where: str) -> list[Request]:
     """Requests of a HAR file."""
     try:
         return [_of_entry(entry["request"])
-                for entry in json.loads(text)["log"]["entries"]]
+                for entry in files.json_of(text)["log"]["entries"]]
     except (ValueError, KeyError, TypeError, AttributeError,
             binascii.Error) as e:
         raise UsageError(f"{where} is no HAR file: {type(e).__name__}: {e}"

@@ -2,12 +2,13 @@
 """Commands to a running Varnish, over one connection to its command line."""
 
 import contextlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
+from kvmctl.decimals import decimal
 from kvmctl.errors import VarnishError
 from kvmctl.varnish import protocol, vsm
 from kvmctl.varnish.protocol import Conversation, ProtocolError
@@ -71,9 +72,10 @@ class Listing:
 def split_address(address: str) -> tuple[str, int]:
     """HOST:PORT, [HOST]:PORT or :PORT. Raises VarnishError."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    number = decimal(port)
+    if not colon or number is None or number > 65535:
         raise VarnishError(f"\"{address}\" is no address: HOST:PORT")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return host.strip("[]") or "127.0.0.1", number
 
 
 class Admin:
@@ -225,18 +227,28 @@ class Admin:
         self.command("vcl.label", label, vcl)
 
     def listing(self) -> Listing:
-        rows: list[Any] = json.loads(self.command("vcl.list", "-j"))
-        vcls, labels, active = [], {}, None
+        try:
+            return self._listed(files.json_of(self.command("vcl.list", "-j")))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise VarnishError(f"{self.node} answers \"vcl.list\" in another "
+                               "way than Varnish 7 does") from None
+
+    @staticmethod
+    def _listed(rows: list[Any]) -> Listing:
+        vcls: list[LoadedVcl] = []
+        labels: dict[str, str] = {}
+        active: str | None = None
         for row in rows:
             if not isinstance(row, dict):
                 continue
+            name = str(row["name"])
             if row["status"] == "active":
-                active = row["name"]
+                active = name
             if row.get("state") == "label":
-                labels[row["name"]] = row["label"]["name"]
+                labels[name] = str(row["label"]["name"])
             elif row["status"] != "discarded":
                 vcls.append(LoadedVcl(
-                    row["name"], row["status"] == "active",
+                    name, row["status"] == "active",
                     f"{row['state']}/{row['temperature']}",
                     int(row.get("busy", 0))))
         return Listing(tuple(vcls), labels,
@@ -263,8 +275,9 @@ class Admin:
         out = []
         for line in self.command("debug.listen_address").splitlines():
             words = line.split()
-            if len(words) >= 3 and words[2].isdigit():
-                out.append((words[1], int(words[2])))
+            port = decimal(words[2]) if len(words) >= 3 else None
+            if port is not None:
+                out.append((words[1], port))
         return out
 
     def panics(self) -> str | None:

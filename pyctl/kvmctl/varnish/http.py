@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """HTTP requests to a node, over whatever reaches it."""
 
+import contextlib
 import http.client
+import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +30,31 @@ class Reply:
         return self.body.decode(errors="replace")
 
 
+def _too_late(seconds: float) -> TimeoutError:
+    return TimeoutError(0, f"no whole answer in {seconds:.0f} s")
+
+
+class _Alarm:
+    """Ends what waits for the socket when the time is over."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._socket = connection
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+        self.rang = False
+
+    def _ring(self) -> None:
+        self.rang = True
+        with contextlib.suppress(OSError):      # it was closed just now
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
 class Client:
     """Requests to one address, on one connection as long as it lives."""
 
@@ -50,7 +78,10 @@ class Client:
 
     def ask(self, method: str, url: str, headers: Mapping[str, str],
             seconds: float = 30.0) -> Reply:
-        """One request, no redirect followed. Raises OSError."""
+        """One request, no redirect followed. Raises OSError.
+
+        seconds are for the whole answer, however slowly it comes.
+        """
         began = time.monotonic()
         if self._connection is None or self._connection.sock is None:
             self.close()
@@ -59,16 +90,29 @@ class Client:
                                                           self._port)
             self._connection.sock = self._stream.socket
         self._connection.sock.settimeout(seconds)
+        late = _Alarm(self._connection.sock, seconds)
         try:
-            self._connection.request(method, url, headers=dict(headers))
-            with self._connection.getresponse() as response:
-                body = response.read(_MOST_BYTES)
-                fields = {k.lower(): v for k, v in response.getheaders()}
-                return Reply(response.status, response.reason, fields, body,
-                             time.monotonic() - began)
-        except http.client.HTTPException as e:
+            with late:
+                reply = self._answer(self._connection, method, url, headers,
+                                     began)
+        except (http.client.HTTPException, ValueError, OSError) as e:
             self.close()
+            if late.rang:
+                raise _too_late(seconds) from None
+            if isinstance(e, OSError):
+                raise
             raise ConnectionError(0, f"no HTTP: {e!r}") from None
-        except OSError:
+        if late.rang:                   # in the middle of an endless body
             self.close()
-            raise
+            raise _too_late(seconds)
+        return reply
+
+    @staticmethod
+    def _answer(connection: http.client.HTTPConnection, method: str, url: str,
+                headers: Mapping[str, str], began: float) -> Reply:
+        connection.request(method, url, headers=dict(headers))
+        with connection.getresponse() as response:
+            body = response.read(_MOST_BYTES)
+            fields = {k.lower(): v for k, v in response.getheaders()}
+            return Reply(response.status, response.reason, fields, body,
+                         time.monotonic() - began)

@@ -40,7 +40,8 @@ def quoted(word: str) -> str:
     if _PLAIN.fullmatch(word):
         return word
     out = []
-    for byte in word.encode():
+    # What was no UTF-8 in a file's name arrives as it was.
+    for byte in word.encode(errors="surrogateescape"):
         if byte in b'"\\':
             out.append("\\" + chr(byte))
         elif 32 <= byte < 127:

@@ -63,7 +63,10 @@ class Local:
 
     def connect(self, host: str, port: int, seconds: float) -> Stream:
         """A TCP connection. Raises OSError."""
-        return Stream(socket.create_connection((host, port), seconds))
+        try:
+            return Stream(socket.create_connection((host, port), seconds))
+        except (ValueError, OverflowError):     # before anybody is asked
+            raise OSError(0, "no such host and port can be") from None
 
     def read(self, path: Path) -> bytes:
         """A file. Raises OSError."""
@@ -144,10 +147,12 @@ class Ssh:
         script = f'cd "$1" && tar -cf - {" ".join(patterns)}'
         try:
             data = self.run("sh", "-c", script, "sh", str(directory))
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                return {m.name: file.read() for m in archive
-                        if (file := archive.extractfile(m)) is not None}
-        except (VarnishError, tarfile.TarError) as e:
+            # "r:": no compression is looked for, and no link followed.
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+                return {m.name: file.read() for m in archive if m.isreg()
+                        and (file := archive.extractfile(m)) is not None}
+        except (VarnishError, tarfile.TarError, ValueError,
+                OverflowError) as e:
             raise OSError(0, str(e)) from None
 
     def __str__(self) -> str:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Counters, through varnishstat."""
 
-import json
+import re
 import subprocess
+from typing import Any
 
+from kvmctl import files
 from kvmctl.errors import VarnishError
 from kvmctl.varnish.admin import Node
 
@@ -13,6 +15,7 @@ Counters = dict[str, dict[str, dict[str, int]]]
 FAILED = ("program_exception", "program_timeout", "program_memory",
           "reservation_timeouts", "program_status_5xx")
 _SECONDS = 30
+_COUNTER = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
@@ -26,7 +29,8 @@ def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
         words += ["-f", field]
     try:
         done = subprocess.run(node.reach.line(*words), capture_output=True,
-                              text=True, check=False, timeout=_SECONDS,
+                              text=True, errors="replace", check=False,
+                              timeout=_SECONDS,
                               stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         raise VarnishError(f"{node}: varnishstat did not end in {_SECONDS} s"
@@ -36,7 +40,15 @@ def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
         if "No" in done.stderr and "match" in done.stderr:
             return {}
         raise VarnishError(f"varnishstat of {node}: {done.stderr.strip()}")
-    found = json.loads(done.stdout)
+    try:
+        return _values(files.json_of(done.stdout))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise VarnishError(f"varnishstat of {node} writes no counters as JSON"
+                           ) from None
+
+
+def _values(found: Any) -> dict[str, int]:
+    """The counters; of Varnish 6 without a table around them."""
     return {key: int(value["value"])
             for key, value in found.get("counters", found).items()
             if isinstance(value, dict) and "value" in value}
@@ -44,15 +56,16 @@ def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
 
 def programs(node: Node | str | None) -> Counters:
     """TINYKVM.<vcl>.<program>.<counter>, as nested dictionaries."""
-    return by_program(counters(node, "TINYKVM.*"))
+    return _by_program(counters(node, "TINYKVM.*"))
 
 
-def by_program(values: dict[str, int]) -> Counters:
+def _by_program(values: dict[str, int]) -> Counters:
     """Sorts counters of programs out of others."""
     out: Counters = {}
     for key, value in values.items():
         parts = key.split(".")
-        if parts[0] == "TINYKVM" and len(parts) >= 4:
+        if parts[0] == "TINYKVM" and len(parts) >= 4 \
+                and _COUNTER.fullmatch(parts[-1]):
             vcl, program = parts[1], ".".join(parts[2:-1])
             out.setdefault(vcl, {}).setdefault(program, {})[parts[-1]] = value
     return out

@@ -12,6 +12,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvmctl.decimals import decimal
 from kvmctl.errors import VarnishError
 from kvmctl.varnish.reach import Reach
 
@@ -44,11 +45,12 @@ def _segments(index: str) -> dict[tuple[str, str], tuple[str, int, int]]:
         words = line.split()
         if words[:1] == ["#"]:
             found.clear()
-        elif len(words) >= 5 and words[0] == "+" and words[2].isdigit() \
-                and words[3].isdigit():
+        elif len(words) >= 5 and words[0] == "+":
+            offset, length = decimal(words[2]), decimal(words[3])
             ident = words[5] if len(words) > 5 else ""
-            found[words[1]] = ((words[4], ident),
-                               (words[1], int(words[2]), int(words[3])))
+            if offset is not None and length is not None:
+                found[words[1]] = ((words[4], ident),
+                                   (words[1], offset, length))
         elif words[:1] == ["-"] and len(words) > 1:
             found.pop(words[1], None)
     return dict(found.values())
@@ -77,8 +79,8 @@ def find(reach: Reach, name: str | None) -> CommandLine:
                 e.strerror or "" if isinstance(e, OSError) else "no index")
             continue
         rows = [line.split() for line in (where or "").splitlines()]
-        addresses = tuple((row[0], int(row[1])) for row in rows
-                          if len(row) == 2 and row[1].isdigit())
+        addresses = tuple((row[0], port) for row in rows if len(row) == 2
+                          and (port := decimal(row[1])) is not None)
         if not addresses:
             raise VarnishError(f"the varnishd in {directory} has no command "
                                "line: start it with -T, or give its address "

@@ -29,6 +29,8 @@ from kvmctl.guest.store import Store
 from kvmctl.guest.toolchains import registry
 from kvmctl.guest.toolchains.plan import Plan, Step
 
+#: With a dot, as all that is not the program's: no name of one begins so.
+_WORK = ".work"
 BUILT, KEPT, UNCHANGED = "built", "kept", "unchanged"
 
 
@@ -118,8 +120,8 @@ def _locked(directory: Path) -> Iterator[None]:
 def _compile(manifest: Manifest, plan: Plan, directory: Path,
              partial: Path) -> tuple[dict[str, Any], str]:
     """Makes `partial`; its record, and what the compiler said."""
-    from kvmctl.guest.inspect import inspect    # 20 ms: not when unchanged
-    said = _make(manifest, plan, directory / "work")
+    from kvmctl.guest.inspect import inspect    # not when unchanged
+    said = _make(manifest, plan, directory / _WORK)
     seen = inspect(partial, "allowed_paths" in manifest.settings)
     if seen.problems:
         raise BuildError(f"{manifest.name}: " + "; ".join(seen.problems))
@@ -168,7 +170,7 @@ def build(manifest: Manifest, out: Path) -> Artefact:
     installed, or with what the disk has against it.
     """
     out = out.resolve()
-    work = out / manifest.name / "work"
+    work = out / manifest.name / _WORK
     partial = out / manifest.name / f".{manifest.name}.partial"
     plan = registry.find(manifest.language).plan(manifest, work, partial)
     for need in (*registry.needs(manifest), *plan.needs):

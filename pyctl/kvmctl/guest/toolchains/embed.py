@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Files inside an executable: the table that guests/sdk/embed.h declares."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,11 @@ end{n}:	.byte 0
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    """As the assembler reads strings: bytes that are not printable by number."""
+    return "".join(
+        f"\\{chr(byte)}" if byte in b'"\\' else
+        chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"
+        for byte in os.fsencode(text))
 
 
 def table(files: Sequence[tuple[str, Path]], symbol: str = "kvm_files") -> str:
