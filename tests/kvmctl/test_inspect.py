@@ -50,7 +50,7 @@ def test_what_cannot_run(kvmctl: Any, path: str, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["hello", "thumbnail", "streamtest"])
-def test_another_reader_sees_the_same(name: str) -> None:
+def test_a_whole_walk_sees_the_same(name: str) -> None:
     from elftools.elf.elffile import ELFFile
     with guest(name).open("rb") as file:
         theirs = ELFFile(file)

@@ -66,8 +66,9 @@ def test_help_is_quick() -> None:
         capture_output=True, text=True, check=True)
     loaded = {line.rpartition("|")[2].strip()
               for line in done.stderr.splitlines()}
-    for name in ("jsonschema", "cffi", "jinja2", "requests", "cryptography",
-                 "watchfiles", "kvmctl.guest.toolchains", "kvmctl.commands"):
+    for name in ("jsonschema", "cffi", "jinja2", "requests", "elftools",
+                 "cryptography", "watchfiles", "kvmctl.guest.toolchains",
+                 "kvmctl.commands"):
         assert name not in loaded
 
 

@@ -1,35 +1,42 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""ELF files of x86-64: header, segments, symbols. Facts: elf(5).
+"""ELF files of x86-64: header, segments, symbols, by pyelftools' structures.
 
 Anybody may have made the file: no offset in it is followed before it is known to
 lie inside, no table is longer than the file, and what is there twice is looked
-at once. So reading takes no longer than the file is long.
+at once. So reading takes no longer than the file is long, which pyelftools' own
+walk (ELFFile) does not promise.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_PROGRAM = struct.Struct("<IIQQQQQQ")
-_SECTION = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL = struct.Struct("<IBBHQQ")
+from elftools.elf.constants import P_FLAGS
+from elftools.elf.structs import ELFStructs
+
+LOAD, INTERPRETER = "PT_LOAD", "PT_INTERP"
+EXECUTE, WRITE, READ = P_FLAGS.PF_X, P_FLAGS.PF_W, P_FLAGS.PF_R
 _MAGIC = b"\x7fELF\x02\x01"             # 64 bits, little-endian
-LOAD, INTERPRETER = 1, 3                # p_type
-EXECUTE, WRITE, READ = 1, 2, 4          # p_flags
-_SYMTAB, _FUNCTION = 2, 2               # sh_type, the type in st_info
 _LONGEST_NAME = 4096
 
-_MACHINES = {3: "EM_386", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64",
-             243: "EM_RISCV"}
-_TYPES = {1: "ET_REL", 2: "ET_EXEC", 3: "ET_DYN", 4: "ET_CORE"}
+
+def _structures() -> Any:
+    it = ELFStructs(little_endian=True, elfclass=64)
+    it.create_basic_structs()
+    it.create_advanced_structs("ET_EXEC", "EM_X86_64", "ELFOSABI_LINUX")
+    return it
+
+
+_ELF = _structures()
+_HEADER, _PROGRAM = _ELF.Elf_Ehdr.sizeof(), _ELF.Elf_Phdr.sizeof()
+_SECTION, _SYMBOL = _ELF.Elf_Shdr.sizeof(), _ELF.Elf_Sym.sizeof()
 
 
 @dataclass(frozen=True)
 class ProgramHeader:
     """A segment. Its bytes are inside the file."""
 
-    type: int
+    type: str | int                     # a number that has no name
     flags: int
     offset: int
     address: int
@@ -56,28 +63,28 @@ class Elf:
             raise ValueError("it does not begin as one")
         if data[:6] != _MAGIC:
             raise ValueError("it is not of 64 bits, little-endian")
-        if len(data) < _HEADER.size:
+        if len(data) < _HEADER:
             raise ValueError("its header is cut off")
-        (_, kind, machine, _, self.entry, at, self._sections, _, _, size,
-         number, self._section_size, self._section_number, _
-         ) = _HEADER.unpack_from(data)
-        self.type = _TYPES.get(kind, f"type {kind}")
-        self.machine = _MACHINES.get(machine, f"machine {machine}")
-        if number and size != _PROGRAM.size:
-            raise ValueError(f"its program headers are of {size} bytes")
-        if at + number * _PROGRAM.size > len(data):
+        it = _ELF.Elf_Ehdr.parse(data[:_HEADER])
+        self.type, self.machine = str(it.e_type), str(it.e_machine)
+        self.entry: int = it.e_entry
+        self._header = it
+        if it.e_phnum and it.e_phentsize != _PROGRAM:
+            raise ValueError(f"its program headers are of {it.e_phentsize} "
+                             "bytes")
+        if it.e_phoff + it.e_phnum * _PROGRAM > len(data):
             raise ValueError("its program headers lie outside the file: "
                              "truncated?")
-        self.segments = tuple(map(self._segment, range(
-            at, at + number * _PROGRAM.size, _PROGRAM.size)))
+        self.segments = tuple(
+            self._segment(it.e_phoff + n * _PROGRAM)
+            for n in range(it.e_phnum))
 
     def _segment(self, at: int) -> ProgramHeader:
-        kind, flags, offset, address, _, file_size, memory_size, _ = \
-            _PROGRAM.unpack_from(self._data, at)
-        if offset + file_size > len(self._data):
+        it = _ELF.Elf_Phdr.parse(self._data[at:at + _PROGRAM])
+        if it.p_offset + it.p_filesz > len(self._data):
             raise ValueError("a segment lies outside the file: truncated?")
-        return ProgramHeader(kind, flags, offset, address, file_size,
-                             memory_size)
+        return ProgramHeader(it.p_type, it.p_flags, it.p_offset, it.p_vaddr,
+                             it.p_filesz, it.p_memsz)
 
     def interpreter(self) -> str | None:
         """Who is to load it; None for a static one."""
@@ -99,29 +106,26 @@ class Elf:
                 yield self._data[max(begin, end):stop]
                 end = stop
 
-    def _section(self, number: int) -> tuple[int, int, int, int] | None:
-        """Type, offset, size, link; None when it is not in the file."""
-        at = self._sections + number * _SECTION.size
-        if number >= self._section_number or \
-                at + _SECTION.size > len(self._data):
+    def _section(self, number: int) -> Any:
+        """Its header; None when it is not in the file."""
+        at = self._header.e_shoff + number * _SECTION
+        if number >= self._header.e_shnum or at + _SECTION > len(self._data):
             return None
-        _, kind, _, _, offset, size, link, _, _, _ = \
-            _SECTION.unpack_from(self._data, at)
-        return ((kind, offset, size, link)
-                if offset + size <= len(self._data) else None)
+        it = _ELF.Elf_Shdr.parse(self._data[at:at + _SECTION])
+        return it if it.sh_offset + it.sh_size <= len(self._data) else None
 
     def _symbols(self) -> _Table | None:
         """None: it has none, or not where it says."""
-        if self._section_size != _SECTION.size:
+        if self._header.e_shentsize != _SECTION:
             return None
-        for number in range(self._section_number):
+        for number in range(self._header.e_shnum):
             found = self._section(number)
-            if found is None or found[0] != _SYMTAB:
+            if found is None or found.sh_type != "SHT_SYMTAB":
                 continue
-            names = self._section(found[3])
+            names = self._section(found.sh_link)
             if names is not None:
-                return _Table(found[1], found[2] // _SYMBOL.size, names[1],
-                              names[1] + names[2])
+                return _Table(found.sh_offset, found.sh_size // _SYMBOL,
+                              names.sh_offset, names.sh_offset + names.sh_size)
         return None
 
     @property
@@ -135,12 +139,12 @@ class Elf:
         table, out = self._symbols(), {}
         for n in range(table.count if table is not None else 0):
             assert table is not None
-            name, info, _, _, _, size = _SYMBOL.unpack_from(
-                self._data, table.offset + n * _SYMBOL.size)
-            if info & 15 != _FUNCTION or not size:
+            at = table.offset + n * _SYMBOL
+            it = _ELF.Elf_Sym.parse(self._data[at:at + _SYMBOL])
+            if it.st_info.type != "STT_FUNC" or not it.st_size:
                 continue
-            begin = table.names + name
+            begin = table.names + it.st_name
             text = self._data[begin:min(begin + _LONGEST_NAME,
                                         table.names_end)]
-            out[text.partition(b"\0")[0].decode(errors="replace")] = size
+            out[text.partition(b"\0")[0].decode(errors="replace")] = it.st_size
         return out

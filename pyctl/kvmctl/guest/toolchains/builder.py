@@ -120,7 +120,7 @@ def _locked(directory: Path) -> Iterator[None]:
 def _compile(manifest: Manifest, plan: Plan, directory: Path,
              partial: Path) -> tuple[dict[str, Any], str]:
     """Makes `partial`; its record, and what the compiler said."""
-    from kvmctl.guest.inspect import inspect    # not when unchanged
+    from kvmctl.guest.inspect import inspect    # slow: not when unchanged
     said = _make(manifest, plan, directory / _WORK)
     seen = inspect(partial, "allowed_paths" in manifest.settings)
     if seen.problems:
