@@ -41,12 +41,12 @@ $(B)/gen/syscall_names.inc:
 
 $(B)/obj/vmod/core/linux/table.o: $(B)/gen/syscall_names.inc
 
-$(B)/obj/vmod/core/%.o: vmod/core/%.c
+$(B)/obj/vmod/core/%.o: vmod/core/%.c vmod/build.mk
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	@$(CC) $(CFLAGS_COMMON) -I$(B)/gen -c $< -o $@
 
-$(B)/obj/vmod/compute/%.o: vmod/compute/%.c
+$(B)/obj/vmod/compute/%.o: vmod/compute/%.c vmod/build.mk
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	@$(CC) $(CFLAGS_COMMON) -Ivmod/core -c $< -o $@
