@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from support.compiled import compiled
-from support.live import Live, configure, running
+from support.live import Live, running
 from support.paths import ROOT, settings
 from support.wait import until
 
@@ -84,18 +84,9 @@ def clock(jump: Jump, tmp_path: Path) -> Iterator[Live]:
     own = {"filename": compiled(tmp_path, "clock", CLOCK)}
     # Varnish itself ends its worker when its clock goes back further.
     with running(clock_step="9999999999") as live:
-        live.use("sub vcl_init {\n"
-                 + configure("clock", own | {"max_request_time": 3,
-                                             "concurrency": 4})
-                 + configure("counter", settings(
-                     "counter", state_directory=str(tmp_path))) + """}
-            sub vcl_recv { return (pass); }
-            sub vcl_backend_fetch {
-                set bereq.http.X-Program = regsub(bereq.url,
-                    "^/([a-z]+).*", "\\1");
-                set bereq.backend = tinykvm.program(bereq.http.X-Program,
-                    regsub(bereq.url, "^/[a-z]+", ""));
-            }""")
+        live.use_programs({
+            "clock": own | {"max_request_time": 3, "concurrency": 4},
+            "counter": settings("counter", state_directory=str(tmp_path))})
         assert live.ask("/clock/").status_code == 200
         yield live
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from support.child import Child
-from support.live import Live, configure
+from support.live import Live
 from support.paths import ROOT, guest, settings
 from support.wait import until
 
@@ -24,17 +24,9 @@ pytestmark = pytest.mark.kvm
 def test_a_killed_worker_comes_back_by_itself(live: Live,
                                               tmp_path: Path) -> None:
     """Programs too, and what storage had acknowledged and saved."""
-    live.use("sub vcl_init {\n"
-             + configure("hello", settings("hello", start=True))
-             + configure("counter", settings(
-                 "counter", state_directory=str(tmp_path))) + """}
-        sub vcl_recv { return (pass); }
-        sub vcl_backend_fetch {
-            set bereq.http.X-Program = regsub(bereq.url, "^/([a-z]+).*",
-                "\\1");
-            set bereq.backend = tinykvm.program(bereq.http.X-Program,
-                regsub(bereq.url, "^/[a-z]+", ""));
-        }""")
+    live.use_programs({
+        "hello": settings("hello", start=True),
+        "counter": settings("counter", state_directory=str(tmp_path))})
     for n in range(1, 4):
         assert live.ask("/counter/x", "POST").text == f"{n}\n"
     until(lambda: any(p.stat().st_size for p in tmp_path.iterdir()))

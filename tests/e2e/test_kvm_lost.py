@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.child import Child
-from support.live import Live, configure, running
+from support.live import Live, running
 from support.needed import lacking
 from support.paths import settings
 from support.wait import until
@@ -30,14 +30,6 @@ GONE = (("mount -t tmpfs none /mnt && mkdir /mnt/away && "
          "cp -a /dev/null /dev/zero /dev/*random /mnt && "
          "mount --bind /mnt /dev", "mv /dev/away/kvm /dev"),
         "/dev/kvm is not there")
-
-VCL = """
-    sub vcl_recv { return (pass); }
-    sub vcl_backend_fetch {
-        set bereq.http.X-Program = regsub(bereq.url, "^/([a-z]+).*", "\\1");
-        set bereq.backend = tinykvm.program(bereq.http.X-Program,
-            regsub(bereq.url, "^/[a-z]+", ""));
-    }"""
 
 
 @pytest.fixture
@@ -64,11 +56,6 @@ def words_of(live: Live) -> str:
         capture_output=True, text=True, check=True).stdout
 
 
-def use(live: Live, name: str) -> None:
-    live.use("sub vcl_init {\n" + configure("hello", settings("hello"))
-             + configure("echo", settings("echo")) + "}\n" + VCL, name)
-
-
 def is_denied(live: Live, path: str, words: str) -> None:
     lost = live.ask(path)
     assert (lost.status_code, lost.reason) == (503, "Service Unavailable")
@@ -78,7 +65,7 @@ def is_denied(live: Live, path: str, words: str) -> None:
 @pytest.mark.parametrize("how, words", [DENIED, OTHER, GONE])
 def test_away_and_back(apart: Live, how: tuple[str, str], words: str) -> None:
     """Who has it goes on; a worker without it says so until it is back."""
-    use(apart, "it")
+    apart.use_guests(["hello", "echo"])
     assert apart.ask("/hello/").status_code == 200
     within(apart, how[0])
     for _ in range(20):
@@ -92,7 +79,8 @@ def test_away_and_back(apart: Live, how: tuple[str, str], words: str) -> None:
     is_denied(apart, "/hello/", words)
     is_denied(apart, "/echo/", words)
     # VCLs are loaded nonetheless.
-    use(apart, "other")
+    apart.use_programs({name: settings(name) for name in ("hello", "echo")},
+                       "other")
     is_denied(apart, "/echo/", words)
     within(apart, how[1])
     until(lambda: apart.ask("/echo/").status_code == 200)

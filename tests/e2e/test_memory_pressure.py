@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from support.compiled import compiled
-from support.live import Live, configure, running
+from support.live import Live, running
 from support.memory_group import memory_group
 from support.paths import settings
 from support.wait import until
@@ -63,21 +63,12 @@ def use(live: Live, tmp_path: Path, memory: int, request: int) -> None:
     state = tmp_path / "state"
     state.mkdir()
     taker = compiled(tmp_path, "taker", TAKER, f"-DSPACE={memory - 30}")
-    live.use("sub vcl_init {\n"
-             + configure("taker", {
-                 "filename": taker, "max_memory": memory,
-                 "max_request_memory": request,
-                 "max_request_time": 20, "concurrency": FORKS})
-             + configure("hello", settings("hello"))
-             + configure("counter", settings(
-                 "counter", state_directory=str(state))) + """}
-        sub vcl_recv { return (pass); }
-        sub vcl_backend_fetch {
-            set bereq.http.X-Program = regsub(bereq.url, "^/([a-z]+).*",
-                "\\1");
-            set bereq.backend = tinykvm.program(bereq.http.X-Program,
-                regsub(bereq.url, "^/[a-z]+", ""));
-        }""")
+    live.use_programs({
+        "taker": {"filename": taker, "max_memory": memory,
+                  "max_request_memory": request, "max_request_time": 20,
+                  "concurrency": FORKS},
+        "hello": settings("hello"),
+        "counter": settings("counter", state_directory=str(state))})
     assert live.ask("/hello/").status_code == 200
     assert live.ask("/taker/1").text == "1"
     for n in range(1, 4):

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kvmctl.errors import ExitCode, VarnishError
 from kvmctl.observe import log, rates, tables
+from kvmctl.varnish import stats
 from kvmctl.varnish.admin import Node as AdminNode
 from kvmctl.varnish.private import PrivateVarnish
 from support.node import Node
@@ -250,3 +251,17 @@ def test_a_reader_that_ends(tmp_path: Path) -> None:
             return False
 
         until(ended)
+
+
+def test_counters_that_go_while_they_are_read(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """varnishstat ends with an assertion then: it is asked again."""
+    (tmp_path / "varnishstat").write_text(f"""#!/bin/sh
+if mkdir {tmp_path}/asked 2>/dev/null; then
+    echo 'Assert error in vsc_add_seg(), vsc.c line 369:' >&2; exit 134
+fi
+echo '{{"counters": {{"MGT.uptime": {{"value": 7}}}}}}'
+""")
+    (tmp_path / "varnishstat").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert stats.counters("here", "MGT.uptime") == {"MGT.uptime": 7}

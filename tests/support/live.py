@@ -38,9 +38,14 @@ class Live:
         self.varnish.admin.use(name)
 
     def use_guests(self, names: Iterable[str]) -> None:
-        """/NAME/... goes to the guest NAME, with X-Arg as the argument."""
-        programs = "".join(configure(name, settings(name)) for name in names)
-        self.use("sub vcl_init {\n" + programs + """}
+        """As use_programs: the guests of these names, with one fork each."""
+        self.use_programs({name: settings(name) for name in names})
+
+    def use_programs(self, programs: dict[str, dict[str, Any]],
+                     name: str = "it") -> None:
+        """/NAME/... goes to the program NAME, with X-Arg as the argument."""
+        lines = "".join(configure(*each) for each in programs.items())
+        self.use("sub vcl_init {\n" + lines + """}
             sub vcl_recv { return (pass); }
             sub vcl_backend_fetch {
                 set bereq.http.X-Program = regsub(bereq.url, "^/([^/]*).*",
@@ -49,7 +54,7 @@ class Live:
                 unset bereq.http.Accept-Encoding;
                 set bereq.backend = tinykvm.program(bereq.http.X-Program,
                     bereq.url, bereq.http.X-Arg);
-            }""")
+            }""", name)
 
     def ask(self, path: str, method: str = "GET",
             **options: object) -> requests.Response:

@@ -3,6 +3,7 @@
 
 import re
 import subprocess
+import time
 from typing import Any
 
 from kvmctl import files
@@ -15,6 +16,7 @@ Counters = dict[str, dict[str, dict[str, int]]]
 FAILED = ("program_exception", "program_timeout", "program_memory",
           "reservation_timeouts", "program_status_5xx")
 _SECONDS = 30
+_TRIES = 20
 _COUNTER = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -28,10 +30,16 @@ def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
     for field in fields:
         words += ["-f", field]
     try:
-        done = subprocess.run(node.reach.line(*words), capture_output=True,
-                              text=True, errors="replace", check=False,
-                              timeout=_SECONDS,
-                              stdin=subprocess.DEVNULL)
+        for _ in range(_TRIES):
+            done = subprocess.run(node.reach.line(*words), capture_output=True,
+                                  text=True, errors="replace", check=False,
+                                  timeout=_SECONDS,
+                                  stdin=subprocess.DEVNULL)
+            # varnishstat 7.1 asserts when counters go while it looks at them:
+            # the worker begins anew, or a VCL is discarded.
+            if "Assert error in vsc_" not in done.stderr:
+                break
+            time.sleep(0.1)
     except subprocess.TimeoutExpired:
         raise VarnishError(f"{node}: varnishstat did not end in {_SECONDS} s"
                            ) from None
