@@ -115,6 +115,46 @@ dirty_registers(uint64_t seed)
 		    "kxnorw %%k3, %%k3, %%k3" ::: "memory");
 }
 
+/*
+ * AMX, for CPUs that have it: a tile of 16 rows of 64 bytes is filled, or
+ * looked at as it was left, its shape loaded by xrstor, which clears no tile.
+ * Its bytes that are not zero, and the rows that the CPU was set up for.
+ * Intel SDM vol. 2, LDTILECFG; vol. 1, 13.5.13. Where the shape lies is what
+ * CPUID leaf 0xD, 17 tells all of today's CPUs, but not always guests.
+ */
+#define SHAPE_AT	2752
+
+static long
+tiles(int fill)
+{
+	static unsigned char state[4096] __attribute__((aligned(64))),
+	    tile[1024], was[64];
+	unsigned mask = 1 << 17;
+	unsigned char shape[64] = { [0] = 1, [16] = 64, [48] = 16 };
+	long n = 0, stride = 64;
+	size_t i;
+
+	if (fill) {
+		memset(tile, 0x5a, sizeof tile);
+		__asm__ volatile ("ldtilecfg %0\n"
+		    "tileloadd (%1, %2), %%tmm0\n"
+		    :: "m" (shape), "r" (tile), "r" (stride) : "memory");
+		memset(tile, 0, sizeof tile);
+	}
+	__asm__ volatile ("sttilecfg %0" : "=m" (was));
+	if (!fill) {
+		memcpy(state + SHAPE_AT, shape, sizeof shape);
+		memcpy(state + 512, &mask, sizeof mask);
+		__asm__ volatile ("xrstor64 %0" :: "m" (state), "a" (mask),
+		    "d" (0) : "memory");
+	}
+	__asm__ volatile ("tilestored %%tmm0, (%0, %1)" :: "r" (tile),
+	    "r" (stride) : "memory");
+	for (i = 0; i < sizeof tile; i++)
+		n += tile[i] != 0;
+	return (n + was[48]);
+}
+
 static long
 recurse(long n)
 {
@@ -332,6 +372,9 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 		break;
 	case OP_SPOIL:		/* operation a on another vCPU */
 		r = host(4, (long)a, (long)b);
+		break;
+	case OP_TILES:
+		r = tiles(a != 0);
 		break;
 	case OP_HOST:		/* the host call a */
 		r = host((long)a, (long)b, 0);

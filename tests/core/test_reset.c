@@ -6,6 +6,7 @@
  * master's.
  */
 
+#include <cpuid.h>
 #include <dirent.h>
 #include <sys/mman.h>
 
@@ -404,7 +405,56 @@ machines_are_recycled(void)
 	guest_free(&g[1]);
 }
 
+/*
+ * AMX where the CPU has it: XCR0 of guests is without, but where they run in
+ * the host's ring 3 it is the host's that counts. They may get a fault then or
+ * its use, but nothing of another request.
+ */
+static void
+tiles_are_forgotten(void)
+{
+	struct boot b = { 0 };
+	struct tk_machine *m;
+	struct tk_error err;
+	struct guest g;
+	unsigned i;
+	int e;
+
+	guest_boot(&g, &b);
+	for (i = 0; i < 10; i++) {
+		CHECK(tk_fork(g.master, &m, &g, &err) == 0);
+		e = guest_op(&g, m, &err, 5, OP_TILES, 1, 0, 0);
+		CHECK_MSG(e == TK_FAULT || (e == 0 && g.result == 1040),
+		    "%d, %ld: %s", e, (long)g.result, err.text);
+		(void)tk_reset(m);
+		if (!tk_broken(m)) {
+			e = guest_op(&g, m, &err, 5, OP_TILES, 0, 0, 0);
+			CHECK_MSG(e == TK_FAULT || (e == 0 && g.result == 0),
+			    "%d, %ld: %s", e, (long)g.result, err.text);
+			(void)tk_reset(m);
+		}
+		tk_fork_free(&m);
+	}
+	guest_free(&g);
+}
+
+/*
+ * A CPU with more state than the image has room for would make every call a
+ * fault: this one and, as far as CPUs say what is to come, the next ones.
+ */
+static void
+state_of_the_cpu_has_room(void)
+{
+	unsigned a, of_xcr0, of_all, d;
+
+	CHECK(__get_cpuid_count(0xd, 0, &a, &of_xcr0, &of_all, &d) == 1);
+	CHECK_MSG(of_all >= of_xcr0 && of_all <= TK_FPU_PAGES * TK_PAGE,
+	    "%u and %u bytes", of_xcr0, of_all);
+}
+
 TESTS(
+	T(state_of_the_cpu_has_room),
+	T_KVM(tiles_are_forgotten),
 	T_KVM(random_sequences),
 	T_LONG(random_sequences_long),
 	T_KVM(storms_of_system_calls),

@@ -57,7 +57,9 @@ tk_ustubs:
 /*
  * All that the last guest code could have left in the vCPU and that is not in
  * the general registers is set here, where it costs no ioctl. R12 = FPU image,
- * R13 = GS base, R14 = FS base; RAX and RDX are lost.
+ * R13 = GS base, R14 = FS base; RAX and RDX are lost. xrstor's mask is all that
+ * the CPU has, more than XCR0 of guests: in ring 3 of a software KVM they have
+ * what the host has.
  */
 	.macro	fresh_vcpu
 	mov	$TK_SEL_UDATA, %eax

@@ -232,7 +232,6 @@ tk_kernel_install(struct tk_space *sp)
 		{ TK_K_STUBS, 0 },
 		{ TK_K_TSS, TK_PTE_NX },
 		{ TK_K_USER_STUBS, TK_PTE_U },
-		{ TK_K_FPU, TK_PTE_U | TK_PTE_NX },
 		{ TK_K_VCPU, TK_PTE_U | TK_PTE_NX },
 	};
 	struct tk_memory *mem = sp->pt.mem;
@@ -260,6 +259,9 @@ tk_kernel_install(struct tk_space *sp)
 	for (i = 0; i < sizeof pages / sizeof pages[0] && e == 0; i++)
 		e = map_one(sp, TK_KERNEL + pages[i].page, pages[i].page,
 		    pages[i].flags);
+	for (i = 0; i < TK_FPU_PAGES && e == 0; i++)
+		e = map_one(sp, TK_KERNEL + TK_K_FPU + i * TK_PAGE,
+		    TK_K_FPU + i * TK_PAGE, TK_PTE_U | TK_PTE_NX);
 	for (i = 0; i < TK_MAX_CPUS && e == 0; i++)
 		e = map_one(sp, TK_EXC_STACK + i * TK_EXC_STACK_STEP,
 		    mem->rw_gpa + i * TK_PAGE, TK_PTE_W | TK_PTE_NX);

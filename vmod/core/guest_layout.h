@@ -36,11 +36,18 @@
 #define TK_K_STUBS		0x3000	/* ring 0 only: exceptions, syscall */
 #define TK_K_TSS		0x4000
 #define TK_K_USER_STUBS		0x5000	/* ring 3: entry, return, syscall */
-#define TK_K_FPU		0x6000	/* the frozen XSAVE image */
-#define TK_K_VCPU		0x7000	/* %gs:0, and at TK_K_RESUME: */
-#define TK_K_RESUME		0x7200	/* what tk_ustub_resume loads */
-#define TK_K_VDSO		0x8000	/* TK_VDSO_PAGES */
+#define TK_K_VCPU		0x6000	/* %gs:0, and at TK_K_RESUME: */
+#define TK_K_RESUME		0x6200	/* what tk_ustub_resume loads */
+#define TK_K_VDSO		0x7000	/* TK_VDSO_PAGES */
 #define TK_VDSO_PAGES		1
+/*
+ * The frozen XSAVE image, zero behind its first page. xrstor wants memory for
+ * all states that XCR0 has, also for those that it initializes; and where KVM
+ * runs guests in the host's ring 3, XCR0 is the host's, with AMX: 11,008 bytes
+ * (CPUID leaf 0xD, Intel SDM vol. 1, 13.2).
+ */
+#define TK_K_FPU		0x8000
+#define TK_FPU_PAGES		4
 #define TK_KERNEL_SIZE		0x10000
 
 #define TK_CLOCK_GPA		0x10000

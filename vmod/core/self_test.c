@@ -7,7 +7,8 @@
  *    where KVM skips it at the next entry) or behind it;
  *  - whether `syscall` lands in ring 0, as on hardware, or in ring 3, as where
  *    KVM runs guests in the host's ring 3 under shadow paging;
- *  - whether the guest reads the host's time-stamp counter.
+ *  - whether the guest reads the host's time-stamp counter;
+ *  - whether the entry stub runs, of which xrstor depends on the CPU.
  */
 
 #include <stdio.h>
@@ -48,6 +49,14 @@ run_tests(struct tk_host *h, struct tk_vcpu *v, struct tk_error *err)
 		return (unexpected(v, x, "first exit", err));
 	h->facts.rip_after_out =
 	    v->regs->rip != tk_empty_address() + MOV_IMM32_SIZE;
+
+	v->regs->rip = tk_entry_address();
+	v->regs->rax = tk_empty_address();
+	v->regs->r12 = TK_KERNEL + TK_K_FPU;
+	v->regs->r13 = v->regs->r14 = 0;
+	x = tk_vcpu_run(v, &vector);
+	if (x != TK_EXIT_HOST_CALL || v->regs->rax != TK_HC_EMPTY)
+		return (unexpected(v, x, "entry of a call", err));
 
 	if (tk_vcpu_set_lstar(v, tk_probe_landing(), err))
 		return (TK_HOST);
