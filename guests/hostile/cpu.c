@@ -164,6 +164,10 @@ change_bases(const char *arg)
 	respond_text(200, "ok\n");
 }
 
+/*
+ * Direction, alignment check, ID. What becomes of the answer depends on how the
+ * C library copies on this CPU.
+ */
 static void
 set_flags(const char *arg)
 {
