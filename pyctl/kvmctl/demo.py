@@ -112,7 +112,7 @@ def shown(path: Path) -> str:
 
 def demo(env: Environment) -> None:
     """From nothing to answers, and back to nothing."""
-    with PrivateVarnish() as varnish:
+    with PrivateVarnish(mortal=True) as varnish:
         print(f"A private varnishd listens on {varnish.url}\n")
         command(env, "deploy", shown(SITE), *options(varnish))
         print(f"\nRequests to {varnish.url}:")
@@ -139,7 +139,7 @@ def show_stats(base: str) -> None:
 
 def serve(env: Environment) -> None:
     """The same site until Ctrl-C."""
-    with PrivateVarnish(port=SERVE_PORT) as varnish:
+    with PrivateVarnish(port=SERVE_PORT, mortal=True) as varnish:
         command(env, "deploy", shown(SITE), *options(varnish))
         print(f"Serving on {varnish.url}; Ctrl-C ends it. Try:\n"
               f"  curl {varnish.url}/\n"
@@ -152,8 +152,10 @@ def serve(env: Environment) -> None:
 
 def main() -> int:
     env = Environment()
-    # Both end the same way: everything that was started is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both end the same way: everything that was started is stopped. A shell
+    # may have had SIGINT ignored, as for `make serve &` in a script.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         if "--serve" in sys.argv[1:]:
             serve(env)

@@ -143,6 +143,15 @@ def test_nothing_stays(serving: Serving, number: int) -> None:
     until(lambda: not running(directory))
 
 
+@pytest.mark.kvm
+def test_no_varnishd_stays_after_sigkill(serving: Serving) -> None:
+    serving.wait("live")
+    directory = Path(serving.wait("serving")["varnish"])
+    assert running(directory)
+    assert serving.stop(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not running(directory), 30)
+
+
 def running(directory: Path) -> list[int]:
     """Processes that have the directory among their words."""
     found = []

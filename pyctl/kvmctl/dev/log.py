@@ -13,7 +13,7 @@ from typing import Any
 from kvmctl.decimals import decimal
 from kvmctl.environment import Environment
 from kvmctl.errors import HostError
-from kvmctl.varnish.private import PrivateVarnish
+from kvmctl.varnish.private import PrivateVarnish, mortal
 
 _STOP_SECONDS = 5.0
 #: Method, URL, status, bytes, microseconds, hit or miss.
@@ -105,7 +105,8 @@ def following(varnish: PrivateVarnish, report: Reporter) -> Iterator[None]:
             if program is None:
                 raise HostError(f"{name} is missing: apt-get install varnish")
             started.append(_follow(
-                (program, "-n", str(varnish.node.name), "-t", "10", *words),
+                (*mortal(), program, "-n", str(varnish.node.name), "-t", "10",
+                 *words),
                 use[name]))
         yield
     finally:

@@ -18,6 +18,12 @@ _START_SECONDS = 20.0
 _STOP_SECONDS = 15.0
 
 
+def mortal() -> list[str]:
+    """Before a line: it ends when the thread that starts it does."""
+    guard = shutil.which("setpriv")
+    return [guard, "--pdeathsig", "TERM"] if guard is not None else []
+
+
 class PrivateVarnish:
     """Starts on entering, stops and leaves nothing behind on leaving.
 
@@ -63,9 +69,8 @@ class PrivateVarnish:
         options = dict(self._parameters)
         if vmods is not None:
             options["vmod_path"] = f"{vmods}:{system_vmods()}"
-        guard = shutil.which("setpriv") if self._mortal else None
-        line = [*([guard, "--pdeathsig", "TERM"] if guard else []),
-                program, "-F", "-n", str(self.directory / "varnish"),
+        before = mortal() if self._mortal else []
+        line = [*before, program, "-F", "-n", str(self.directory / "varnish"),
                 "-a", f"127.0.0.1:{self._wanted_port}", "-b", "none",
                 "-s", "malloc,64m", "-i", "kvmctl-private"]
         if os.geteuid() == 0:
