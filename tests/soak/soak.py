@@ -7,7 +7,8 @@ storage, and talk to one by sockets and WebSocket; meanwhile VCLs are loaded,
 used, made cold and discarded, programs are invalidated and updated live. Every
 answer is classified: right, the error that it had to be, busy (503 of a program
 that is just being replaced), or unclassified, which is a failure; wrong() has
-the others. Writes build/soak/report.json.
+the others. What has leaked is told by the worker process when all programs are
+gone again, after a warm-up and at the end. Writes build/soak/report.json.
 """
 
 import contextlib
@@ -40,9 +41,17 @@ from support.paths import settings                      # noqa: E402
 
 CLIENTS = 6
 #: Between two changes of VCL, in seconds.
-RELOAD, WARM_UP = 3.0, 15.0
+RELOAD = 3.0
+#: Before the growth is measured from: all programs are asked once or more, and
+#: the machines that are kept for reuse are made.
+WARM_UP = 15.0
 #: The longest wait for the VCLs that were discarded, in seconds.
 SETTLE = 90
+#: Between two samples of the worker process, and how many are kept.
+SAMPLE, SAMPLES = 10.0, 60
+#: What may have grown when all programs are gone: what the allocator keeps, in
+#: KiB, and descriptors.
+RSS_GROWTH, FD_GROWTH = 65536, 64
 #: From so many seconds on, all must have been asked, and VCLs reloaded.
 LONG = 10.0
 #: Of all answers, and of those of one kind, what may be busy.
@@ -144,6 +153,7 @@ class Soak:
         self.lock = threading.Lock()
         self.end = 0.0
         self.reloads = 0
+        self.samples: list[dict[str, int]] = []
         self.chat = ""                  # path of its sockets
 
     def count(self, kind: str, words: str = "") -> None:
@@ -347,47 +357,83 @@ class Soak:
             raise RuntimeError(f"{answer.url}: {answer.status_code} "
                                f"{answer.text[:300]}")
 
+    def watch(self, varnish: PrivateVarnish) -> None:
+        """What the worker process holds meanwhile."""
+        began = time.monotonic()
+        every = max(SAMPLE, self.seconds / SAMPLES)
+        while time.monotonic() < self.end:
+            child = Child(varnish.process_id)
+            self.samples.append({
+                "seconds": round(time.monotonic() - began),
+                "rss_kib": child.rss_kib, "fds": child.descriptors,
+                "vcls": len(varnish.admin.vcls())})
+            pause = min(time.monotonic() + every, self.end)
+            while time.monotonic() < pause:
+                time.sleep(0.2)
+
     @staticmethod
-    def settle(varnish: PrivateVarnish) -> None:
-        """Waits for discarded VCLs: an idle thread keeps its last a minute."""
-        for _ in range(SETTLE):
-            if len(varnish.admin.vcls()) <= 2:      # boot, the active one
-                break
-            time.sleep(1)
-        time.sleep(3)
+    def settle(varnish: PrivateVarnish, left: int) -> None:
+        """Waits until no more VCLs than these are there."""
+        until = time.monotonic() + SETTLE
+        while len(varnish.admin.vcls()) > left and time.monotonic() < until:
+            time.sleep(0.5)
+        time.sleep(2)
+
+    def emptied(self, varnish: PrivateVarnish) -> Child:
+        """The worker process without any program."""
+        admin = varnish.admin
+        admin.use("boot")
+        for vcl in admin.vcls():
+            if vcl.name != "boot":
+                admin.discard(vcl.name)
+        self.settle(varnish, 1)
+        return Child(varnish.process_id)
+
+    def work(self, seconds: float, *threads: threading.Thread) -> None:
+        """Runs these threads for so long."""
+        self.end = time.monotonic() + seconds
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for failure in self.failures:
+            raise failure
+
+    def thread(self, work: Callable[..., None],
+               *words: Any) -> threading.Thread:
+        return threading.Thread(target=self.guarded, args=(work, *words))
+
+    def clients(self, url: str) -> list[threading.Thread]:
+        return [self.thread(self.client, url, i) for i in range(CLIENTS)]
 
     def run(self) -> dict[str, Any]:
-        with PrivateVarnish(parameters={"workspace_backend": "256k"}
-                            ) as varnish:
+        # Else an idle thread of Varnish keeps its last VCL for a minute.
+        with PrivateVarnish(parameters={"workspace_backend": "256k",
+                                        "debug": "+vclrel"}) as varnish:
+            admin = varnish.admin
             path = varnish.directory / "soak.vcl"
             self.chat = str(varnish.directory / "chat")
             path.write_text(vcl(varnish.directory).replace(
                 "SELF", varnish.url))
-            varnish.admin.load("it", path)
-            varnish.admin.use("it")
+            admin.load("warm-up", path)
+            admin.use("warm-up")
+            self.work(min(WARM_UP, self.seconds / 3),
+                      *self.clients(varnish.url))
+            before = self.emptied(varnish)
+            admin.load("it", path)
+            admin.use("it")
             began = time.monotonic()
-            self.end = began + self.seconds
-            threads = [threading.Thread(target=self.guarded, args=(
-                self.client, varnish.url, i)) for i in range(CLIENTS)]
-            threads.append(threading.Thread(target=self.guarded, args=(
-                self.operator, varnish, path)))
-            for t in threads:
-                t.start()
-            time.sleep(min(WARM_UP, self.seconds / 3))
-            before = Child(varnish.process_id)
-            for t in threads:
-                t.join()
-            for failure in self.failures:
-                raise failure
+            self.work(self.seconds, *self.clients(varnish.url),
+                      self.thread(self.operator, varnish, path),
+                      self.thread(self.watch, varnish))
             took = time.monotonic() - began
-            self.settle(varnish)
-            after = Child(varnish.process_id)
-            node = str(varnish.node.name)
-            found = stats.counters(node, "*")
+            self.settle(varnish, 2)             # boot, the active one
+            found = stats.counters(str(varnish.node.name), "*")
             busy = [v for k, v in found.items()
                     if k.startswith("TINYKVM.") and k.endswith(".forks_busy")]
             if len(busy) < len(NAMES):
                 raise RuntimeError("not all programs have counters")
+            after = self.emptied(varnish)
             return {
                 "requests": sum(self.counts.values()),
                 "seconds": round(took, 1), "reloads": self.reloads,
@@ -399,17 +445,21 @@ class Soak:
                 "rss_kib": after.rss_kib, "fds": after.descriptors,
                 "rss_growth_kib": after.rss_kib - before.rss_kib,
                 "fd_growth": after.descriptors - before.descriptors,
-                "vcls": len(varnish.admin.vcls()),
+                "leaked_vcls": len(admin.vcls()) - 1,
                 "unclassified": self.counts["unclassified"],
                 "examples": self.unclassified, "seed": self.seed,
+                "samples": self.samples,
             }
 
 
 def wrong(report: dict[str, Any]) -> list[str]:
     """What a run fails for."""
     words = [f"{report[key]} {key.replace('_', ' ')}" for key in (
-        "panics", "child_died", "leaked_forks", "unclassified")
+        "panics", "child_died", "leaked_forks", "leaked_vcls", "unclassified")
         if report[key]]
+    words += [f"{key} is {report[key]}, more than {limit}" for key, limit in (
+        ("rss_growth_kib", RSS_GROWTH), ("fd_growth", FD_GROWTH))
+        if report[key] > limit]
     busy = report["answers"].get("busy", 0)
     if busy > BUSY * report["requests"]:
         words.append(f"{busy} of {report['requests']} answers are busy")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the soak fails for."""
+"""What the soak fails for, and a short one."""
 
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import soak
 
 def report(**other: Any) -> dict[str, Any]:
     return {"requests": 10000, "seconds": 60.0, "reloads": 19, "panics": 0,
-            "child_died": 0, "leaked_forks": 0, "unclassified": 0,
+            "child_died": 0, "leaked_forks": 0, "leaked_vcls": 0,
+            "rss_growth_kib": 30000, "fd_growth": 3, "unclassified": 0,
             "answers": {"right": 9990, "busy": 10}, "busy": {"hello": 10},
             "right": dict.fromkeys(soak.KINDS, 800)} | other
 
@@ -27,6 +29,9 @@ def test_a_good_run() -> None:
     ({"panics": 1}, "1 panics"),
     ({"child_died": 1}, "1 child died"),
     ({"leaked_forks": 2}, "2 leaked forks"),
+    ({"leaked_vcls": 1}, "1 leaked vcls"),
+    ({"rss_growth_kib": 70000}, "rss_growth_kib is 70000, more than"),
+    ({"fd_growth": 100}, "fd_growth is 100, more than"),
     ({"unclassified": 1}, "1 unclassified"),
     ({"reloads": 0}, "nothing was reloaded"),
     ({"answers": {"right": 9000, "busy": 1000}}, "1000 of 10000 answers"),
@@ -52,3 +57,10 @@ def test_a_thread_that_dies_ends_the_run() -> None:
 
     it.guarded(work, "word")
     assert [str(e) for e in it.failures] == ["dead"] and it.end == 0.0
+
+
+@pytest.mark.kvm
+@pytest.mark.languages
+def test_a_short_soak() -> None:
+    found = soak.Soak(12, random.randrange(1 << 30)).run()
+    assert soak.wrong(found) == [], found

@@ -9,7 +9,7 @@ class Child:
 
     def __init__(self, manager: int) -> None:
         pid = next(p for p in Path("/proc").glob("[0-9]*")
-                   if self._parent(p) == manager)
+                   if self._parent(p) == manager and self._caches(p))
         self.process_id = int(pid.name)
         lines = dict(line.split(":", 1) for line in
                      (pid / "status").read_text().splitlines())
@@ -18,6 +18,14 @@ class Child:
                            for name in ("RssAnon", "RssShmem"))
         self.threads = int(lines["Threads"])
         self.descriptors = len(list((pid / "fd").iterdir()))
+
+    @staticmethod
+    def _caches(process: Path) -> bool:
+        """Not the manager's compiler of VCL."""
+        try:
+            return (process / "comm").read_text() == "cache-main\n"
+        except OSError:
+            return False
 
     @staticmethod
     def _parent(process: Path) -> int | None:
