@@ -66,6 +66,13 @@ what_is_given_up_is_zero(void)
 		CHECK(tk_read(vm.m, b, (tk_gva)at + TK_PAGE, sizeof b));
 		CHECK(memcmp(b, zeros, sizeof b) == 0);
 	}
+	/* With a hole before it: an error, and given up all the same. */
+	at = map(2 * TK_PAGE, PROT_READ | PROT_WRITE, ANONYMOUS, -1);
+	CHECK(SYS(&vm, getrandom, at + TK_PAGE, 64, 0) == 64);
+	CHECK(SYS(&vm, munmap, at, TK_PAGE, 0) == 0);
+	CHECK(SYS(&vm, madvise, at, 2 * TK_PAGE, MADV_DONTNEED) == -ENOMEM);
+	CHECK(tk_read(vm.m, b, (tk_gva)at + TK_PAGE, sizeof b));
+	CHECK(memcmp(b, zeros, sizeof b) == 0);
 	/* What came with the program is as it came: Linux has it in a file. */
 	at = (int64_t)vm.g.at[FILE_AT_CALL] & ~(int64_t)(TK_PAGE - 1);
 	CHECK(SYS(&vm, madvise, at, TK_PAGE, MADV_DONTNEED) == 0);

@@ -192,6 +192,19 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 }
 
 static bool
+is_mapped(const struct tk_space *sp, tk_gva start, tk_gva end)
+{
+	unsigned i;
+
+	for (i = tk_vmas_index(&sp->vmas, start); start < end; i++) {
+		if (i == sp->vmas.n || sp->vmas.vma[i].start > start)
+			return (false);
+		start = sp->vmas.vma[i].end;
+	}
+	return (true);
+}
+
+static bool
 is_shared(const struct tk_space *sp, tk_gva start, tk_gva end)
 {
 	uint64_t left, pte;
@@ -210,7 +223,7 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
     unsigned prot)
 {
 	unsigned i;
-	tk_gva end, a;
+	tk_gva end;
 	int e;
 
 	if (len == 0)
@@ -222,14 +235,13 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	e = check_range(sp, start, len);
 	if (e != 0)
 		return (e == EPERM ? EACCES : e);
-	for (a = start, i = tk_vmas_index(&sp->vmas, start); a < end; i++) {
-		if (i == sp->vmas.n || sp->vmas.vma[i].start > a)
-			return (ENOMEM);
+	if (!is_mapped(sp, start, end))
+		return (ENOMEM);
+	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n &&
+	    sp->vmas.vma[i].start < end; i++)
 		if (prot & ~(unsigned)sp->vmas.vma[i].prot & TK_PROT_X &&
 		    !sp->allow_wx)
 			return (EACCES);
-		a = sp->vmas.vma[i].end;
-	}
 	if ((prot & (TK_PROT_W | TK_PROT_X)) == (TK_PROT_W | TK_PROT_X) &&
 	    !sp->allow_wx)
 		return (EACCES);
@@ -296,7 +308,7 @@ tk_space_zero(struct tk_space *sp, tk_gva start, uint64_t len)
 				return (e);
 		}
 	}
-	return (0);
+	return (is_mapped(sp, start, start + len) ? 0 : ENOMEM);
 }
 
 int

@@ -71,7 +71,10 @@ int tk_space_protect(struct tk_space *, tk_gva, uint64_t len, unsigned prot);
 /* Grows, shrinks or moves; the new address or -errno. */
 int64_t tk_space_remap(struct tk_space *, tk_gva, uint64_t old_len,
     uint64_t new_len, bool may_move);
-/* Back to zero, as Linux's MADV_DONTNEED does to private memory. */
+/*
+ * Back to zero, as Linux's MADV_DONTNEED does to private memory. ENOMEM when some
+ * of it is not mapped; what is mapped is zero all the same.
+ */
 int tk_space_zero(struct tk_space *, tk_gva, uint64_t len);
 /*
  * Contents for a mapping that was just made, whatever its permission. 0 or
