@@ -267,7 +267,7 @@ class Origin(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = (f"<p>{self.headers['Host']}: "
                 '<esi:include src="/hello"/>').encode()
-        self.send_response(200)
+        self.send_response(404 if "lost" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Set-Cookie", "a=b")
         self.end_headers()
@@ -304,7 +304,7 @@ path = "/hello"
 program = "hello"
 ttl = 1
 [[routes]]
-path = "/page"
+path_prefix = "/page"
 origin = "all"
 esi = true
 strip_cookies = true
@@ -318,7 +318,13 @@ origin = "web"
         assert page.text.endswith(": Hello, World!\n")
         assert "Set-Cookie" not in page.headers
     assert len(page.headers["X-Varnish"].split()) == 2
-    assert "<esi:include" in it.ask("/plain").text
+    # So is an error.
+    for _ in range(2):
+        lost = it.ask("/page-lost", Host="here.example")
+        assert lost.status_code == 404 and "Set-Cookie" not in lost.headers
+        assert lost.text.endswith(": Hello, World!\n")
+    plain = it.ask("/plain")
+    assert "<esi:include" in plain.text and "Set-Cookie" in plain.headers
     assert it.ask("/healthz").status_code == 200
 
 
