@@ -112,7 +112,7 @@ def shown(path: Path) -> str:
 
 def demo(env: Environment) -> None:
     """From nothing to answers, and back to nothing."""
-    with PrivateVarnish(mortal=True) as varnish:
+    with PrivateVarnish() as varnish:
         print(f"A private varnishd listens on {varnish.url}\n")
         command(env, "deploy", shown(SITE), *options(varnish))
         print(f"\nRequests to {varnish.url}:")
@@ -139,7 +139,7 @@ def show_stats(base: str) -> None:
 
 def serve(env: Environment) -> None:
     """The same site until Ctrl-C."""
-    with PrivateVarnish(port=SERVE_PORT, mortal=True) as varnish:
+    with PrivateVarnish(port=SERVE_PORT) as varnish:
         command(env, "deploy", shown(SITE), *options(varnish))
         print(f"Serving on {varnish.url}; Ctrl-C ends it. Try:\n"
               f"  curl {varnish.url}/\n"

@@ -142,7 +142,7 @@ def run(env: Environment, path: Path, options: Options) -> None:
     before = {s: signal.signal(s, signal.default_int_handler)
               for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        with PrivateVarnish(port, mortal=True) as varnish, \
+        with PrivateVarnish(port) as varnish, \
                 following(varnish, report):
             env.answered = True         # by events
             report.event("serving", f"{site.name} is served on {varnish.url}; "

@@ -79,7 +79,7 @@ class Trial:
             return probe.probe(self.site, client, self.token, vcl)
 
     def _in_private(self, vcl: str) -> list[Answer]:
-        with PrivateVarnish(mortal=True) as private:
+        with PrivateVarnish() as private:
             try:
                 private.admin.load(vcl, self.depot.vcl_file(vcl))
                 private.admin.use(vcl)
