@@ -238,12 +238,11 @@ def test_a_request_does_not_wait_longer_than_it_may_run(
     it = define(engine, tmp_path, max_request_time=0.15, max_storage_time=5)
     it.program.start()
     results: list[str] = []
-    slow = in_thread(results, it, "slow", 800)
+    slow = in_thread(results, it, "slow", 2000)
     until(lambda: begun(log) == 1)
-    start = time.monotonic()
     with pytest.raises(GuestError, match="its time was over|ran longer"):
         it.ask("add", 1)
-    assert time.monotonic() - start < 0.5
+    assert slow.is_alive()
     slow.join()
     # It was not cut short; its request's time was over then.
     assert "time" in results[0]
