@@ -140,6 +140,9 @@ def test_require(kvmctl: Any, program: Path, key: Path,
         signature.require(moved[0], keys)
     with pytest.raises(SignatureError, match="trusted are none"):
         signature.require(moved[0], [], *moved[1:])
+    # What was read was another file under this name.
+    with pytest.raises(SignatureError, match="not what its record says"):
+        signature.require(*moved[:1], keys, *moved[1:], digest="0" * 64)
 
 
 def test_build_and_sign(kvmctl: Any, tmp_path: Path, key: Path) -> None:

@@ -40,12 +40,12 @@ def program(entry: ProgramEntry, out: Path,
     else:
         assert entry.file is not None
         executable, chosen = entry.file, dict(entry.settings)
-    if trusted is not None:
-        signature.require(executable, trusted)
     try:
         digest = hashlib.sha256(executable.read_bytes()).hexdigest()
     except OSError as e:
         raise DeployError(f"cannot read {executable}: {e.strerror}") from None
+    if trusted is not None:
+        signature.require(executable, trusted, digest=digest)
     return Program(chosen, executable, digest)
 
 

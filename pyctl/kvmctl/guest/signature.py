@@ -167,8 +167,9 @@ def sign(executable: Path, key: "Ed25519PrivateKey") -> Path:
     return target
 
 
-def _check_content(executable: Path, about: dict[str, Any]) -> None:
-    found = hashlib.sha256(executable.read_bytes()).hexdigest()
+def _check_content(executable: Path, about: dict[str, Any],
+                   digest: str | None = None) -> None:
+    found = digest or hashlib.sha256(executable.read_bytes()).hexdigest()
     if found != about["sha256"]:
         raise SignatureError(f"{executable} is not what its record says: its "
                              f"SHA-256 is {found[:12]}..., not "
@@ -192,11 +193,14 @@ def _read(executable: Path, path: Path) -> tuple[str, bytes]:
 
 def require(executable: Path, keys: Sequence[PublicKey],
             record_path: Path | None = None,
-            signature_path: Path | None = None) -> PublicKey:
+            signature_path: Path | None = None,
+            digest: str | None = None) -> PublicKey:
     """Who, of these, signed exactly this executable with this record.
 
-    Record and signature lie beside it unless named. Raises SignatureError when
-    it is not signed, by nobody of these, or is not what was signed.
+    Record and signature lie beside it unless named. digest: the SHA-256 of what
+    the caller goes on with, when the file may be changed meanwhile. Raises
+    SignatureError when it is not signed, by nobody of these, or is not what was
+    signed.
     """
     from cryptography.exceptions import InvalidSignature
     record_path = record_path or record.file(executable)
@@ -220,7 +224,7 @@ def require(executable: Path, keys: Sequence[PublicKey],
             about = record.parse(data)
         except ValueError as e:
             raise SignatureError(f"{record_path}: {e}") from None
-        _check_content(executable, about)
+        _check_content(executable, about, digest)
     return key
 
 
