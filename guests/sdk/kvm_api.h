@@ -270,8 +270,8 @@ sys_backend_response(int16_t status, const char *type, size_t type_len,
 
 /*
  * The answer is pulled: callback(arg, max, written, total) gives the next
- * piece, of at most max bytes; an empty one fails the delivery. Each call has
- * the time limit of a request for itself. Nothing is reset in between, and the
+ * piece, of at most max bytes; an empty one fails the delivery. total is at most
+ * max_stream of the program's settings. Each call has the time limit of a request for itself. Nothing is reset in between, and the
  * stack of this handler stays as it is: arg may point there.
  */
 static inline KVM_NORETURN void
@@ -308,7 +308,10 @@ sys_set_cacheable(bool cached, long ttl_ms, long grace_ms, long keep_ms)
 enum kvm_http_where { KVM_HTTP_REQUEST_HEADERS = 0,
     KVM_HTTP_RESPONSE_HEADERS = 1 };
 
-/* Appends "Name: value". Its index, or -1. */
+/*
+ * Appends "Name: value". Its index, or -1: there is no room, or it is a second
+ * Host or a field of the connection (Content-Length, Transfer-Encoding, ...).
+ */
 static inline long
 sys_http_append(enum kvm_http_where where, const char *field, size_t len)
 {
@@ -317,7 +320,10 @@ sys_http_append(enum kvm_http_where where, const char *field, size_t len)
 	    0));
 }
 
-/* With a colon replaces or appends, without unsets. Its index, or 0. */
+/*
+ * With a colon replaces or appends, without unsets. Its index, or 0: there is
+ * none, no room, or it is a field of the connection.
+ */
 static inline long
 sys_http_set(enum kvm_http_where where, const char *text, size_t len)
 {

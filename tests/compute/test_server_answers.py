@@ -2,6 +2,7 @@
 """What a program that listens on a socket may answer: heads at the limit, and
 bytes behind the answer."""
 
+from pathlib import Path
 
 import pytest
 
@@ -223,3 +224,61 @@ def test_behind_the_answer_to_head(parrot: Program) -> None:
         ["Second: answer", "Content-Length: 6"]) + b"second")
     assert (answer.status, answer.headers, answer.body) == (
         200, ("A: b",), b"")
+
+
+#: Fails; /part after a part of its answer, /begin after one by the guest API.
+_FAILS = r"""
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "kvm_api.h"
+
+static void
+on_error(const char *url, const char *arg, const char *what)
+{
+	(void)url;
+	(void)arg;
+	respondf(200, "%0100d %s", 7, what);
+}
+
+int
+main(void)
+{
+	static const char part[] = "HTTP/1.1 200 OK\r\nContent-Length: 100"
+	    "\r\n\r\n0123456789";
+	struct sockaddr_in a = { .sin_family = AF_INET,
+	    .sin_port = htons(8080) };
+	int s = socket(AF_INET, SOCK_STREAM, 0), fd;
+	static char in[65536];
+
+	set_on_error(on_error);
+	if (bind(s, (struct sockaddr *)&a, sizeof a) != 0 || listen(s, 5) != 0)
+		return (1);
+	fd = accept(s, NULL, NULL);
+	if (read(fd, in, sizeof in - 1) <= 0)
+		return (1);
+	if (strstr(in, " /part") != NULL &&
+	    write(fd, part, sizeof part - 1) < 0)
+		return (1);
+	if (strstr(in, " /api") != NULL)
+		respondf(200, "by the guest API");
+	abort();
+}
+"""
+
+
+@pytest.mark.parametrize("url, words", [
+    ("/none", b"abort"), ("/part", b"abort"), ("/api", b"in a server")])
+def test_an_error_handler_of_a_server(engine: Engine, tmp_path: Path,
+                                      url: str, words: bytes) -> None:
+    """It answers by the guest API, whatever went over the wire before."""
+    failing = engine.define("failing", {
+        "filename": compiled(tmp_path, "failing", _FAILS), "max_memory": 64,
+        "concurrency": 1})
+    for body in (b"", b"b" * 100000):
+        answer = failing.request("POST", url, body=body)
+        assert answer.from_error_handler
+        assert answer.body.startswith(b"0" * 99 + b"7 ")
+        assert words in answer.body

@@ -25,6 +25,16 @@ tkc_api_fn tkc_api_begin_streaming, tkc_api_return;
 /* api_http.c */
 tkc_api_fn tkc_api_http_append, tkc_api_http_set, tkc_api_http_find,
     tkc_api_http_method;
+/*
+ * May the program not change this field, or the one of this name? Where a message
+ * ends is Varnish's to say: who could change Content-Length would send a body as
+ * the next request, past all that VCL decides. The tables are those of the
+ * client's or backend's connection, except in an answer of program(). Loops are
+ * told by a field that stays as it is. another: it is to be a further one of its
+ * name. It is counted and logged for `call`.
+ */
+bool tkc_api_field_is_refused(const struct tkc_invocation *, int where,
+    const char *field, size_t len, bool another, const char *call);
 
 /* api_storage.c, of requests; see storage.h */
 tkc_api_fn tkc_api_storage_call, tkc_api_storage_task,

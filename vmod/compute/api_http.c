@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api.h"
 #include "fetch.h"
@@ -68,17 +69,27 @@ interface(const struct tkc_invocation *inv)
 	return (&inv->instance->program->registry->iface);
 }
 
-/* Loops are told by a field that stays as it is. */
-static bool
-is_ours(const struct tkc_invocation *inv, const char *f, uint64_t len,
-    const char *call)
+bool
+tkc_api_field_is_refused(const struct tkc_invocation *inv, int where,
+    const char *f, size_t len, bool another, const char *call)
 {
+	const struct tkc_host_interface *i = interface(inv);
+	const char *found, *colon = memchr(f, ':', len);
+	size_t name = colon == NULL ? len : (size_t)(colon - f);
 	char what[100];
 
-	if (__builtin_expect(!tkc_fetch_is_depth(f, len), 1))
+	if (tkc_fetch_is_depth(f, len))
+		(void)snprintf(what, sizeof what, "%s of the field that counts "
+		    "requests of programs to Varnish", call);
+	else if (tkc_fetch_field_is_ours(f, len))
+		(void)snprintf(what, sizeof what, "%s of %.*s, which is the "
+		    "connection's", call, (int)name, f);
+	else if (another && name == 4 && strncasecmp(f, "Host", 4) == 0 &&
+	    i->http_find != NULL &&
+	    i->http_find(inv->request->task, where, f, name, &found) > 0)
+		(void)snprintf(what, sizeof what, "%s of a second Host", call);
+	else
 		return (false);
-	(void)snprintf(what, sizeof what, "%s of the field that counts requests "
-	    "of programs to Varnish", call);
 	tkc_program_refused(inv->instance->program, what);
 	return (true);
 }
@@ -98,7 +109,8 @@ tkc_api_http_append(struct tk_machine *m, struct tkc_invocation *inv)
 	if (!tkc_field_ok(f, len, true))
 		return (tk_fail(m, tk_arg(m, 1), "sys_http_append: not of the "
 		    "form \"Name: value\""));
-	if (is_ours(inv, f, len, "sys_http_append")) {
+	if (tkc_api_field_is_refused(inv, (int)tk_arg(m, 0), f, len, true,
+	    "sys_http_append")) {
 		tk_set_result(m, (uint64_t)-1);
 		return (TK_RESUME);
 	}
@@ -122,7 +134,8 @@ tkc_api_http_set(struct tk_machine *m, struct tkc_invocation *inv)
 	if (!tkc_field_ok(f, len, memchr(f, ':', len) != NULL))
 		return (tk_fail(m, tk_arg(m, 1), "sys_http_set: neither "
 		    "\"Name: value\" nor \"Name\""));
-	if (is_ours(inv, f, len, "sys_http_set")) {
+	if (tkc_api_field_is_refused(inv, (int)tk_arg(m, 0), f, len, false,
+	    "sys_http_set")) {
 		tk_set_result(m, 0);
 		return (TK_RESUME);
 	}

@@ -273,7 +273,9 @@ tkc_api_regex_copyto(struct tk_machine *m, struct tkc_invocation *inv)
 		if (copy == NULL)
 			break;
 		memcpy(copy, field, len);
-		if (tkc_field_ok(copy, len, true) && i->http_append(task,
+		if (tkc_field_ok(copy, len, true) &&
+		    !tkc_api_field_is_refused(inv, (int)tk_arg(m, 2), copy, len,
+		    true, "sys_regex_copyto") && i->http_append(task,
 		    (int)tk_arg(m, 2), copy, len) >= 0)
 			copied++;
 		free(copy);

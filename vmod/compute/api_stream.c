@@ -37,14 +37,17 @@ enum tk_verdict
 tkc_api_begin_streaming(struct tk_machine *m, struct tkc_invocation *inv)
 {
 	struct tkc_stream *s = &inv->stream;
+	double most = inv->instance->program->settings.max_stream;
 	uint64_t total = tk_arg(m, 3), used;
 	tk_gva callback = tk_arg(m, 4), top = tk_stack_top(m);
 
 	if (tkc_api_status_and_type(m, inv) != TK_DONE)
 		return (TK_FAIL);
-	if (total > INT64_MAX)
+	/* Varnish may take it all before the client has read a byte. */
+	if ((double)total > most * 1024 * 1024)
 		return (tk_fail(m, 0, "begin_streaming_response: a length of "
-		    "%llu bytes", (unsigned long long)total));
+		    "%llu bytes: more than max_stream (%g MiB)",
+		    (unsigned long long)total, most));
 	if (!tk_executable(m, callback))
 		return (tk_fail(m, callback, "begin_streaming_response: "
 		    "0x%llx is no function", (unsigned long long)callback));

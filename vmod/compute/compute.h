@@ -289,6 +289,17 @@ int tkc_body_append(struct tkc_invocation *, const struct tkc_request *,
     const void *, size_t);
 uint64_t tkc_body_limit(const struct tkc_program *);
 
+/* Its bodies come in pieces, and have no limit; as it is now, if it is up. */
+bool tkc_program_takes_pieces(struct tkc_program *);
+
+/*
+ * The host's memory for request bodies that are on their way and have no fork
+ * yet: max_memory in all of a program. False: so many bytes more are too many.
+ * What was taken is to be given back.
+ */
+bool tkc_waiting_take(struct tkc_program *, uint64_t bytes);
+void tkc_waiting_give(struct tkc_program *, uint64_t bytes);
+
 /*
  * Runs the request. Once per reservation, or tkc_keep(). On an error the
  * program's error handler has been tried: when it answered, the result is 0,

@@ -83,7 +83,10 @@ void tkc_self_free(struct tkc_self **);
  */
 bool tkc_fetch_is_depth(const char *field, size_t len);
 
-/* A field that we send ourselves or that belongs to a connection. */
+/*
+ * A field that we send ourselves or that belongs to a connection, or the name of
+ * one.
+ */
 bool tkc_fetch_field_is_ours(const char *field, size_t len);
 
 /*

@@ -266,6 +266,11 @@ call_in_request(struct tk_machine *m, uint32_t number,
     struct tkc_invocation *inv)
 {
 
+	/* Its error handler has no connection, and may. */
+	if (inv->instance->serves && inv->failure.reason == 0 &&
+	    (number == HC_BACKEND_RESPONSE || number == HC_BEGIN_STREAMING))
+		return (tk_fail(m, 0, "host call 0x%x in a server: its answer "
+		    "is what it writes to its connection", number));
 	switch (number) {
 	case HC_BACKEND_RESPONSE:
 		return (tkc_api_response(m, inv));
@@ -381,7 +386,7 @@ on_host_call(struct tk_machine *m, uint32_t number, void *priv)
 
 	/* The ordinary end of a request first. */
 	if (inv != NULL && number == HC_BACKEND_RESPONSE &&
-	    inv->system == NULL)
+	    inv->system == NULL && !in->serves)
 		return (tkc_api_response(m, inv));
 	switch (number) {
 	case HC_LOG:

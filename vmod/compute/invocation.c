@@ -21,6 +21,28 @@ tkc_body_limit(const struct tkc_program *p)
 	return ((uint64_t)(p->settings.max_request_memory * 1024 * 1024));
 }
 
+bool
+tkc_waiting_take(struct tkc_program *p, uint64_t bytes)
+{
+	uint64_t most = (uint64_t)(p->settings.max_memory * 1024 * 1024);
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	if (bytes <= most && atomic_fetch_add(&p->waiting, bytes) <=
+	    most - bytes)
+		return (true);
+	if (bytes <= most)
+		atomic_fetch_sub(&p->waiting, bytes);
+	return (false);
+}
+
+void
+tkc_waiting_give(struct tkc_program *p, uint64_t bytes)
+{
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	tk_assert(atomic_fetch_sub(&p->waiting, bytes) >= bytes);
+}
+
 struct tkc_program *
 tkc_program_of(const struct tkc_invocation *inv)
 {
@@ -340,7 +362,7 @@ tkc_body_next(struct tkc_invocation *inv, size_t max, struct tkc_span *s,
 	n = tkc_body_at_hand(inv);
 	if (n > max)
 		n = max;
-	if (inv->instance->serves) {
+	if (inv->on_wire) {
 		*s = tkc_server_span(inv, inv->out_at);
 		if (s->len > n)
 			s->len = n;

@@ -350,7 +350,7 @@ forget(struct tkc_invocation *inv)
 	inv->count.exits += inv->exits;
 	inv->exits = inv->exits_before = 0;
 	inv->request = NULL;
-	inv->invoked = inv->answered = false;
+	inv->invoked = inv->answered = inv->on_wire = false;
 	inv->failure.reason = 0;
 	inv->out_len = inv->out_at = 0;
 	memset(&inv->in, 0, sizeof inv->in);

@@ -122,6 +122,7 @@ struct tkc_program {
 	uint64_t		update_at;	/* ns, of the tokens */
 	struct tkc_error	last_error;
 	uint64_t		failed_at;	/* ns */
+	_Atomic uint64_t	waiting;	/* bytes; see tkc_waiting_take() */
 	struct tkc_counters	total;
 	json_t			*unknown;	/* call name -> count */
 	json_t			*refused;	/* what policy denied -> count */
@@ -193,6 +194,7 @@ struct tkc_invocation {
 	tk_gva			body;		/* all, or the piece at hand */
 	uint64_t		out_len, out_at;
 	bool			answered;
+	bool			on_wire;	/* the body is in wire */
 	struct tkc_stream	stream;
 	char			content_type[TKC_MAX_CTYPE];
 	struct tkc_span		header[TKC_MAX_HEADERS];
@@ -300,8 +302,6 @@ bool tkc_request_error(struct tkc_invocation *, const struct tkc_request *,
  * line of its output.
  */
 void tkc_settle(struct tkc_invocation *, uint64_t start);
-/* Its bodies come in pieces, and have no limit; as it is now, if it is up. */
-bool tkc_program_takes_pieces(struct tkc_program *);
 /* The request failed with *err: counted, and nothing of it is kept. */
 void tkc_failed(struct tkc_invocation *, const struct tkc_error *);
 

@@ -320,7 +320,7 @@ tkc_request_error(struct tkc_invocation *inv, const struct tkc_request *q,
 	c.stack_used = tk_stack_top(inv->vm) - at;
 	c.seconds = ERROR_SECONDS;
 	tk_assert(tk_write(inv->vm, at, inv->scratch, b.used));
-	inv->answered = false;
+	inv->answered = inv->on_wire = false;
 	memset(&inv->stream, 0, sizeof inv->stream);
 	inv->stream.stack_used = c.stack_used;
 	e = tk_call(inv->vm, &c, NULL);

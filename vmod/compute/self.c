@@ -50,13 +50,21 @@ is_field(const char *field, size_t len, const char *name)
 	return (len > n && field[n] == ':' && strncasecmp(field, name, n) == 0);
 }
 
+/* The field, or its name alone. */
+static bool
+is_named(const char *field, size_t len, const char *name)
+{
+	size_t n = strlen(name);
+
+	return (len >= n && (len == n || field[n] == ':') &&
+	    strncasecmp(field, name, n) == 0);
+}
+
 bool
 tkc_fetch_is_depth(const char *field, size_t len)
 {
 
-	return (is_field(field, len, DEPTH_FIELD) ||
-	    (len == strlen(DEPTH_FIELD) &&
-	    strncasecmp(field, DEPTH_FIELD, len) == 0));
+	return (is_named(field, len, DEPTH_FIELD));
 }
 
 unsigned
@@ -94,7 +102,7 @@ tkc_fetch_field_is_ours(const char *field, size_t len)
 	size_t i;
 
 	for (i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (is_field(field, len, names[i]))
+		if (is_named(field, len, names[i]))
 			return (true);
 	return (false);
 }

@@ -365,7 +365,8 @@ take_answer(struct tkc_invocation *inv, struct tkc_error *err)
 	for (i = 0; i < w->n_fields; i++) {
 		h.ptr = w->head + w->start[i];
 		h.len = strlen(h.ptr);
-		if (tkc_fetch_field_is_ours(h.ptr, h.len) || !tkc_field_ok(h.ptr, h.len, true))
+		if (tkc_fetch_field_is_ours(h.ptr, h.len) ||
+		    !tkc_field_ok(h.ptr, h.len, true))
 			continue;
 		if (h.len > 14 && strncasecmp(h.ptr, "Content-Type: ",
 		    14) == 0) {
@@ -382,7 +383,7 @@ take_answer(struct tkc_invocation *inv, struct tkc_error *err)
 	r->content_type = inv->content_type;
 	r->content_type_len = strlen(inv->content_type);
 	r->body_len = inv->out_len = w->out_len;
-	inv->answered = true;
+	inv->answered = inv->on_wire = true;
 	return (0);
 }
 

@@ -25,6 +25,7 @@ struct tkc_settings {
 	double			max_queue_time, max_queue;
 	double			max_memory;		/* MiB */
 	double			max_request_memory;
+	double			max_stream;
 	double			req_mem_limit_after_reset;
 	double			shared_memory;
 	double			concurrency;

@@ -1,32 +1,105 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The request's body on its way into a fork: piece by piece, straight into
- * guest memory.
+ * The request's body on its way into a fork. What is there goes straight into
+ * guest memory, piece by piece. What the client has not sent yet is awaited
+ * without a fork: forks are few, and clients may be slow on purpose.
  */
+
+#include <stdlib.h>
+#include <string.h>
 
 #include "vmod_tinykvm.h"
 
 #define MAX_IGNORED	(16 * 1024 * 1024)
+/* The first of what a body without a fork is given; then it doubles. */
+#define FIRST_ROOM	16384
 
-struct sink {
+struct intake {
 	unsigned		magic;
-#define SINK_MAGIC		0x0f61a2d7
-	struct tkc_invocation	*inv;
+#define INTAKE_MAGIC		0x0f61a2d7
+	struct tkc_program	*program;
+	struct tkc_invocation	**inv;		/* NULL there: no fork yet */
 	const struct tkc_request *q;
+	tk_fork_f		*fork;
+	void			*priv;
+	struct tkc_error	*err;
+	int			reason;		/* no fork could be had */
 	int			full;
+	char			*data;
+	size_t			len, room;
 };
 
-static int v_matchproto_(objiterate_f)
-append(void *priv, unsigned flush, const void *ptr, ssize_t len)
+static int
+has_fork(struct intake *in)
 {
-	struct sink *s;
+
+	if (*in->inv == NULL)
+		in->reason = in->fork(in->priv, in->err);
+	return (in->reason == 0);
+}
+
+/* Room for len bytes more outside of a fork? */
+static int
+has_room(struct intake *in, size_t len)
+{
+	size_t want = in->len + len, room = in->room;
+	char *more;
+
+	if (want <= room)
+		return (1);
+	if (want > tkc_body_limit(in->program))
+		return (0);
+	room = room == 0 ? FIRST_ROOM : room * 2;
+	if (in->q->body_expected > 0 && room > in->q->body_expected)
+		room = in->q->body_expected;
+	if (room < want)
+		room = want;
+	if (!tkc_waiting_take(in->program, room - in->room))
+		return (0);
+	more = realloc(in->data, room);
+	if (more == NULL) {
+		tkc_waiting_give(in->program, room - in->room);
+		return (0);
+	}
+	in->data = more;
+	in->room = room;
+	return (1);
+}
+
+/* What waited for a fork, into one. */
+static int
+move_in(struct intake *in)
+{
+
+	if (!has_fork(in))
+		return (-1);
+	if (in->len > 0)
+		in->full = !tkc_body_append(*in->inv, in->q, in->data, in->len);
+	in->len = 0;
+	return (in->full);
+}
+
+static int v_matchproto_(objiterate_f)
+take(void *priv, unsigned flush, const void *ptr, ssize_t len)
+{
+	struct intake *in;
+	int e;
 
 	(void)flush;
-	CAST_OBJ_NOTNULL(s, priv, SINK_MAGIC);
-	if (len > 0)
-		s->full = !tkc_body_append(s->inv, s->q, ptr, (size_t)len);
-	return (s->full);
+	CAST_OBJ_NOTNULL(in, priv, INTAKE_MAGIC);
+	if (len <= 0)
+		return (0);
+	if (*in->inv == NULL && has_room(in, (size_t)len)) {
+		memcpy(in->data + in->len, ptr, (size_t)len);
+		in->len += (size_t)len;
+		return (0);
+	}
+	e = move_in(in);
+	if (e == 0)
+		e = in->full = !tkc_body_append(*in->inv, in->q, ptr,
+		    (size_t)len);
+	return (e);
 }
 
 uint64_t
@@ -75,27 +148,68 @@ tk_request_body_iterate(VRT_CTX, objiterate_f *func, void *priv)
 	return (n);
 }
 
-int
-tk_request_body(VRT_CTX, struct tkc_invocation *inv,
-    const struct tkc_request *q, struct tkc_error *err)
+/* Nothing of it is to be awaited: it is in Varnish's memory, or there is none. */
+static int
+is_here(const struct busyobj *bo, uint64_t len)
 {
-	struct sink s;
+	const struct req *req = bo->req;
+
+	if (bo->bereq_body != NULL || req == NULL ||
+	    req->req_body_status == BS_NONE || req->req_body_status == BS_CACHED)
+		return (1);
+	/* It came with the header: most that are small do. */
+	return (req->req_body_status == BS_LENGTH && req->htc != NULL &&
+	    req->htc->pipeline_b != NULL && (uint64_t)(req->htc->pipeline_e -
+	    req->htc->pipeline_b) >= len);
+}
+
+static int
+take_body(VRT_CTX, struct intake *in)
+{
 	ssize_t n;
 
-	CHECK_OBJ_NOTNULL(ctx->bo, BUSYOBJ_MAGIC);
-	INIT_OBJ(&s, SINK_MAGIC);
-	s.inv = inv;
-	s.q = q;
-	if (!tkc_body_append(inv, q, NULL, 0)) {
-		refuse(ctx->bo, q->body_expected);
-		return (0);
+	/* Programs that want pieces are to work while they come. */
+	if (*in->inv != NULL || is_here(ctx->bo, in->q->body_expected) ||
+	    in->q->body_expected > tkc_body_limit(in->program) ||
+	    tkc_program_takes_pieces(in->program)) {
+		if (!has_fork(in))
+			return (in->reason);
+		if (!tkc_body_append(*in->inv, in->q, NULL, 0)) {
+			refuse(ctx->bo, in->q->body_expected);
+			return (0);
+		}
 	}
-	n = tk_request_body_iterate(ctx, append, &s);
+	n = tk_request_body_iterate(ctx, take, in);
+	if (n >= 0 && !in->full && in->reason == 0)
+		(void)move_in(in);
 	/* Why no more was wanted, tkc_invoke() tells. */
-	if (s.full || n >= 0)
-		return (0);
-	err->reason = TKC_ENVIRONMENT;
-	bprintf(err->text, "%s", "the client did not send all of its request "
-	    "body");
-	return (err->reason);
+	if (in->reason != 0 || in->full || n >= 0)
+		return (in->reason);
+	in->err->reason = TKC_ENVIRONMENT;
+	bprintf(in->err->text, "%s", "the client did not send all of its "
+	    "request body");
+	return (in->err->reason);
+}
+
+int
+tk_request_body(VRT_CTX, struct tkc_program *program,
+    struct tkc_invocation **inv, const struct tkc_request *q, tk_fork_f *fork,
+    void *priv, struct tkc_error *err)
+{
+	struct intake in;
+	int e;
+
+	CHECK_OBJ_NOTNULL(ctx->bo, BUSYOBJ_MAGIC);
+	INIT_OBJ(&in, INTAKE_MAGIC);
+	in.program = program;
+	in.inv = inv;
+	in.q = q;
+	in.fork = fork;
+	in.priv = priv;
+	in.err = err;
+	e = take_body(ctx, &in);
+	free(in.data);
+	if (in.room > 0)
+		tkc_waiting_give(program, in.room);
+	return (e);
 }

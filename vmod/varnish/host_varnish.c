@@ -217,8 +217,8 @@ on_append(void *priv, int where, const char *field, size_t len)
 	    append(priv, where, field, len));
 }
 
-/* A hdr_t is a length byte, the name, a colon; a longer name is none. */
-#define MAX_HDR		254
+/* A hdr_t is a length as a signed char, the name, a colon: no longer name fits. */
+#define MAX_HDR		126
 
 /* As http_Unset(), for any name. */
 static void
