@@ -5,8 +5,12 @@
  * URL, that of every redirect too, and each address that is connected to is
  * held against the program's allow-list.
  *
- * A fetcher keeps its connections for the next fetch. It belongs to one fork,
- * or to a booting program, and is used by one thread at a time.
+ * A fetcher belongs to one fork, to storage or to a booting program, and is
+ * used by one thread at a time. Its connections end with the request, the call of
+ * storage or the batch of events that they were opened in: what a server says on
+ * one, or whom it takes the other side for, belongs to nobody else. What stays is
+ * names, for a minute, TLS sessions, and the authorities that are trusted;
+ * libcurl keeps no cookies, passwords, HSTS or Alt-Svc unless asked to.
  */
 
 #ifndef TKC_FETCH_H_INCLUDED
@@ -64,6 +68,8 @@ struct tkc_fetch {
 /* NULL: no memory. */
 struct tkc_fetcher *tkc_fetcher_new(void);
 void tkc_fetcher_free(struct tkc_fetcher **);
+/* Closes its connections. */
+void tkc_fetcher_rest(struct tkc_fetcher *);
 
 /*
  * 0, or a CURLcode and .why. What is asked is the caller's, .headers is his to

@@ -359,6 +359,8 @@ forget(struct tkc_invocation *inv)
 	inv->fetched = 0;
 	if (inv->wire != NULL)
 		tkc_server_forget(inv);
+	if (inv->fetcher != NULL)
+		tkc_fetcher_rest(inv->fetcher);
 }
 
 /* To the pool; anew: reset in any case. */

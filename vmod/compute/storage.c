@@ -190,6 +190,8 @@ tkc_storage_run(struct tkc_storage *st, struct tkc_storage_call *c,
 	e = tk_call(st->vm, &c->call, &core);
 	st->call = NULL;
 	end_line(st);
+	if (st->own.fetcher != NULL)
+		tkc_fetcher_rest(st->own.fetcher);
 	if (!tk_keep(st->vm) || tk_broken(st->vm))
 		st->dead = true;
 	if (e != 0)

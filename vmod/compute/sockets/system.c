@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../clock.h"
+#include "../fetch.h"
 #include "object.h"
 #include "system.h"
 
@@ -220,6 +221,8 @@ run(struct tkc_system *sy, const struct tk_call *first, uint64_t n)
 	e = first != NULL ? tk_call(inv->vm, first, &core) :
 	    tk_continue(inv->vm, n, inv->seconds, &core);
 	tkc_settle(inv, start);
+	if (inv->fetcher != NULL)
+		tkc_fetcher_rest(inv->fetcher);
 	inv->count.invocations++;
 	inv->count.exits += tk_exits(inv->vm) - sy->exits;
 	sy->exits = tk_exits(inv->vm);
