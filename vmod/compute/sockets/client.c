@@ -22,6 +22,8 @@
 #define CHUNK		16384
 /* So many reads of one client in its turn: others wait. */
 #define MOST_READS	16
+/* Of the room for what waits, when nothing does. */
+#define KEEP		16384
 
 static void
 name_peer(struct tkc_client *c)
@@ -212,6 +214,12 @@ tkc_client_flush(struct tkc_client *c)
 	}
 	if (c->out_at == c->out_len) {
 		c->out_at = c->out_len = 0;
+		/* It may never be as much again. */
+		if (c->out_size > KEEP) {
+			free(c->out);
+			c->out = NULL;
+			c->out_size = 0;
+		}
 		if (c->wants_out)
 			watch(c, !c->eof, false);
 		if (c->was_full)
@@ -258,6 +266,7 @@ receive_message(struct tkc_client *c, struct tkc_received *r)
 	size_t n;
 	bool text;
 
+	tkc_websocket_forget(c->ws);
 	while (!tkc_websocket_has_message(c->ws)) {
 		/* Epoll tells of what it leaves. */
 		if (c->gone || reads++ == MOST_READS)

@@ -21,7 +21,7 @@
 
 struct message {
 	struct message		*next;
-	size_t			len;
+	size_t			len, room;
 	bool			text;
 	uint8_t			data[];
 };
@@ -45,8 +45,11 @@ struct tkc_websocket {
 	/* What is being fed. */
 	const uint8_t		*in;
 	size_t			in_len;
-	/* Messages that came. */
-	struct message		*first, **last, *given;
+	/* Of the frame under way: it is of a message, and still wanted. */
+	bool			wanted, refused;
+	size_t			max_message;
+	/* A message that comes, NULL while it is empty; those that came. */
+	struct message		*partial, *first, **last, *given;
 };
 
 /*--------------------------------------------------------------------
@@ -270,6 +273,76 @@ on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t len,
 	return (-1);
 }
 
+/* Nothing more is read: as libwslay itself does it. */
+static void
+refuse_frames(struct tkc_websocket *ws, unsigned code)
+{
+
+	ws->refused = true;
+	wslay_event_shutdown_read(ws->frames);
+	(void)wslay_event_queue_close(ws->frames, (uint16_t)code, NULL, 0);
+}
+
+/*
+ * Messages are put together here. libwslay would keep each fragment apart, and
+ * 95 bytes of memory for one of a single byte; and make room for what a frame
+ * only says that it will bring.
+ */
+static bool
+make_room(struct tkc_websocket *ws, size_t more)
+{
+	struct message *msg = ws->partial;
+	size_t len = msg != NULL ? msg->len : 0;
+	size_t n = msg != NULL ? msg->room : 0;
+
+	if (msg != NULL && len + more <= n)
+		return (true);
+	while (n < len + more)
+		n = n > 0 ? 2 * n : 256;
+	if (n > ws->max_message)
+		n = ws->max_message;
+	msg = realloc(msg, sizeof *msg + n);
+	if (msg == NULL)
+		return (false);
+	ws->partial = msg;
+	msg->len = len;
+	msg->room = n;
+	return (true);
+}
+
+static void
+on_frame(wslay_event_context_ptr ctx,
+    const struct wslay_event_on_frame_recv_start_arg *arg, void *priv)
+{
+	struct tkc_websocket *ws = priv;
+	size_t len = ws->partial != NULL ? ws->partial->len : 0;
+
+	(void)ctx;
+	ws->wanted = !ws->refused && !wslay_is_ctrl_frame(arg->opcode);
+	if (!ws->wanted || arg->payload_length <= ws->max_message - len)
+		return;
+	ws->wanted = false;
+	refuse_frames(ws, WSLAY_CODE_MESSAGE_TOO_BIG);
+}
+
+static void
+on_piece(wslay_event_context_ptr ctx,
+    const struct wslay_event_on_frame_recv_chunk_arg *arg, void *priv)
+{
+	struct tkc_websocket *ws = priv;
+
+	(void)ctx;
+	if (!ws->wanted || ws->refused || arg->data_length == 0)
+		return;
+	if (!make_room(ws, arg->data_length)) {
+		refuse_frames(ws, TKC_WS_INTERNAL_ERROR);
+		return;
+	}
+	memcpy(ws->partial->data + ws->partial->len, arg->data,
+	    arg->data_length);
+	ws->partial->len += arg->data_length;
+}
+
 static void
 on_message(wslay_event_context_ptr ctx,
     const struct wslay_event_on_msg_recv_arg *arg, void *priv)
@@ -277,19 +350,18 @@ on_message(wslay_event_context_ptr ctx,
 	struct tkc_websocket *ws = priv;
 	struct message *msg;
 
-	if (wslay_is_ctrl_frame(arg->opcode))
+	(void)ctx;
+	if (wslay_is_ctrl_frame(arg->opcode) || ws->refused)
 		return;
-	msg = malloc(sizeof *msg + arg->msg_length);
-	if (msg == NULL) {
-		wslay_event_set_error(ctx, WSLAY_ERR_NOMEM);
+	/* An empty one has no piece. */
+	if (!make_room(ws, 0)) {
+		refuse_frames(ws, TKC_WS_INTERNAL_ERROR);
 		return;
 	}
+	msg = ws->partial;
+	ws->partial = NULL;
 	msg->next = NULL;
 	msg->text = ws->text = arg->opcode == WSLAY_TEXT_FRAME;
-	msg->len = arg->msg_length;
-	/* Of an empty one there is no pointer. */
-	if (msg->len > 0)
-		memcpy(msg->data, arg->msg, msg->len);
 	*ws->last = msg;
 	ws->last = &msg->next;
 }
@@ -297,6 +369,8 @@ on_message(wslay_event_context_ptr ctx,
 static const struct wslay_event_callbacks callbacks = {
 	.recv_callback = on_recv,
 	.send_callback = on_send,
+	.on_frame_recv_start_callback = on_frame,
+	.on_frame_recv_chunk_callback = on_piece,
 	.on_msg_recv_callback = on_message,
 };
 
@@ -311,13 +385,16 @@ tkc_websocket_new(struct tkc_client *c, size_t max_message)
 	ws->client = c;
 	ws->text = true;
 	ws->last = &ws->first;
+	ws->max_message = max_message;
 	http_parser_init(&ws->parser, HTTP_REQUEST);
 	ws->parser.data = ws;
 	if (wslay_event_context_server_init(&ws->frames, &callbacks, ws) != 0) {
 		TK_FREE_OBJ(ws);
 		return (NULL);
 	}
+	/* Each frame's: messages have no length there without a buffer. */
 	wslay_event_config_set_max_recv_msg_length(ws->frames, max_message);
+	wslay_event_config_set_no_buffering(ws->frames, 1);
 	return (ws);
 }
 
@@ -333,6 +410,7 @@ tkc_websocket_free(struct tkc_websocket **pws)
 		ws->first = msg->next;
 		free(msg);
 	}
+	free(ws->partial);
 	free(ws->given);
 	free(ws->url);
 	TK_FREE_OBJ(ws);
@@ -389,13 +467,21 @@ tkc_websocket_has_message(const struct tkc_websocket *ws)
 	return (ws->first != NULL);
 }
 
+void
+tkc_websocket_forget(struct tkc_websocket *ws)
+{
+
+	free(ws->given);
+	ws->given = NULL;
+}
+
 const void *
 tkc_websocket_next(struct tkc_websocket *ws, size_t *len, bool *text)
 {
 	struct message *msg = ws->first;
 
 	tk_assert(msg != NULL);
-	free(ws->given);
+	tkc_websocket_forget(ws);
 	ws->given = msg;
 	ws->first = msg->next;
 	if (ws->first == NULL)

@@ -23,9 +23,10 @@ bool tkc_websocket_is_open(const struct tkc_websocket *);
 const char *tkc_websocket_url(const struct tkc_websocket *);
 /* There are whole messages. */
 bool tkc_websocket_has_message(const struct tkc_websocket *);
-/* The oldest one, valid until the next call. */
+/* The oldest one, valid until the next call or tkc_websocket_forget(). */
 const void *tkc_websocket_next(struct tkc_websocket *, size_t *len,
     bool *text);
+void tkc_websocket_forget(struct tkc_websocket *);
 /* text: -1: as the client's last message. False: out of memory. */
 bool tkc_websocket_send(struct tkc_websocket *, const void *, size_t,
     int text);
