@@ -334,6 +334,35 @@ def test_keys(engine: Engine, tmp_path: Path) -> None:
                 closed.program.may_update(key)
 
 
+def knock(it: Storage, wrong: str) -> None:
+    """With a wrong key, until there have been too many."""
+    said = ""
+    while "too many" not in said:
+        with pytest.raises(GuestError) as e:
+            it.program.may_update(wrong)
+        said = str(e.value)
+        assert "wrong key" in said or "too many" in said
+
+
+@pytest.mark.parametrize("key", ["k" * 32, "0123456789abcdef" * 4])
+def test_a_long_key_is_not_locked_out(engine: Engine, tmp_path: Path,
+                                      key: str) -> None:
+    """Wrong ones are few all the same, also those that look alike."""
+    one = define(engine, tmp_path, "one", key=key)
+    for wrong in ("x" * len(key), key[:-1], key + key, ""):
+        for _ in range(10):
+            knock(one, wrong)
+            one.program.may_update(key)
+
+
+def test_a_short_key_is(engine: Engine, tmp_path: Path) -> None:
+    """Else it could be guessed at any speed."""
+    one = define(engine, tmp_path, "one", key="k" * 31)
+    knock(one, "x")
+    with pytest.raises(GuestError, match="too many"):
+        one.program.may_update("k" * 31)
+
+
 def test_updates_leave_nothing(engine: Engine, tmp_path: Path,
                                versions: dict[str, Path]) -> None:
     it = define(engine, tmp_path, main_arguments=["tick"])
