@@ -205,3 +205,52 @@ def test_wrong_words_end_the_request(engine: Engine) -> None:
     answer = program.request(url="/fetch", headers=[
         "X-Url: http://a/", "X-Send: a b"])
     assert answer.from_error_handler and b"Name: value" in answer.body
+
+
+#: Spellings that some server takes for a way up, or for another path.
+WAYS_UP = [
+    "..;/x", "..;a=b/x", "..;", "..%3b/x", "..%3B/x", ".;/..;/x", "%2e%2e;/x",
+    "%2E%2E/x", ".%2e/x", "..%2fx", "..%5cx", "..\\x", "a\\..\\x", "..%00/x",
+    "..%20/x", "..%09/x", ".%00./x", "%252e%252e/x", "%252e%252e%252fx",
+    "..%252fx", "..%255cx", "..%253b/x", "%25252e/x", "%c0%ae%c0%ae/x",
+    "..%c0%afx", "..%C1%9Cx", "%e0%80%ae/x", "%u002e%u002e/x", "%%32%65/x",
+    "%25%32%65/x", "%25%35%63x", "%2525252e/x", "%f0%80%80%ae/x",
+    "x%", "x%2", "x%zz", "a/..;x/b",
+]
+
+
+@pytest.mark.kvm
+def test_no_way_up_from_a_path(engine: Engine, log: Any) -> None:
+    got: list[str] = []
+
+    def take(it: Any) -> None:
+        got.append(it.path)
+        origin.body(b"ok")(it)
+
+    with origin.serving(take) as url:
+        program = apitest(engine, f"{url}/only/")
+        for path in WAYS_UP:
+            answer = program.request(url="/fetch", headers=[
+                f"X-Url: {url}/only/{path}"]).body
+            assert answer.startswith(b"-9 "), (path, answer)
+        assert got == []
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize("path", [
+    "x;a=b", ".well-known/x", "..x/y", "a..b/", "a.;b", "%20x", "a%25b",
+    "%C3%A4", "a//b", "%e2%82%ac", "x?y=/..;/%2e%2e/", "a/;/b", "100%25",
+    "...x",
+])
+def test_what_is_only_odd_is_fetched(engine: Engine, path: str) -> None:
+    got: list[str] = []
+
+    def take(it: Any) -> None:
+        got.append(it.path)
+        origin.body(b"ok")(it)
+
+    with origin.serving(take) as url:
+        program = apitest(engine, f"{url}/only/")
+        assert program.request(url="/fetch", headers=[
+            f"X-Url: {url}/only/{path}"]).body == b"0 200  2\nok"
+        assert got == [f"/only/{path}"]

@@ -12,6 +12,9 @@
 #include "allow.h"
 #include "object.h"
 
+/* So often a path is decoded; one that goes on is not looked at further. */
+#define MAX_DECODED	4
+
 struct network {
 	uint8_t		address[16];	/* IPv4 as ::ffff:a.b.c.d */
 	unsigned	bits;		/* of the 128 */
@@ -347,26 +350,109 @@ host_matches(const struct tkc_allow_entry *e, const char *host)
 }
 
 /*
+ * A segment that some server reads as "." or "..": with a path parameter behind
+ * it ("..;x", Tomcat's and others'), or what may be decoded to one, to nothing
+ * or to an end. Names like ".well-known" are none.
+ */
+static bool
+has_dots(const char *path)
+{
+	const char *p;
+	size_t n;
+
+	for (p = path; *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		n = strspn(p + 1, ".");
+		if (n > 0 && strchr("/\\;%", p[1 + n]) != NULL)
+			return (true);
+	}
+	return (false);
+}
+
+static int
+hex(char c)
+{
+
+	if (!isxdigit((unsigned char)c))
+		return (-1);
+	return (c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+}
+
+/* A character in more bytes of UTF-8 than it needs: perhaps a dot or a slash. */
+static bool
+is_overlong(const char *s)
+{
+	unsigned char c = (unsigned char)s[0], d = (unsigned char)s[1];
+
+	return (c == 0xc0 || c == 0xc1 || (c == 0xe0 && d < 0xa0) ||
+	    (c == 0xf0 && d < 0x90));
+}
+
+/*
+ * In place. False: what comes out is, or may be, of another shape: dots,
+ * slashes, an end in the middle, or a % that nobody but the server knows how to
+ * read. Whoever decodes once more takes such a % as it is.
+ */
+static bool
+decode(char *s, bool once_more, bool *changed)
+{
+	char *from = s, *to = s;
+	int c, d;
+
+	*changed = false;
+	for (; *from != '\0'; from++, to++) {
+		*to = *from;
+		if (*from == '%') {
+			c = hex(from[1]);
+			d = c < 0 ? -1 : hex(from[2]);
+			if (d < 0 && once_more)
+				continue;
+			if (d < 0)
+				return (false);
+			*to = (char)(c << 4 | d);
+			if (*to == '\0' || strchr("./\\", *to) != NULL)
+				return (false);
+			from += 2;
+			*changed = true;
+		}
+	}
+	*to = '\0';
+	for (to = s; *to != '\0'; to++)
+		if (*to == '\\' || is_overlong(to))
+			return (false);
+	return (true);
+}
+
+/* Is it the same path to every server, one that decodes it twice included? */
+static bool
+is_plain(const char *path)
+{
+	bool changed = true, plain = !has_dots(path);
+	char *s = strdup(path);
+	unsigned i;
+
+	for (i = 0; i < MAX_DECODED && s != NULL && plain && changed; i++)
+		plain = decode(s, i > 0, &changed);
+	free(s);
+	return (s != NULL && plain && !changed);
+}
+
+/*
  * A path prefix ends at a slash. Spellings that a server may read as another
  * path are not matched by one.
  */
 static bool
 path_matches(const char *prefix, const char *path)
 {
-	size_t n = strlen(prefix), i;
+	size_t n = strlen(prefix);
 
 	if (n == 0)
 		return (true);
 	if (strncmp(path, prefix, n) != 0 || (prefix[n - 1] != '/' &&
-	    path[n] != '\0' && path[n] != '/' && path[n] != '?'))
+	    path[n] != '\0' && path[n] != '/'))
 		return (false);
-	for (i = 0; path[i] != '\0' && path[i] != '?'; i++)
-		if (path[i] == '\\' || strncasecmp(path + i, "%2e", 3) == 0 ||
-		    strncasecmp(path + i, "%2f", 3) == 0 ||
-		    strncasecmp(path + i, "%5c", 3) == 0 ||
-		    strncmp(path + i, "/../", 4) == 0)
-			return (false);
-	return (true);
+	return (is_plain(path));
 }
 
 const struct tkc_allow_entry *
