@@ -3,13 +3,14 @@
 
 import socket
 import struct
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from kvmctl.engine.library import Engine
 from support.chat import HANDSHAKE, Chat, raw
 from support.storage import held
+from support.wait import until
 
 pytestmark = pytest.mark.kvm
 
@@ -76,3 +77,37 @@ def test_a_ping_between_fragments(chat: Chat) -> None:
                  b"\x00\x81" + mask + b"\xa4", b"\x8a\x80" + mask,
                  b"\x80\x81" + mask + b"!")
     assert answer.index(b"\x8a\x01?") < answer.index(b"\x81\x04h\xc3\xa4!")
+
+
+def test_what_all_clients_hold_has_an_end(engine: Engine) -> None:
+    """Who holds most goes; who holds little stays."""
+    chat = Chat(engine, max_request_memory=4)
+    piece = b"\x01\xff" + struct.pack("!Q", 900_000) + bytes(4 + 900_000)
+    with chat.web() as small, ExitStack() as clients:
+        assert small.recv() == "/"
+        for _ in range(20):
+            s = clients.enter_context(socket.create_connection(
+                ("127.0.0.1", chat.ws), 10))
+            s.sendall(HANDSHAKE.encode() + piece + b"\x89\x80\0\0\0\0")
+            data = b""
+            with suppress(ConnectionResetError):
+                while not data.endswith(b"\x8a\x00") and (
+                        more := s.recv(65536)):
+                    data += more
+        until(lambda: chat.counts()["sockets_open"] <= 1 + 4)
+        small.send("still here")
+        assert small.recv() == "still here"
+    chat.empty()
+
+
+def test_so_has_what_nobody_reads(engine: Engine) -> None:
+    chat = Chat(engine, max_request_memory=4)
+    with chat.client() as small, ExitStack() as clients:
+        assert small.ask("/who") == "1"
+        for _ in range(40):
+            c = clients.enter_context(chat.client())
+            c.say("/flood 20000000")
+        until(lambda: chat.counts()["socket_clients"] == 1 + 40)
+        # How many fit depends on how much the kernel takes of each.
+        until(lambda: chat.counts()["sockets_open"] < 1 + 40)
+        assert 1 <= int(small.ask("/who")) < 1 + 40

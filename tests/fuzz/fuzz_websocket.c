@@ -33,6 +33,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (sockets.magic == 0) {
 		sockets.magic = TKC_SOCKETS_MAGIC;
 		sockets.max_message = 65536;
+		sockets.max_held = 1 << 20;
 		system.sockets = &sockets;
 		system.epoll = epoll_create1(0);
 	}
@@ -47,6 +48,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	data += 2;
 	len -= 2;
 	while (len > 0) {
+		PROMISE(system.held < 1 << 20);
 		n = len < piece ? len : piece;
 		if (!tkc_websocket_feed(c->ws, data, n))
 			break;
@@ -60,6 +62,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	tkc_client_close(c, 1000);
 	tkc_client_free(&c);
+	PROMISE(system.held == 0);
 	(void)close(pair[1]);
 	return (0);
 }

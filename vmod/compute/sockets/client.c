@@ -98,12 +98,25 @@ tkc_client_free(struct tkc_client **pc)
 	struct tkc_client *c;
 
 	TK_TAKE_OBJ(c, pc, TKC_CLIENT_MAGIC);
+	c->system->held -= c->holds;
 	/* That takes it out of the epoll set, too. */
 	(void)close(c->socket);
 	if (c->ws != NULL)
 		tkc_websocket_free(&c->ws);
 	free(c->out);
 	TK_FREE_OBJ(c);
+}
+
+/* What it holds of the host's memory has changed. */
+static void
+count_held(struct tkc_client *c)
+{
+	size_t now = c->out_size;
+
+	if (c->ws != NULL)
+		now += tkc_websocket_holds(c->ws);
+	c->system->held += now - c->holds;
+	c->holds = now;
 }
 
 /*--------------------------------------------------------------------
@@ -134,11 +147,15 @@ keep(struct tkc_client *c, const uint8_t *data, size_t len)
 	while (n < left + len)
 		n = n > 0 ? 2 * n : 4096;
 	if (n > c->out_size) {
+		/* The system ends those who hold most, but only afterwards. */
+		if (c->system->held > 2 * c->system->sockets->max_held)
+			return (false);
 		more = realloc(c->out, n);
 		if (more == NULL)
 			return (false);
 		c->out = more;
 		c->out_size = n;
+		count_held(c);
 	}
 	memcpy(c->out + left, data, len);
 	c->out_len += len;
@@ -219,6 +236,7 @@ tkc_client_flush(struct tkc_client *c)
 			free(c->out);
 			c->out = NULL;
 			c->out_size = 0;
+			count_held(c);
 		}
 		if (c->wants_out)
 			watch(c, !c->eof, false);
@@ -267,6 +285,7 @@ receive_message(struct tkc_client *c, struct tkc_received *r)
 	bool text;
 
 	tkc_websocket_forget(c->ws);
+	count_held(c);
 	while (!tkc_websocket_has_message(c->ws)) {
 		/* Epoll tells of what it leaves. */
 		if (c->gone || reads++ == MOST_READS)
@@ -276,6 +295,7 @@ receive_message(struct tkc_client *c, struct tkc_received *r)
 			return (false);
 		if (!tkc_websocket_feed(c->ws, c->system->buffer, n))
 			c->gone = true;
+		count_held(c);
 		/* The program hears of the client first. */
 		if (!c->told)
 			return (false);

@@ -53,6 +53,7 @@ struct tkc_client {
 	uint8_t			*out;
 	size_t			out_at, out_len, out_size;
 	size_t			room;		/* for more */
+	size_t			holds;		/* bytes, in system->held */
 };
 
 /*

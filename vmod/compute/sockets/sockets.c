@@ -15,6 +15,8 @@
 #define POLL_US		5000
 /* Bytes of a message, at most, however much a request may write. */
 #define MAX_MESSAGE	(1024 * 1024)
+/* What clients of a machine may hold together: some large messages. */
+#define MIN_HELD	(4 * 1024 * 1024)
 
 static bool
 copy_endpoint(struct tkc_endpoint *to, const struct tkc_endpoint *from)
@@ -56,6 +58,9 @@ start(struct tkc_instance *in, const struct tkc_endpoint *ep, const char *key,
 	so->instance = in;
 	so->key = key;
 	so->max_message = max_message;
+	so->max_held = (size_t)(in->request_memory * 1024 * 1024);
+	if (so->max_held < MIN_HELD)
+		so->max_held = MIN_HELD;
 	so->system = calloc(ep->systems, sizeof *so->system);
 	if (so->system == NULL || !copy_endpoint(&so->endpoint, ep))
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));

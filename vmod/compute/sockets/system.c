@@ -111,6 +111,53 @@ sweep(struct tkc_system *sy)
 	}
 }
 
+/* Without those that go already. */
+static size_t
+held_by(const struct tkc_clients *list)
+{
+	const struct tkc_client *c;
+	size_t n = 0;
+
+	TAILQ_FOREACH(c, list, list)
+		if (!c->dead)
+			n += c->holds;
+	return (n);
+}
+
+static struct tkc_client *
+who_holds_most(const struct tkc_clients *list, struct tkc_client *most)
+{
+	struct tkc_client *c;
+
+	TAILQ_FOREACH(c, list, list)
+		if (!c->dead && (most == NULL || c->holds > most->holds))
+			most = c;
+	return (most);
+}
+
+/*
+ * What clients have sent in part, or do not read, has an end for all of them
+ * together: those who hold most go.
+ */
+static void
+limit_held(struct tkc_system *sy)
+{
+	struct tkc_client *c;
+	size_t held;
+
+	if (sy->held <= sy->sockets->max_held)
+		return;
+	held = held_by(&sy->clients) + held_by(&sy->closing);
+	while (held > sy->sockets->max_held) {
+		c = who_holds_most(&sy->closing,
+		    who_holds_most(&sy->clients, NULL));
+		tk_assert(c != NULL);
+		c->dead = true;
+		held -= c->holds;
+		tkc_system_ready(sy, c);
+	}
+}
+
 struct tkc_client *
 tkc_system_client(struct tkc_system *sy, int fd)
 {
@@ -424,6 +471,7 @@ loop(struct tkc_system *sy)
 			take(sy, &ev[i]);
 		if (sy->prepared)
 			tkc_events_turn(sy);
+		limit_held(sy);
 		now = tkc_now();
 		if (now - swept >= SWEEP_MS * 1000000ULL) {
 			sweep(sy);

@@ -50,6 +50,7 @@ struct tkc_system {
 	bool			listening;	/* in the epoll set */
 	struct tkc_clients	clients, ready, closing;
 	_Atomic unsigned	n_clients;	/* both lists, and given */
+	size_t			held;		/* bytes, by all of them */
 	struct tkc_client	*by_fd[TKC_GUEST_FDS];
 	/* Told of their end in this batch. */
 	struct tkc_client	*leaving[TKC_BATCH];
@@ -68,6 +69,7 @@ struct tkc_sockets {
 	const char		*key;		/* of the setting */
 	struct tkc_endpoint	endpoint;	/* its own copy */
 	size_t			max_message;	/* bytes; 0: plain TCP */
+	size_t			max_held;	/* bytes, of a system */
 	struct tkc_listener	*listener;
 	_Atomic bool		stop;
 	_Atomic unsigned	running;	/* threads */

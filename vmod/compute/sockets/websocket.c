@@ -50,6 +50,7 @@ struct tkc_websocket {
 	size_t			max_message;
 	/* A message that comes, NULL while it is empty; those that came. */
 	struct message		*partial, *first, **last, *given;
+	size_t			holds;		/* bytes of all of them */
 };
 
 /*--------------------------------------------------------------------
@@ -293,12 +294,13 @@ make_room(struct tkc_websocket *ws, size_t more)
 {
 	struct message *msg = ws->partial;
 	size_t len = msg != NULL ? msg->len : 0;
-	size_t n = msg != NULL ? msg->room : 0;
+	size_t had = msg != NULL ? sizeof *msg + msg->room : 0;
+	size_t n = msg != NULL ? msg->room : 256;
 
 	if (msg != NULL && len + more <= n)
 		return (true);
 	while (n < len + more)
-		n = n > 0 ? 2 * n : 256;
+		n *= 2;
 	if (n > ws->max_message)
 		n = ws->max_message;
 	msg = realloc(msg, sizeof *msg + n);
@@ -307,7 +309,17 @@ make_room(struct tkc_websocket *ws, size_t more)
 	ws->partial = msg;
 	msg->len = len;
 	msg->room = n;
+	ws->holds += sizeof *msg + n - had;
 	return (true);
+}
+
+static void
+drop(struct tkc_websocket *ws, struct message *msg)
+{
+
+	if (msg != NULL)
+		ws->holds -= sizeof *msg + msg->room;
+	free(msg);
 }
 
 static void
@@ -460,6 +472,13 @@ tkc_websocket_url(const struct tkc_websocket *ws)
 	return (ws->url != NULL ? ws->url : "");
 }
 
+size_t
+tkc_websocket_holds(const struct tkc_websocket *ws)
+{
+
+	return (ws->holds);
+}
+
 bool
 tkc_websocket_has_message(const struct tkc_websocket *ws)
 {
@@ -471,7 +490,7 @@ void
 tkc_websocket_forget(struct tkc_websocket *ws)
 {
 
-	free(ws->given);
+	drop(ws, ws->given);
 	ws->given = NULL;
 }
 
