@@ -286,6 +286,8 @@ tkc_storage_boot(struct tkc_instance *in, const void *image, size_t len,
 	st->own.magic = TKC_INSTANCE_MAGIC;
 	st->own.program = in->program;
 	st->own.allowed_fetch = in->allowed_fetch;
+	st->own.memory = in->memory;
+	st->own.request_memory = in->request_memory;
 	st->seconds = in->program->settings.max_storage_time;
 	st->last = &st->first;
 	st->next_id = 1;
