@@ -222,9 +222,12 @@ wait_for_silence(struct tkc_program *p, struct tkc_error *err)
 	bool in_time = true;
 
 	(void)pthread_mutex_lock(&p->lock);
-	while (p->loud_storages > 0 && in_time)
+	while (p->loud_storages > 0 && in_time && p->registry->warm)
 		in_time = tkc_wait_until(&p->changed, &p->lock, until);
 	(void)pthread_mutex_unlock(&p->lock);
+	if (!p->registry->warm)
+		return (tkc_fail(err, TKC_STOPPED, "%s: its VCL is cold",
+		    p->name));
 	if (in_time)
 		return (0);
 	return (tkc_fail(err, TKC_BOOT, "%s: its storage of before has not "
