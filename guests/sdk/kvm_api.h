@@ -378,7 +378,12 @@ sys_regex_free(int handle)
 	(void)kvm_call(KVM_REGEX_FREE, handle, 0, 0, 0, 0, 0);
 }
 
-/* Captures, or negative when there is no match. */
+/*
+ * Captures, or negative when there is no match. A subject of more than 8 MiB
+ * ends the request; so does a shorter one where a pattern is costly: one with a
+ * class ([...]) that uses (*UTF), (*UCP) or \p may have 100,000,000 bytes
+ * divided by 10 + 3 times its own length, one with \X behind (*UTF) 16 KiB.
+ */
 static inline int
 sys_regex_match(int handle, const char *subject, size_t len)
 {
@@ -390,7 +395,8 @@ sys_regex_match(int handle, const char *subject, size_t len)
 /*
  * As regsub() of VCL, with flags 1 as regsuball(): \0 to \9 in the replacement
  * are captures. The texts end with a NUL. Bytes written, with the NUL; -1 when
- * there is no room for all, another negative number when the match failed.
+ * there is no room for all, another negative number when the match failed. The
+ * subject's size is limited as that of a match.
  */
 static inline int
 sys_regex_subst(int handle, const char *subject, const char *replacement,

@@ -51,6 +51,20 @@ def test_too_large_with_and_without_a_length(engine: Engine) -> None:
 
 
 @pytest.mark.kvm
+def test_storage_gets_memory_for_an_answer(engine: Engine,
+                                           tmp_path: Path) -> None:
+    """As much as it may have of its own, without a buffer that it gives."""
+    with origin.serving(origin.body(b"hello")) as url:
+        program = engine.define("anycall", settings(
+            "anycall", allowed_fetch=[url], storage=True,
+            state_directory=str(tmp_path)))
+        where = f"sys_fetch,={url}/".replace("/", "%2f") + ",len,op"
+        alone = program.request(url=f"/{where}").body
+        assert alone == b"0\n"
+        assert program.request(url=f"/in-storage/{where}").body == alone
+
+
+@pytest.mark.kvm
 def test_what_is_kept_counts(engine: Engine) -> None:
     """Three MB each, eight in all; and all of it free for the next."""
     with origin.serving(origin.body(bytes(3 * MIB))) as url:

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _PROGRAM = r"""
 #include "kvm_api.h"
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -111,6 +113,8 @@ int
 main(void)
 {
 	set_backend_get(on_get);
+	if (getenv("TRAP") != NULL)
+		__builtin_trap();
 	if (sys_is_debug())
 		total = 0;
 	wait_for_requests();
@@ -519,3 +523,33 @@ def test_kvmctl_run(file: str, tmp_path: Path) -> None:
     finally:
         run.kill()
         run.wait()
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_cold_waits_for_no_debugger(engine: Engine, log: Log, file: str,
+                                    attached: bool) -> None:
+    """Neither for one to come to a boot, nor for what it may want."""
+    program = engine.define("it", {
+        "filename": file, "concurrency": 1, "allow_debug": True,
+        "debug_wait": 600, "remote_debug_on_exception": True,
+        "environment": ["TRAP=1"]})
+    failed: list[str] = []
+
+    def boot() -> None:
+        with pytest.raises(GuestError) as e:
+            program.start()
+        failed.append(str(e.value))
+
+    thread = threading.Thread(target=boot, daemon=True)
+    thread.start()
+    until(lambda: "waits 600 s for a debugger" in str(log))
+    if attached:
+        port = re.search(r"target remote :(\d+)", str(log))
+        assert port is not None
+        with Peer(int(port[1])) as peer:
+            assert peer.ask("qSupported:swbreak+") is not None
+            engine.set_warm(False)
+    else:
+        engine.set_warm(False)
+    thread.join(20)
+    assert failed == ["it: its VCL became cold while it booted"]

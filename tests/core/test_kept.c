@@ -112,6 +112,43 @@ less_time(void)
 	tear_down();
 }
 
+static void *
+stop_soon(void *priv)
+{
+	struct guest *guest = priv;
+	struct timespec tick = { 0, 30 * 1000000 };
+
+	(void)nanosleep(&tick, NULL);
+	guest->stopped = true;
+	return (NULL);
+}
+
+/* Whoever is to end ends, and so does what begins behind it. */
+static void
+stopped(void)
+{
+	static const uint64_t ops[] = { OP_SPIN, OP_SLEEP };
+	struct tk_error err;
+	pthread_t thread;
+	unsigned i;
+
+	set_up(NULL);
+	for (i = 0; i < 2; i++) {
+		g.stopped = false;
+		CHECK(pthread_create(&thread, NULL, stop_soon, &g) == 0);
+		CHECK(guest_op(&g, m, &err, 600, ops[i], 600000, 0, 0) ==
+		    TK_TIMEOUT);
+		CHECK(pthread_join(thread, NULL) == 0);
+		(void)tk_reset(m);
+		CHECK(guest_op(&g, m, &err, 600, ops[i], 600000, 0, 0) ==
+		    TK_TIMEOUT);
+		(void)tk_reset(m);
+	}
+	g.stopped = false;
+	CHECK(guest_op(&g, m, &err, 5, OP_SLEEP, 20, 0, 0) == 0);
+	tear_down();
+}
+
 /* Two programs, one memory. */
 static void
 memory_of_another(void)
@@ -292,6 +329,7 @@ TESTS(
 	T_KVM(after_a_crash),
 	T_KVM(with_threads),
 	T_KVM(less_time),
+	T_KVM(stopped),
 	T_KVM(memory_of_another),
 	T_KVM(given_file),
 	T_KVM(continued),

@@ -59,10 +59,19 @@ on_refused(const char *what, void *priv)
 	g->refusals++;
 }
 
+static bool
+on_stopped(void *priv)
+{
+	const struct guest *g = priv;
+
+	return (g->stopped);
+}
+
 const struct tk_guest_ops guest_ops = {
 	.host_call = on_call,
 	.output = on_output,
 	.refused = on_refused,
+	.stopped = on_stopped,
 };
 
 void *

@@ -18,6 +18,7 @@ struct guest {
 	char			output[256];
 	char			refused[512];	/* the last refusal */
 	unsigned		refusals;
+	_Atomic bool		stopped;	/* what runs is to end */
 };
 
 struct boot {

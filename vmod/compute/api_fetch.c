@@ -119,6 +119,14 @@ on_receive(void *priv, const char *data, size_t len, uint64_t length)
 	return (true);
 }
 
+static bool
+on_over(void *priv)
+{
+	const struct call *c = priv;
+
+	return (tk_seconds_left(c->m) <= 0);
+}
+
 /*--------------------------------------------------------------------
  * The guest's structures
  */
@@ -403,6 +411,7 @@ run(struct call *c)
 		    c->inv->request->num_headers);
 	c->f.send = on_send;
 	c->f.receive = on_receive;
+	c->f.over = on_over;
 	c->f.priv = c;
 	e = tkc_fetch(*px, &c->f, c->in->allowed_fetch, r->self);
 	if (e != CURLE_OK && c->ours && c->op.content != 0) {

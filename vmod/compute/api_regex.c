@@ -12,7 +12,7 @@
 #include "guest_abi.h"
 #include "guest_regex.h"
 
-#define MAX_SUBJECT	(16 * 1024 * 1024)
+#define MAX_RESULT	(16 * 1024 * 1024)	/* of a substitution */
 #define MAX_REPLACEMENT	65535
 #define SUBST_ALL	1
 
@@ -113,13 +113,6 @@ table_of_handle(struct tk_machine *m, struct tkc_instance *in,
 	return (NULL);
 }
 
-static uint64_t
-deadline(const struct tk_machine *m)
-{
-
-	return (tkc_now() + (uint64_t)(tk_seconds_left(m) * (double)TKC_NS));
-}
-
 enum tk_verdict
 tkc_api_regex_compile(struct tk_machine *m, struct tkc_instance *in,
     struct tkc_invocation *inv)
@@ -172,12 +165,12 @@ tkc_api_regex_match(struct tk_machine *m, struct tkc_instance *in,
 	x = table_of_handle(m, in, inv, "sys_regex_match");
 	if (x == NULL)
 		return (TK_FAIL);
-	subject = tkc_api_bytes(m, tk_arg(m, 1), len, MAX_SUBJECT,
-	    "sys_regex_match: a subject");
+	subject = tkc_api_bytes(m, tk_arg(m, 1), len,
+	    tkc_regexes_most(x, (unsigned)tk_arg(m, 0)),
+	    "sys_regex_match: for this pattern a subject");
 	if (subject == NULL)
 		return (TK_FAIL);
-	n = tkc_regexes_match(x, (unsigned)tk_arg(m, 0), subject, len,
-	    deadline(m));
+	n = tkc_regexes_match(x, (unsigned)tk_arg(m, 0), subject, len, m);
 	free(subject);
 	tk_set_result(m, (uint64_t)(int64_t)n);
 	return (tk_resume_in_time(m));
@@ -194,11 +187,10 @@ subst(struct tk_machine *m, struct tkc_regexes *x, const char *subject,
 	char *out;
 	int64_t n;
 
-	if (size > MAX_SUBJECT)
-		size = MAX_SUBJECT;
+	if (size > MAX_RESULT)
+		size = MAX_RESULT;
 	n = tkc_regexes_subst(x, (unsigned)tk_arg(m, 0), subject, len,
-	    replacement, (tk_arg(m, 5) & SUBST_ALL) != 0, size, deadline(m),
-	    &out);
+	    replacement, (tk_arg(m, 5) & SUBST_ALL) != 0, size, m, &out);
 	if (n >= 0)
 		ok = tk_write(m, to, out, (size_t)n + 1);
 	free(out);
@@ -222,8 +214,9 @@ tkc_api_regex_subst(struct tk_machine *m, struct tkc_instance *in,
 	x = table_of_handle(m, in, inv, "sys_regex_subst");
 	if (x == NULL)
 		return (TK_FAIL);
-	subject = tkc_api_string(m, tk_arg(m, 1), MAX_SUBJECT,
-	    "sys_regex_subst: the subject", &len);
+	subject = tkc_api_string(m, tk_arg(m, 1),
+	    tkc_regexes_most(x, (unsigned)tk_arg(m, 0)),
+	    "sys_regex_subst: for this pattern the subject", &len);
 	if (subject != NULL)
 		replacement = tkc_api_string(m, tk_arg(m, 2), MAX_REPLACEMENT,
 		    "sys_regex_subst: the replacement", &rlen);
@@ -247,7 +240,7 @@ tkc_api_regex_copyto(struct tk_machine *m, struct tkc_invocation *inv)
 	struct tkc_regexes *x;
 	const char *field;
 	unsigned n = 0, k, copied = 0;
-	size_t len;
+	size_t len, most;
 	char *copy;
 
 	x = table_of_handle(m, inv->instance, inv, "sys_regex_copyto");
@@ -259,15 +252,17 @@ tkc_api_regex_copyto(struct tk_machine *m, struct tkc_invocation *inv)
 			return (tk_fail(m, 0, "sys_regex_copyto: there is no "
 			    "header table %llu",
 			    (unsigned long long)tk_arg(m, k)));
+	most = tkc_regexes_most(x, (unsigned)tk_arg(m, 0));
 	/* As many as there are now: the two may be one. */
 	while (i->http_field != NULL && i->http_append != NULL &&
 	    i->http_field(task, (int)tk_arg(m, 1), n, &field) > 0)
 		n++;
 	for (k = 0; k < n; k++) {
 		len = i->http_field(task, (int)tk_arg(m, 1), k, &field);
+		/* A field that is too long for it does not match. */
 		if (len == 0 || tkc_fetch_is_depth(field, len) ||
-		    tkc_regexes_match(x, (unsigned)tk_arg(m, 0), field, len,
-		    deadline(m)) < 1)
+		    len > most || tkc_regexes_match(x, (unsigned)tk_arg(m, 0),
+		    field, len, m) < 1)
 			continue;
 		copy = malloc(len);
 		if (copy == NULL)

@@ -76,6 +76,14 @@ arguments(const struct tkc_program *p)
 	return (args);
 }
 
+static int
+stopped(const struct tkc_program *p, struct tkc_error *err)
+{
+
+	return (tkc_fail(err, TKC_STOPPED, "%s: its VCL became cold while it "
+	    "booted", p->name));
+}
+
 /* The words for a program that did not get as far as it should. */
 static int
 boot_error(const struct tkc_program *p, const char *type,
@@ -83,6 +91,8 @@ boot_error(const struct tkc_program *p, const char *type,
 {
 	const char *which = strcmp(type, "storage") == 0 ? "storage: " : "";
 
+	if (!p->registry->warm)
+		return (stopped(p, err));
 	switch (core->kind) {
 	case TK_HOST:
 		return (tkc_fail(err, TKC_ENVIRONMENT, "%s: %s%s", p->name,
@@ -193,7 +203,8 @@ tkc_boot_master(struct tkc_instance *in, const char *type, const void *image,
 	    &tkc_guest_ops;
 	in->boot_deadline = tkc_after(o->seconds);
 	e = tk_boot(pma, o, &core);
-	if (e != 0 && o->warm != NULL && in->warmup_failed) {
+	if (e != 0 && o->warm != NULL && in->warmup_failed &&
+	    !tkc_instance_stopped(in)) {
 		/* What a failed request left is nothing to fork from. */
 		tkc_logf(p, TKC_LOG_ERROR, "warm-up failed, booting again "
 		    "without: %s", core.text);
@@ -257,11 +268,15 @@ boot(struct tkc_program *p, struct tkc_instance *in, const void *image,
 	/* Storage first: its state is what requests may read. */
 	if (p->settings.storage)
 		e = tkc_storage_boot(in, image, len, err);
+	if (e == 0 && tkc_instance_stopped(in))
+		e = stopped(p, err);
 	if (e == 0)
 		e = boot_master(p, in, image, len, err);
 	if (in->fetcher != NULL)
 		tkc_fetcher_free(&in->fetcher);
 	for (i = 0; i < n && e == 0; i++) {
+		if (tkc_instance_stopped(in))
+			return (stopped(p, err));
 		e = tkc_fork_new(in, &inv, err);
 		if (e == 0) {
 			inv->next = in->idle;
@@ -291,6 +306,8 @@ tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
 	if (in == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
 	in->program = p;
+	in->booting = true;
+	in->end_at = UINT64_MAX;
 	instance_init(in);
 	tkc_debug_allow(in, debug != 0);
 	in->keeps_memory = s->ephemeral_keep_working_memory;
@@ -310,6 +327,8 @@ tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
 	}
 	if (e != 0)
 		tkc_instance_free(&in);
+	else
+		in->booting = false;
 	*pin = in;
 	return (e);
 }

@@ -248,7 +248,11 @@ int tkc_live_update_file(struct tkc_program *, const char *filename,
  */
 int tkc_may_update(struct tkc_program *, const char *key, struct tkc_error *);
 
-/* VCL temperature. Cold: all VMs and memory given back; must not fail. */
+/*
+ * VCL temperature. Cold: all VMs and memory given back; must not fail. Boots
+ * end at once, what programs do by themselves (tasks, sockets) in a second, all
+ * of them at the same time: whoever calls has others who wait for him.
+ */
 void tkc_registry_cold(struct tkc_registry *);
 /* Warm: programs that were up, or are set to start, boot again (async). */
 void tkc_registry_warm(struct tkc_registry *);

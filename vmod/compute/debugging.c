@@ -110,6 +110,13 @@ static const struct tk_debugger debugger = {
 	.ended = on_ended,
 };
 
+static bool
+on_session_stopped(void *priv)
+{
+
+	return (tkc_instance_stopped(priv));
+}
+
 /*
  * One at a time for a program: others go on, or a breakpoint would stop a site
  * one request after the other.
@@ -130,6 +137,8 @@ attach(struct tk_machine *m, struct tkc_instance *in, const char *why)
 		s->why = why;
 		s->gdb.magic = TKC_GDB_MAGIC;
 		s->gdb.vm = m;
+		s->gdb.stopped = on_session_stopped;
+		s->gdb.stopped_priv = in;
 		s->gdb.fd = s->gdb.listener = -1;
 		if (tk_debug_attach(m, &debugger, s) == 0)
 			return (true);

@@ -36,6 +36,7 @@ struct tkc_fetcher {
 	const struct tkc_allow_entry *entry;	/* NULL: to ourselves */
 	bool			by_socket;
 	bool			located;	/* the answer has a Location */
+	bool			over;		/* f->over() said so */
 	uint64_t		sent;
 	char			refused[200];	/* an address, and why */
 };
@@ -188,6 +189,20 @@ on_seek(void *priv, curl_off_t offset, int whence)
 		return (CURL_SEEKFUNC_FAIL);
 	x->sent = (uint64_t)offset;
 	return (CURL_SEEKFUNC_OK);
+}
+
+static int
+on_progress(void *priv, curl_off_t dltotal, curl_off_t dlnow,
+    curl_off_t ultotal, curl_off_t ulnow)
+{
+	struct tkc_fetcher *x = priv;
+
+	(void)dltotal;
+	(void)dlnow;
+	(void)ultotal;
+	(void)ulnow;
+	x->over = x->f->over(x->f->priv);
+	return (x->over);
 }
 
 static bool
@@ -349,6 +364,9 @@ set_options(struct tkc_fetcher *x, const struct tkc_fetch *f, CURLU *url,
 	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
+	(void)curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void)curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
+	(void)curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
 	(void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, fields);
 	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST,
 	    f->verify_host ? 2L : 0L);
@@ -370,7 +388,7 @@ perform(struct tkc_fetcher *x, struct tkc_fetch *f)
 	CURLcode e;
 
 	x->error[0] = x->refused[0] = '\0';
-	x->located = false;
+	x->located = x->over = false;
 	x->sent = 0;
 	e = curl_easy_perform(x->curl);
 	(void)curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
@@ -382,6 +400,8 @@ perform(struct tkc_fetcher *x, struct tkc_fetch *f)
 			(void)snprintf(f->type, sizeof f->type, "%s", type);
 		return (CURLE_OK);
 	}
+	if (e == CURLE_ABORTED_BY_CALLBACK && x->over)
+		return (fail(f, CURLE_OPERATION_TIMEDOUT, "its time is over"));
 	if (e == CURLE_COULDNT_CONNECT && x->refused[0] != '\0')
 		return (refuse(f, "%s", x->refused));
 	/* A callback may have said it better, and with another code. */

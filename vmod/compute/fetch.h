@@ -53,6 +53,8 @@ struct tkc_fetch {
 	/* A piece of the answer; length: of all of it, 0 unknown. */
 	bool			(*receive)(void *priv, const char *, size_t,
 				    uint64_t length);
+	/* Asked all the time: is the time over before seconds are? */
+	bool			(*over)(void *priv);
 	void			*priv;
 	bool			want_headers;
 

@@ -48,6 +48,8 @@ struct tkc_gdb {
 	unsigned		magic;
 #define TKC_GDB_MAGIC		0x2f84c6d1
 	struct tk_machine	*vm;
+	bool			(*stopped)(void *);	/* may be NULL */
+	void			*stopped_priv;
 	struct tk_debug_stop	stop;
 	uint32_t		thread;		/* of g, p, G, P */
 	bool			no_ack, swbreak;

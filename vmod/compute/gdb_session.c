@@ -25,6 +25,8 @@
 /* Bytes that may come without one packet among them. */
 #define MAX_GARBAGE	(8 * TKC_GDB_PACKET)
 #define FOREVER		UINT64_MAX
+/* Between two looks at whether the program is to end, ms. */
+#define LOOK_MS		100
 
 static void
 shut(int *fd)
@@ -69,9 +71,9 @@ tkc_gdb_listen(struct tkc_gdb *g, uint16_t port)
  * Bytes
  */
 
-/* True when fd is ready before `until`. */
+/* True when fd is ready before `until`, and before the program is to end. */
 static bool
-ready(int fd, short events, uint64_t until)
+ready(const struct tkc_gdb *g, int fd, short events, uint64_t until)
 {
 	struct pollfd p = { fd, events, 0 };
 	uint64_t now;
@@ -79,12 +81,12 @@ ready(int fd, short events, uint64_t until)
 
 	for (;;) {
 		now = tkc_now();
-		ms = -1;
-		if (until != FOREVER) {
-			if (now >= until)
-				return (false);
+		if (now >= until || (g->stopped != NULL &&
+		    g->stopped(g->stopped_priv)))
+			return (false);
+		ms = LOOK_MS;
+		if ((until - now) / 1000000 < LOOK_MS)
 			ms = (int)((until - now) / 1000000) + 1;
-		}
 		n = poll(&p, 1, ms);
 		if (n > 0)
 			return (true);
@@ -106,7 +108,7 @@ send_all(struct tkc_gdb *g, const char *data, size_t len)
 			data += n;
 			len -= (size_t)n;
 		} else if (n == 0 || (errno != EAGAIN && errno != EINTR) ||
-		    !ready(g->fd, POLLOUT, until))
+		    !ready(g, g->fd, POLLOUT, until))
 			shut(&g->fd);
 	}
 	return (g->fd >= 0);
@@ -146,7 +148,7 @@ fill(struct tkc_gdb *g, uint64_t until)
 		if (n < 0 && errno == EAGAIN && until == 0)
 			return (true);
 		if (n == 0 || errno != EAGAIN ||
-		    !ready(g->fd, POLLIN, until)) {
+		    !ready(g, g->fd, POLLIN, until)) {
 			shut(&g->fd);
 			return (false);
 		}
@@ -209,7 +211,7 @@ tkc_gdb_accept(struct tkc_gdb *g, double seconds)
 	int fd;
 
 	TK_CHECK_OBJ(g, TKC_GDB_MAGIC);
-	while (g->fd < 0 && ready(g->listener, POLLIN, until)) {
+	while (g->fd < 0 && ready(g, g->listener, POLLIN, until)) {
 		fd = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC |
 		    SOCK_NONBLOCK);
 		if (fd < 0) {

@@ -100,6 +100,14 @@ on_refused(const char *what, void *priv)
 	tkc_program_refused(in->program, what);
 }
 
+static bool
+on_stopped(void *priv)
+{
+	struct tkc_invocation *inv;
+
+	return (tkc_instance_stopped(instance_of(priv, &inv)));
+}
+
 static void
 on_failing(struct tk_machine *m, const struct tk_error *err, void *priv)
 {
@@ -452,6 +460,7 @@ const struct tk_guest_ops tkc_guest_ops = {
 	.unknown_call = on_unknown,
 	.refused = on_refused,
 	.failing = on_failing,
+	.stopped = on_stopped,
 };
 
 const struct tk_guest_ops tkc_traced_ops = {
@@ -460,5 +469,6 @@ const struct tk_guest_ops tkc_traced_ops = {
 	.unknown_call = on_unknown,
 	.refused = on_refused,
 	.failing = on_failing,
+	.stopped = on_stopped,
 	.trace = on_trace,
 };

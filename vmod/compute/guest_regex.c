@@ -18,13 +18,36 @@
 /* Varnish's own default (pcre2_match_limit), per start position. */
 #define MATCH_LIMIT	10000
 #define HEAP_LIMIT	(16 * 1024)	/* KiB, for backtracking */
-/* Callouts between two looks at the clock. */
+
+/*
+ * Time is looked at in callouts, and between two of them there is one item,
+ * which may go over the whole subject: a*+, \1*+, [^\d...]*+. What it costs was
+ * measured, with PCRE2 10.42 on the development machine, in ns for each byte:
+ *
+ *	a*+, .*+, \w*+, \p{L}*+, (a)\1*+, (?i)		at most 10
+ *	a class with Unicode's properties, or of characters beyond
+ *	the 256th: looked through one by one			10, and at
+ *					most 2.5 for each byte of the pattern
+ *	\X, where flags (regional indicators) follow each other	the square
+ *
+ * So the subject is the shorter the more the pattern may cost, and one item
+ * takes ITEM_NS at most; a short subject has many before the next look.
+ */
+#define BYTE_NS		10
+#define CLASS_BYTE_NS	3		/* for each byte of the pattern */
+#define ITEM_NS		(100 * 1000 * 1000)
+#define LOOK_NS		(1000 * 1000)
+#define MAX_SUBJECT	(8 * 1024 * 1024)
+#define MAX_CLUSTERS	(16 * 1024)
+/* Callouts between two looks, at most. */
 #define STEPS		256
 
 struct pattern {
 	pcre2_code		*code;
 	char			*text;
 	size_t			len;
+	uint64_t		byte_ns;	/* of an item, at most */
+	size_t			most;		/* bytes of a subject */
 };
 
 struct tkc_regexes {
@@ -36,8 +59,8 @@ struct tkc_regexes {
 	pcre2_match_context	*context;
 	pcre2_match_data	*data;
 	/* Of the match under way. */
-	unsigned		steps;
-	uint64_t		until;
+	const struct tk_machine	*vm;
+	uint64_t		steps, weight;	/* of each callout */
 };
 
 /*
@@ -51,9 +74,11 @@ on_callout(pcre2_callout_block *block, void *priv)
 	struct tkc_regexes *x = priv;
 
 	(void)block;
-	if (++x->steps % STEPS == 0 && tkc_now() >= x->until)
-		return (PCRE2_ERROR_CALLOUT);
-	return (0);
+	x->steps += x->weight;
+	if (x->steps < STEPS)
+		return (0);
+	x->steps = 0;
+	return (tk_seconds_left(x->vm) > 0 ? 0 : PCRE2_ERROR_CALLOUT);
 }
 
 struct tkc_regexes *
@@ -189,6 +214,33 @@ compile_apart(struct job *j)
 }
 
 static bool
+has(const struct pattern *p, const char *what)
+{
+
+	return (memmem(p->text, p->len, what, strlen(what)) != NULL);
+}
+
+/* Rather more than it costs: what it has may stand where it means nothing. */
+static void
+estimate(struct pattern *p)
+{
+	uint32_t options = 0;
+	bool unicode;
+
+	(void)pcre2_pattern_info(p->code, PCRE2_INFO_ALLOPTIONS, &options);
+	unicode = (options & (PCRE2_UTF | PCRE2_UCP)) != 0;
+	p->byte_ns = BYTE_NS;
+	if (has(p, "[") && (unicode || has(p, "\\p") || has(p, "\\P")))
+		p->byte_ns += CLASS_BYTE_NS * p->len;
+	p->most = ITEM_NS / p->byte_ns;
+	if (p->most > MAX_SUBJECT)
+		p->most = MAX_SUBJECT;
+	if ((options & PCRE2_UTF) != 0 && has(p, "\\X") &&
+	    p->most > MAX_CLUSTERS)
+		p->most = MAX_CLUSTERS;
+}
+
+static bool
 is(const struct pattern *p, const char *text, size_t len)
 {
 
@@ -251,12 +303,23 @@ tkc_regexes_compile(struct tkc_regexes *x, const char *pattern, size_t len,
 	memcpy(x->slot[h].text, pattern, len);
 	x->slot[h].len = len;
 	x->slot[h].code = j.code;
+	estimate(&x->slot[h]);
 	return ((int)h);
 }
 
 /*--------------------------------------------------------------------
  * Matching
  */
+
+size_t
+tkc_regexes_most(const struct tkc_regexes *x, unsigned handle)
+{
+	const struct pattern *p = lookup(x, handle);
+
+	TK_CHECK_OBJ(x, TKC_REGEXES_MAGIC);
+	tk_assert(p != NULL);
+	return (p->most);
+}
 
 static int
 match(struct tkc_regexes *x, const struct pattern *p, const char *subject,
@@ -274,19 +337,21 @@ match(struct tkc_regexes *x, const struct pattern *p, const char *subject,
 		x->data = pcre2_match_data_create(captures + 1, NULL);
 	if (x->data == NULL)
 		return (PCRE2_ERROR_NOMEMORY);
+	x->steps = 0;
+	x->weight = 1 + len * p->byte_ns * STEPS / LOOK_NS;
 	return (pcre2_match(p->code, (PCRE2_SPTR)subject, len, at, options,
 	    x->data, x->context));
 }
 
 int
 tkc_regexes_match(struct tkc_regexes *x, unsigned handle, const char *subject,
-    size_t len, uint64_t until)
+    size_t len, const struct tk_machine *vm)
 {
 	const struct pattern *p = lookup(x, handle);
 
 	TK_CHECK_OBJ(x, TKC_REGEXES_MAGIC);
 	tk_assert(p != NULL);
-	x->until = until;
+	x->vm = vm;
 	return (match(x, p, subject, len, 0, 0));
 }
 
@@ -350,7 +415,7 @@ add_replacement(struct text *t, const char *r, const char *subject,
 int64_t
 tkc_regexes_subst(struct tkc_regexes *x, unsigned handle, const char *subject,
     size_t len, const char *replacement, bool all, size_t most,
-    uint64_t until, char **out)
+    const struct tk_machine *vm, char **out)
 {
 	const struct pattern *p = lookup(x, handle);
 	struct text t = { NULL, 0, 0, most, false };
@@ -361,7 +426,7 @@ tkc_regexes_subst(struct tkc_regexes *x, unsigned handle, const char *subject,
 	TK_CHECK_OBJ(x, TKC_REGEXES_MAGIC);
 	tk_assert(p != NULL);
 	*out = NULL;
-	x->until = until;
+	x->vm = vm;
 	n = match(x, p, subject, len, 0, 0);
 	while (n > 0 && !t.full) {
 		v = pcre2_get_ovector_pointer(x->data);
@@ -373,8 +438,9 @@ tkc_regexes_subst(struct tkc_regexes *x, unsigned handle, const char *subject,
 		at = v[1];
 		if (!all || at >= len)
 			break;
-		n = tkc_now() >= until ? PCRE2_ERROR_CALLOUT :
-		    match(x, p, subject, len, at, PCRE2_NOTEMPTY);
+		/* Each looks through what is left for broken UTF-8. */
+		n = tk_seconds_left(vm) > 0 ? match(x, p, subject, len, at,
+		    PCRE2_NOTEMPTY) : PCRE2_ERROR_CALLOUT;
 	}
 	if (n < PCRE2_ERROR_NOMATCH) {
 		free(t.at);

@@ -20,6 +20,7 @@
 #define TKC_MAX_REGEXES		64
 #define TKC_MAX_PATTERN		16384		/* bytes */
 
+struct tk_machine;
 struct tkc_regexes;
 
 /* base: the booted program's, or NULL. NULL: no memory. */
@@ -38,11 +39,19 @@ bool tkc_regexes_has(const struct tkc_regexes *, uint64_t handle);
 void tkc_regexes_drop(struct tkc_regexes *, unsigned handle);
 
 /*
- * until: CLOCK_MONOTONIC in ns. The number of captures, at least 1, or an error
- * of PCRE2, which is negative; -1 is no match.
+ * The largest subject that may be given to it, bytes. What a pattern does
+ * between two looks at the time grows with it: a class of many characters has
+ * shorter subjects than a word.
+ */
+size_t tkc_regexes_most(const struct tkc_regexes *, unsigned handle);
+
+/*
+ * In a host call of the machine, whose time is the match's: it ends within a
+ * tenth of a second or so behind that. The number of captures, at least 1, or
+ * an error of PCRE2, which is negative; -1 is no match.
  */
 int tkc_regexes_match(struct tkc_regexes *, unsigned handle,
-    const char *subject, size_t len, uint64_t until);
+    const char *subject, size_t len, const struct tk_machine *);
 
 /*
  * As regsub() and regsuball() of VCL. *out is malloc()ed and NUL-terminated;
@@ -51,6 +60,6 @@ int tkc_regexes_match(struct tkc_regexes *, unsigned handle,
  */
 int64_t tkc_regexes_subst(struct tkc_regexes *, unsigned handle,
     const char *subject, size_t len, const char *replacement, bool all,
-    size_t most, uint64_t until, char **out);
+    size_t most, const struct tk_machine *, char **out);
 
 #endif /* TKC_GUEST_REGEX_H_INCLUDED */

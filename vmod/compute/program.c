@@ -14,6 +14,9 @@
 #include "sockets/sockets.h"
 #include "storage.h"
 
+/* What an instance does by itself may go on for so long. */
+#define GRACE		(1 * TKC_NS)
+
 void
 tkc_log(const struct tkc_program *p, int kind, const char *text, size_t len)
 {
@@ -194,12 +197,30 @@ tkc_program_changed(struct tkc_program *p)
  * Instances
  */
 
+bool
+tkc_instance_stopped(const struct tkc_instance *in)
+{
+
+	return (tkc_now() >= in->end_at ||
+	    (in->booting && !in->program->registry->warm));
+}
+
+/* No request is in it any more. */
+static void
+set_end(struct tkc_instance *in)
+{
+
+	if (in->end_at == UINT64_MAX)
+		in->end_at = tkc_now() + GRACE;
+}
+
 static void
 instance_free(struct tkc_instance *in)
 {
 
 	TK_CHECK_OBJ(in, TKC_INSTANCE_MAGIC);
 	tk_assert(in->forks == 0 && in->idle == NULL);
+	set_end(in);
 	tkc_sockets_free(in);
 	if (in->master != NULL)
 		tk_master_free(&in->master);
@@ -311,6 +332,20 @@ tkc_program_abandon(struct tkc_program *p)
 }
 
 void
+tkc_program_end(struct tkc_program *p)
+{
+	struct tkc_instance *in;
+
+	/* A live update has its own way, and sees that it is cold. */
+	if (p->state != TKC_BOOTING && !p->updating)
+		tkc_program_abandon(p);
+	for (in = p->abandoned; in != NULL; in = in->next_abandoned)
+		set_end(in);
+	/* Who waits to boot looks again. */
+	tkc_program_changed(p);
+}
+
+void
 tkc_program_replace(struct tkc_program *p, struct tkc_instance *in)
 {
 	struct tkc_instance *old = take_live(p);
@@ -405,7 +440,8 @@ tkc_program_boot(struct tkc_program *p)
 		p->total.boot_failures++;
 		p->last_error = err;
 		p->failed_at = tkc_now();
-		p->state = TKC_FAILED;
+		/* Stopped: nothing is wrong with it. */
+		p->state = err.reason == TKC_STOPPED ? TKC_DOWN : TKC_FAILED;
 	}
 	tkc_program_publish(p);
 	tkc_program_changed(p);

@@ -70,6 +70,12 @@ struct tkc_instance {
 		_Atomic bool	taken;		/* one of its VMs is debugged */
 	}			debugging;
 	bool			retired;
+	_Atomic bool		booting;	/* until it can serve */
+	/*
+	 * When its tasks and sockets, which are nobody's request, are ended: ns;
+	 * a grace after nothing else is left of it.
+	 */
+	_Atomic uint64_t	end_at;
 	bool			ephemeral;	/* reset after each request */
 	bool			keeps_memory;	/* what it wrote stays mapped */
 	unsigned		forks;		/* in existence */
@@ -237,6 +243,12 @@ void tkc_program_unload(struct tkc_program *);
  * afterwards TKC_UP or TKC_FAILED.
  */
 void tkc_program_boot(struct tkc_program *);
+/*
+ * The instance serves no longer, and nobody waits: when nothing is left of it
+ * but what it does by itself, that ends after a grace. Freed by whoever boots
+ * or unloads next. Lock held.
+ */
+void tkc_program_end(struct tkc_program *);
 /* As tkc_program_unload(), but on a thread that must not free anything. */
 void tkc_program_abandon(struct tkc_program *);
 /* The instance serves from now on. Lock held, given up meanwhile. */
@@ -263,6 +275,11 @@ void tkc_instance_free(struct tkc_instance **);
 int tkc_boot_master(struct tkc_instance *, const char *type, const void *elf,
     size_t len, struct tk_boot_options *, struct tk_given_file *state,
     struct tk_master **, struct tkc_error *);
+/*
+ * Has what it does by itself, or its boot, to end? From any thread, and without
+ * a lock: machines ask all the time.
+ */
+bool tkc_instance_stopped(const struct tkc_instance *);
 /* Frees a retired instance that has no more forks. Lock held, is given up. */
 void tkc_instance_settle(struct tkc_instance *);
 /* Tells the host the totals. Lock held. */

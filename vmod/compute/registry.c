@@ -536,6 +536,21 @@ tkc_invalidate(struct tkc_registry *r, const char *pattern,
 	return (n);
 }
 
+/* wait: for what boots, first. */
+static void
+end_all(struct tkc_registry *r, bool wait)
+{
+	struct tkc_program *p;
+
+	for (p = first_program(r); p != NULL; p = p->next) {
+		(void)pthread_mutex_lock(&p->lock);
+		if (wait)
+			tkc_program_wait(p);
+		tkc_program_end(p);
+		(void)pthread_mutex_unlock(&p->lock);
+	}
+}
+
 void
 tkc_registry_cold(struct tkc_registry *r)
 {
@@ -543,10 +558,14 @@ tkc_registry_cold(struct tkc_registry *r)
 
 	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
 	r->warm = false;
+	/* All at the same time: their graces are one. */
+	end_all(r, false);
 	(void)pthread_mutex_lock(&r->lock);
 	while (r->boot_threads > 0)
 		(void)pthread_cond_wait(&r->idle, &r->lock);
 	(void)pthread_mutex_unlock(&r->lock);
+	/* Those that were up before they heard of it, too. */
+	end_all(r, true);
 	for (p = first_program(r); p != NULL; p = p->next) {
 		(void)pthread_mutex_lock(&p->lock);
 		tkc_program_wait(p);

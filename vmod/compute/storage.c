@@ -224,9 +224,12 @@ wait_for_silence(struct tkc_program *p, struct tkc_error *err)
 	bool in_time = true;
 
 	(void)pthread_mutex_lock(&p->lock);
-	while (p->loud_storages > 0 && in_time)
+	while (p->loud_storages > 0 && in_time && p->registry->warm)
 		in_time = tkc_wait_until(&p->changed, &p->lock, until);
 	(void)pthread_mutex_unlock(&p->lock);
+	if (!p->registry->warm)
+		return (tkc_fail(err, TKC_STOPPED, "%s: its VCL is cold",
+		    p->name));
 	if (in_time)
 		return (0);
 	return (tkc_fail(err, TKC_BOOT, "%s: its storage of before has not "
@@ -288,6 +291,8 @@ tkc_storage_boot(struct tkc_instance *in, const void *image, size_t len,
 	st->own.magic = TKC_INSTANCE_MAGIC;
 	st->own.program = in->program;
 	st->own.allowed_fetch = in->allowed_fetch;
+	st->own.memory = in->memory;
+	st->own.request_memory = in->request_memory;
 	st->seconds = in->program->settings.max_storage_time;
 	st->last = &st->first;
 	st->next_id = 1;

@@ -153,8 +153,8 @@ int tkc_tasks_start(struct tkc_storage *, struct tkc_error *);
 /* No further task begins. Storage's lock held. */
 void tkc_tasks_stop(struct tkc_storage *);
 /*
- * Waits for the thread's end; a task under way gets a second, then it is
- * ended.
+ * Waits for the thread's end; a task under way is ended when the instance's
+ * time is over: tkc_instance_stopped().
  */
 void tkc_tasks_join(struct tkc_storage *);
 /*

@@ -14,9 +14,6 @@
 
 #define MS		1000000ULL
 #define STACK		(256 * 1024)	/* of the thread */
-/* An unloaded storage's task may run on for so long. */
-#define GRACE		(1 * TKC_NS)
-#define POLL_NS		(5 * MS)
 /* Ten years, ms. */
 #define MAX_TIME	315360000000ULL
 
@@ -315,21 +312,12 @@ tkc_tasks_start(struct tkc_storage *st, struct tkc_error *err)
 void
 tkc_tasks_join(struct tkc_storage *st)
 {
-	uint64_t until = tkc_now() + GRACE, now;
 
 	if (!st->has_thread)
 		return;
 	(void)pthread_mutex_lock(&st->lock);
-	while (!st->thread_ended) {
-		now = tkc_now();
-		if (now < until)
-			wait_until(st, until);
-		else {
-			/* Not at once, if it only begins to run. */
-			tk_set_seconds_left(st->vm, 0);
-			wait_until(st, now + POLL_NS);
-		}
-	}
+	while (!st->thread_ended)
+		(void)pthread_cond_wait(&st->work, &st->lock);
 	(void)pthread_mutex_unlock(&st->lock);
 	(void)pthread_join(st->thread, NULL);
 	st->has_thread = false;

@@ -170,6 +170,7 @@ tk_fork(struct tk_master *ma, struct tk_machine **pm, void *priv,
 		return (e);
 	}
 	m->watch.overused = overused;
+	m->watch.stopped = tk_is_stopped;
 	m->scan = true;
 	*pm = m;
 	return (0);

@@ -113,6 +113,9 @@ int tk_run(struct tk_machine *, double seconds, enum tk_verdict (*first)(
  */
 tk_gva tk_after_host_call(const struct tk_machine *);
 
+/* The embedder's stopped(), for the watch of this machine's calls. */
+bool tk_is_stopped(struct tk_watch *);
+
 /* The guest faulted: into its own handler, or the end of the call. */
 enum tk_verdict tk_exception(struct tk_machine *, unsigned vector);
 

@@ -97,6 +97,7 @@ booting_machine(const struct tk_master *ma, const struct tk_boot_options *o,
 		(void)tk_error(err, TK_HOST, 0, "Out of memory");
 		return (NULL);
 	}
+	m->watch.stopped = tk_is_stopped;
 	tk_watch_add(&m->watch);
 	return (m);
 }

@@ -149,6 +149,16 @@ cpu_main(void *arg)
  * On the thread that makes the call
  */
 
+/* Who waits for them has no way to tell them. */
+static bool
+is_stopped(struct tk_watch *w)
+{
+	struct cpu *c = (struct cpu *)((char *)w - offsetof(struct cpu,
+	    watch));
+
+	return (tk_is_stopped(&c->m->watch));
+}
+
 static struct tk_parallel *
 parallel_of(struct tk_machine *m)
 {
@@ -198,6 +208,7 @@ start_one(struct tk_machine *m, unsigned i, const struct kvm_regs *r,
 	    NULL) || tk_vcpu_set_fpu(c->vcpu, fpu))
 		return (-EAGAIN);
 	*c->vcpu->regs = *r;
+	c->watch.stopped = is_stopped;
 	tk_watch_add(&c->watch);
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setstacksize(&attr, HOST_STACK);

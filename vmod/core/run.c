@@ -50,6 +50,16 @@ tk_fail(struct tk_machine *m, tk_gva address, const char *fmt, ...)
 	return (TK_FAIL);
 }
 
+bool
+tk_is_stopped(struct tk_watch *w)
+{
+	struct tk_machine *m = (struct tk_machine *)((char *)w -
+	    offsetof(struct tk_machine, watch));
+
+	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	return (m->ops->stopped != NULL && m->ops->stopped(m->priv));
+}
+
 static enum tk_verdict
 kicked(struct tk_machine *m, double seconds)
 {
@@ -63,9 +73,13 @@ kicked(struct tk_machine *m, double seconds)
 	if (tk_now() >= m->watch.deadline) {
 		char where[160];
 
-		return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rip, "ran longer than "
-		    "%g s, stopped in %s", seconds, tk_symbols_name(
-		    m->symbols, m->vcpu->regs->rip, where, sizeof where)));
+		(void)tk_symbols_name(m->symbols, m->vcpu->regs->rip, where,
+		    sizeof where);
+		if (m->watch.deadline == 0)
+			return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rip,
+			    "was to end, stopped in %s", where));
+		return (tk_end(m, TK_TIMEOUT, m->vcpu->regs->rip, "ran longer "
+		    "than %g s, stopped in %s", seconds, where));
 	}
 	if (__builtin_expect(m->debug != NULL, 0) &&
 	    tk_debug_kicked(m, &v))

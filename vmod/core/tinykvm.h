@@ -116,6 +116,12 @@ struct tk_guest_ops {
 	 */
 	void	(*failing)(struct tk_machine *, const struct tk_error *,
 		    void *priv);
+	/*
+	 * True: the time of the boot or the call under way is over, and of all
+	 * that follow. Asked some hundred times a second, from another thread,
+	 * while one is under way; it must not wait. May be NULL.
+	 */
+	bool	(*stopped)(void *priv);
 };
 
 /*

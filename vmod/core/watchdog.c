@@ -67,6 +67,9 @@ look_at(struct tk_watch *w, uint64_t now)
 		return;
 	if (!w->over && w->overused != NULL && w->overused(w))
 		w->over = true;
+	/* At each tick: a debugger, for one, sets the deadline anew. */
+	if (w->stopped != NULL && w->stopped(w))
+		w->deadline = 0;
 	if (w->over || now >= w->deadline || (slice != 0 && now >= slice))
 		(void)syscall(SYS_tgkill, getpid(), w->thread, kick_signal());
 	w->state = TK_WATCH_RUNNING;

@@ -37,6 +37,8 @@ struct tk_watch {
 	 */
 	bool			(*overused)(struct tk_watch *);
 	_Atomic bool		over;		/* overused() said so */
+	/* Asked so, too: true, and the time of the call is over. */
+	bool			(*stopped)(struct tk_watch *);
 	/* When others may have the vCPU, ns; 0: there are none. */
 	_Atomic uint64_t	slice_end;
 	struct tk_watch		*next, **prev;

@@ -10,8 +10,6 @@
 #include "object.h"
 #include "system.h"
 
-/* A guest that is in the middle of something may run on for so long. */
-#define GRACE		1.0
 #define POLL_US		5000
 /* Bytes of a message, at most, however much a request may write. */
 #define MAX_MESSAGE	(1024 * 1024)
@@ -121,20 +119,16 @@ tkc_sockets_stop(struct tkc_instance *in)
 	}
 }
 
-/* Until its threads have ended; guests that take longer are ended. */
+/*
+ * Until its threads have ended: guests that take longer are ended by
+ * tkc_instance_stopped().
+ */
 static void
-wait_for_end(struct tkc_sockets *so)
+wait_for_end(const struct tkc_sockets *so)
 {
-	uint64_t until = tkc_after(GRACE);
-	unsigned i;
 
-	while (so->running > 0) {
+	while (so->running > 0)
 		(void)usleep(POLL_US);
-		/* More than once: a call may only begin. */
-		for (i = 0; i < so->endpoint.systems && tkc_now() > until; i++)
-			if (so->system[i] != NULL)
-				tkc_system_interrupt(so->system[i]);
-	}
 }
 
 void

@@ -559,16 +559,6 @@ tkc_system_start(struct tkc_system *sy)
 }
 
 void
-tkc_system_interrupt(struct tkc_system *sy)
-{
-
-	(void)pthread_mutex_lock(&sy->lock);
-	if (sy->inv != NULL)
-		tk_set_seconds_left(sy->inv->vm, 0);
-	(void)pthread_mutex_unlock(&sy->lock);
-}
-
-void
 tkc_system_wake(struct tkc_system *sy)
 {
 	uint64_t one = 1;

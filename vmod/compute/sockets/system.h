@@ -86,8 +86,6 @@ struct tkc_sockets {
 struct tkc_system *tkc_system_new(struct tkc_sockets *, unsigned number);
 /* Its sockets listen. 0 or an errno. */
 int tkc_system_start(struct tkc_system *);
-/* Ends the guest's call under way, if there is one. */
-void tkc_system_interrupt(struct tkc_system *);
 /* It looks around: stop, or who accepts, may have changed. */
 void tkc_system_wake(struct tkc_system *);
 /* Its thread has ended, or ends. */
