@@ -66,8 +66,7 @@ tk_space_copy(struct tk_space *sp, const struct tk_space *from)
 	sp->arena = from->arena;
 	sp->arena_end = from->arena_end;
 	sp->allow_wx = from->allow_wx;
-	sp->pt.root = from->pt.root;
-	sp->pt.next = from->pt.next;
+	tk_pt_copy(&sp->pt, &from->pt);
 	return (0);
 }
 
