@@ -5,7 +5,9 @@
  * it: guest code reads and writes, the host's own view may be another.
  */
 
+#include <errno.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "guest_layout.h"
 #include "one_fork.h"
@@ -289,6 +291,113 @@ replaced_is_there_again(void)
 	tear_down();
 }
 
+/* It cannot be moved: it stays, and nothing of it is anywhere else. */
+static void
+shared_pages_do_not_move(void)
+{
+	tk_gva at;
+
+	up(NULL);
+	program_is_whole();
+	CHECK(does(OP_REMAP, constants, TK_PAGE, 2 * TK_PAGE) == -ENOMEM);
+	CHECK(does(OP_REMAP, code, TK_PAGE, 2 * TK_PAGE) == -ENOMEM);
+	program_is_whole();
+	/* Where only addresses are left that are reserved for calls. */
+	at = (tk_gva)does(OP_MAP_AT, 0, 16 * TK_PAGE, RW);
+	CHECK(does(OP_FILL, 0, 0, 0) > 0);
+	CHECK(does(OP_UNMAP_AT, at, 16 * TK_PAGE, 0) == 0);
+	CHECK(does(OP_REMAP, constants, TK_PAGE, 16 * TK_PAGE) == -ENOMEM);
+	CHECK(does(OP_MAP_AT, at, 16 * TK_PAGE, RW) == (int64_t)at);
+	CHECK(does(OP_NOT_ZERO, at, 16 * TK_PAGE, 0) == 0);
+	CHECK(does(OP_SYSCALL, SYS_getrandom, at, 16) == 16);
+	program_is_whole();
+	reset();
+	program_is_whole();
+	tear_down();
+}
+
+/*--------------------------------------------------------------------
+ * Moves
+ */
+
+/* Memory of this permission, with something behind it: it has to move. */
+static tk_gva
+move_from(uint64_t prot)
+{
+
+	map_fresh(A, 0x77);
+	CHECK(does(OP_PROTECT_AT, A, TK_PAGE, prot) == 0);
+	return (A);
+}
+
+/* To where tables have entries already: these count no more. */
+static void
+moved_to_reserved_addresses(void)
+{
+	tk_gva at;
+	int64_t to;
+
+	up(NULL);
+	at = (tk_gva)does(OP_MAP_AT, 0, 16 * TK_PAGE, RW);
+	(void)does(OP_STORE, at, 0, 0x55);
+	(void)move_from(PROT_READ);
+	CHECK(does(OP_FILL, 0, 0, 0) > 0);
+	CHECK(does(OP_UNMAP_AT, at, 16 * TK_PAGE, 0) == 0);
+	to = does(OP_REMAP, A, TK_PAGE, 16 * TK_PAGE);
+	CHECK(to == (int64_t)at);
+	CHECK(does(OP_LOAD, to, 0, 0) == 0x77);
+	CHECK(does(OP_NOT_ZERO, to, 16 * TK_PAGE, 0) == 1);
+	faults(OP_STORE, at);
+	faults(OP_LOAD, A);
+	reset();
+	at = (tk_gva)does(OP_MAP_AT, 0, 16 * TK_PAGE, RW);
+	CHECK(does(OP_NOT_ZERO, at, 16 * TK_PAGE, 0) == 0);
+	tear_down();
+}
+
+/* A program that may write its own text moves it, or keeps it. */
+static void
+code_is_not_lost(void)
+{
+	int64_t to;
+
+	up(&(struct boot){ .private_text = true });
+	program_is_whole();
+	to = does(OP_REMAP, code, TK_PAGE, 2 * TK_PAGE);
+	CHECK_MSG(to > 0 || to == -ENOMEM, "%ld", (long)to);
+	CHECK(does(OP_RUN_AT, to > 0 ? (tk_gva)to : code, 0, 0) == ANSWER);
+	if (to > 0)
+		faults(OP_RUN_AT, code);
+	reset();
+	program_is_whole();
+	if (to > 0)
+		faults(OP_RUN_AT, (tk_gva)to);
+	tear_down();
+}
+
+/* Nor is anything else, where there is no room for what it wants to be. */
+static void
+too_large_to_move(void)
+{
+
+	up(NULL);
+	(void)move_from(PROT_READ);
+	CHECK(does(OP_REMAP, A, TK_PAGE, 60 << 20) > 0 ||
+	    g.result == -ENOMEM);
+	CHECK(does(OP_LOAD, g.result > 0 ? g.result : (int64_t)A, 0, 0) ==
+	    0x77);
+	reset();
+	/* One page, and then no more tables for where it would go. */
+	(void)move_from(PROT_READ);
+	CHECK(does(OP_SPREAD, B, 100000, 0) > 0);
+	CHECK(does(OP_REMAP, A, TK_PAGE, 2 * TK_PAGE) > 0 ||
+	    g.result == -ENOMEM);
+	CHECK(does(OP_LOAD, g.result > 0 ? g.result : (int64_t)A, 0, 0) ==
+	    0x77);
+	reset();
+	tear_down();
+}
+
 TESTS(
 	T_KVM(regions_are_apart),
 	T_KVM(tables_for_every_request),
@@ -297,5 +406,9 @@ TESTS(
 	T_KVM(programs_are_apart),
 	T_KVM(vcpus_agree),
 	T_KVM(removed_is_there_again),
-	T_KVM(replaced_is_there_again)
+	T_KVM(replaced_is_there_again),
+	T_KVM(shared_pages_do_not_move),
+	T_KVM(moved_to_reserved_addresses),
+	T_KVM(code_is_not_lost),
+	T_KVM(too_large_to_move)
 )
