@@ -9,7 +9,7 @@ test-programs: $(TEST_PROGRAMS) $(B)/tests/guest $(B)/tests/file_guest \
 
 # The guest of tests/core speaks to its tests only, not the guest API.
 $(B)/tests/guest: tests/core/guest.c tests/core/guest_threads.c \
-    tests/core/guest_ops.h
+    tests/core/guest_memory.c tests/core/guest_ops.h
 	@mkdir -p $(@D)
 	@echo "  GUEST   $@"
 	@$(CC) -std=gnu11 -O2 -g -static -Wall -Wextra -Werror \

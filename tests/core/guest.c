@@ -389,7 +389,8 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 		break;
 	}
 	default:
-		r = operate_threads(op, a, b);
+		r = op >= OP_MAP_AT ? operate_memory(op, a, b, c) :
+		    operate_threads(op, a, b);
 	}
 	host(3, r, 0);
 }

@@ -16,7 +16,10 @@ enum guest_op {
 	/* From here on: guest_threads.c */
 	OP_THREADS, OP_PING, OP_PREEMPT, OP_TGKILL, OP_TIMED_WAIT, OP_VECTORS,
 	OP_LAZY, OP_MUTEXES, OP_SIGWAIT, OP_STORM, OP_ACCEPTS, OP_TURN,
-	OP_MAPS, OP_EXHAUST, OP_SPOIL, OP_EVENTS, OP_HOST, OP_TILES
+	OP_MAPS, OP_EXHAUST, OP_SPOIL, OP_EVENTS, OP_HOST, OP_TILES,
+	/* From here on: guest_memory.c */
+	OP_MAP_AT, OP_UNMAP_AT, OP_PROTECT_AT, OP_REMAP, OP_NOT_ZERO,
+	OP_RUN_AT, OP_CONSTANTS, OP_CODE, OP_FILL, OP_SPREAD, OP_MAPPINGS
 };
 
 enum guest_address {
@@ -30,5 +33,8 @@ enum guest_address {
 void start_threads(void);
 void start_spinner(void);
 long operate_threads(unsigned long op, unsigned long a, unsigned long b);
+/* guest_memory.c */
+long operate_memory(unsigned long op, unsigned long a, unsigned long b,
+    unsigned long c);
 
 #endif /* TESTS_GUEST_OPS_H_INCLUDED */

@@ -1,9 +1,10 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Guest memory: mappings come, change and go, and between them the accessors
- * are asked for any address and length. A table of pages says what they must
- * answer, and every byte that is mapped what it must be. No machine runs.
+ * Guest memory: mappings come, change, move and go, among them those that all
+ * forks share, and between them the accessors are asked for any address and
+ * length. A table of pages says what they must answer, and every byte that is
+ * mapped what it must be. No machine runs.
  */
 
 #include <errno.h>
@@ -15,8 +16,12 @@
 #define BASE		0x40000000ULL
 #define SIZE		(PAGES * (uint64_t)TK_PAGE)
 #define MOST		5000		/* bytes of one access */
+/* What all forks share: pages of the table. */
+#define TEXT		100
+#define TEXT_PAGES	16
+#define TEXT_BYTE	0xc3
 
-enum { MAP, UNMAP, PROTECT, SHRINK, ZERO, WRITE, READ, VIEW, KINDS };
+enum { MAP, UNMAP, PROTECT, SHRINK, MOVE, ZERO, WRITE, READ, VIEW, KINDS };
 
 struct op {
 	uint8_t		kind, prot;
@@ -29,19 +34,36 @@ static struct tk_machine m;
 /* What must be: permission, or UNMAPPED, and contents. */
 #define UNMAPPED	0xff
 static uint8_t prot_of[PAGES], bytes[PAGES][TK_PAGE];
-static bool used[PAGES];
+static bool used[PAGES], shared[PAGES];
+
+static void
+set_up_text(void)
+{
+	const uint64_t len = TEXT_PAGES * TK_PAGE;
+	unsigned i;
+
+	PROMISE(tk_space_map_at(&m.space, BASE + TEXT * TK_PAGE, len,
+	    TK_PROT_R | TK_PROT_X, TK_VMA_PROGRAM, TK_RO_GPA) == 0);
+	memset(tk_memory_at(&m.mem, TK_RO_GPA), TEXT_BYTE, len);
+	for (i = TEXT; i < TEXT + TEXT_PAGES; i++) {
+		prot_of[i] = TK_PROT_R | TK_PROT_X;
+		used[i] = shared[i] = true;
+		memset(bytes[i], TEXT_BYTE, TK_PAGE);
+	}
+}
 
 static void
 set_up(void)
 {
 
 	memset(&m, 0, sizeof m);
-	PROMISE(tk_memory_new(&m.mem, 0, 16 << 20) == 0);
+	PROMISE(tk_memory_new(&m.mem, TK_HUGE, 16 << 20) == 0);
 	tk_space_init(&m.space, &m.mem);
 	PROMISE(tk_ws_init(&m.ws, &m.mem) == 0);
 	m.space.pages.ws = &m.ws;
 	m.magic = TK_MACHINE_MAGIC;
 	memset(prot_of, UNMAPPED, sizeof prot_of);
+	set_up_text();
 }
 
 static void
@@ -53,6 +75,7 @@ tear_down(void)
 		if (used[i])
 			memset(bytes[i], 0, TK_PAGE);
 	memset(used, 0, sizeof used);
+	memset(shared, 0, sizeof shared);
 	tk_ws_fini(&m.ws);
 	tk_space_fini(&m.space);
 	tk_memory_free(&m.mem);
@@ -99,16 +122,36 @@ model(tk_gva gva)
 	return (&bytes[page][gva % TK_PAGE]);
 }
 
+/* Other memory, none, or none any more: without what was there. */
 static void
-change(unsigned page, unsigned pages, int prot, bool zero)
+renew(unsigned page, unsigned pages, unsigned prot)
 {
 
 	for (; pages > 0; pages--, page++) {
-		if (zero && used[page])
+		if (used[page])
 			memset(bytes[page], 0, TK_PAGE);
-		if (prot >= 0)
-			prot_of[page] = (uint8_t)prot;
+		shared[page] = false;
+		prot_of[page] = (uint8_t)prot;
 	}
+}
+
+static void
+zero(unsigned page, unsigned pages)
+{
+
+	for (; pages > 0; pages--, page++)
+		if (used[page] && !shared[page])
+			memset(bytes[page], 0, TK_PAGE);
+}
+
+static bool
+any_shared(unsigned page, unsigned pages)
+{
+
+	for (; pages > 0; pages--, page++)
+		if (shared[page])
+			return (true);
+	return (false);
 }
 
 /* Every page of the range is mapped. */
@@ -126,6 +169,58 @@ all_mapped(unsigned page, unsigned pages)
  * Mappings
  */
 
+static void equal(tk_gva, const uint8_t *, size_t);
+
+/* What was moved is as it was, and what was added is empty. */
+static void
+check_moved(unsigned page, unsigned pages, tk_gva to, unsigned more)
+{
+	static const uint8_t zeros[TK_PAGE];
+	static uint8_t data[TK_PAGE];
+	unsigned i;
+
+	if (!(prot_of[page] & TK_PROT_R))
+		return;
+	for (i = 0; i < pages + more; i++) {
+		PROMISE(tk_read(&m, data, to + i * (uint64_t)TK_PAGE,
+		    TK_PAGE));
+		if (i < pages)
+			equal(BASE + (page + i) * (uint64_t)TK_PAGE, data,
+			    TK_PAGE);
+		else
+			PROMISE(memcmp(data, zeros, TK_PAGE) == 0);
+	}
+}
+
+/* So many pages more, wherever; what left the table is given up. */
+static void
+do_move(unsigned page, unsigned pages, unsigned more)
+{
+	tk_gva at = BASE + page * (uint64_t)TK_PAGE;
+	uint64_t len = pages * (uint64_t)TK_PAGE;
+	uint64_t add = more * (uint64_t)TK_PAGE;
+	unsigned inside = PAGES - page - pages < more ? PAGES - page - pages :
+	    more;
+	bool were_shared = any_shared(page, pages);
+	int64_t to;
+
+	to = tk_space_remap(&m.space, at, len, len + add, true);
+	if (to < 0)
+		return;
+	PROMISE(all_mapped(page, pages));
+	check_moved(page, pages, (tk_gva)to, more);
+	if (to == (int64_t)at) {
+		renew(page + pages, inside, prot_of[page]);
+		if (inside < more)
+			PROMISE(tk_space_unmap(&m.space, BASE + SIZE,
+			    (more - inside) * (uint64_t)TK_PAGE) == 0);
+		return;
+	}
+	PROMISE(!were_shared);
+	PROMISE(tk_space_unmap(&m.space, (tk_gva)to, len + add) == 0);
+	renew(page, pages, UNMAPPED);
+}
+
 static void
 do_mapping(const struct op *o, unsigned prot)
 {
@@ -133,6 +228,7 @@ do_mapping(const struct op *o, unsigned prot)
 	tk_gva at = BASE + page * (uint64_t)TK_PAGE;
 	uint64_t len = pages * (uint64_t)TK_PAGE;
 	bool mapped = all_mapped(page, pages), x = m.space.allow_wx;
+	bool fixed = (prot & TK_PROT_W) && any_shared(page, pages);
 	unsigned i;
 
 	switch (o->kind % KINDS) {
@@ -140,13 +236,13 @@ do_mapping(const struct op *o, unsigned prot)
 		if (tk_space_map(&m.space, at, len, prot, TK_VMA_MMAP, true,
 		    true) == (int64_t)at) {
 			PROMISE(x || !(prot & TK_PROT_X));
-			change(page, pages, (int)prot, true);
+			renew(page, pages, prot);
 		} else
 			PROMISE(!x && (prot & TK_PROT_X));
 		break;
 	case UNMAP:
 		PROMISE(tk_space_unmap(&m.space, at, len) == 0);
-		change(page, pages, UNMAPPED, true);
+		renew(page, pages, UNMAPPED);
 		break;
 	case PROTECT:
 		/* What was not executable does not become it. */
@@ -155,22 +251,27 @@ do_mapping(const struct op *o, unsigned prot)
 				break;
 		x = x || (mapped && i == page + pages);
 		if (tk_space_protect(&m.space, at, len, prot) == 0) {
-			PROMISE(mapped && (x || !(prot & TK_PROT_X)));
-			change(page, pages, (int)prot, false);
+			PROMISE(mapped && !fixed &&
+			    (x || !(prot & TK_PROT_X)));
+			memset(prot_of + page, (int)prot, pages);
 		} else
-			PROMISE(!mapped || (!x && (prot & TK_PROT_X)));
+			PROMISE(!mapped || fixed ||
+			    (!x && (prot & TK_PROT_X)));
 		break;
 	case SHRINK:
 		if (pages < 2 || tk_space_remap(&m.space, at, len, TK_PAGE,
 		    false) != (int64_t)at)
 			break;
 		PROMISE(mapped);
-		change(page + 1, pages - 1, UNMAPPED, true);
+		renew(page + 1, pages - 1, UNMAPPED);
+		break;
+	case MOVE:
+		do_move(page, pages, 1 + o->offset % 64);
 		break;
 	case ZERO:
 		PROMISE(tk_space_zero(&m.space, at, len) ==
 		    (mapped ? 0 : ENOMEM));
-		change(page, pages, -1, true);
+		zero(page, pages);
 		break;
 	}
 }

@@ -140,7 +140,8 @@ def update() -> list[bytes]:
 
 
 def memory() -> list[bytes]:
-    mapped, unmapped, protected, shrunk, zeroed, written, read, viewed = range(8)
+    (mapped, unmapped, protected, shrunk, moved, zeroed, written, read,
+     viewed) = range(9)
     none, readable, writable, executable = range(4)
     far, long = 0x80, 0x40
 
@@ -169,6 +170,11 @@ def memory() -> list[bytes]:
                 kind, far | long, 0, 0, 0, address) for address in (
                 0, 0xfff, 0x7fffffffefff, 0x7ffffffff000, 1 << 47, 1 << 63,
                 (1 << 64) - 8) for kind in (written, read, viewed)),
+            small + op(protected, readable, 4, 2) + op(moved, 0, 4, 1) + at(4)
+            + op(moved, 0, 10, 1, 60) + at(10), op(moved, 0, 110, 3)
+            + op(mapped, writable, 111, 2) + at(111) + op(moved, 0, 111, 1),
+            op(zeroed, 0, 100, 15) + op(protected, readable, 102, 3) + at(103)
+            + op(protected, writable, 104) + op(unmapped, 0, 101) + at(101),
             small + op(read, long, 4, 0, 0, (1 << 64) - (1 << 30))]
 
 

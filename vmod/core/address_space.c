@@ -66,8 +66,7 @@ tk_space_copy(struct tk_space *sp, const struct tk_space *from)
 	sp->arena = from->arena;
 	sp->arena_end = from->arena_end;
 	sp->allow_wx = from->allow_wx;
-	sp->pt.root = from->pt.root;
-	sp->pt.next = from->pt.next;
+	tk_pt_copy(&sp->pt, &from->pt);
 	return (0);
 }
 
@@ -328,7 +327,8 @@ tk_space_fill(struct tk_space *sp, tk_gva gva, const void *from, size_t len)
 		    tk_pt_set(&sp->pt, e, gpa | tk_entry_flags(v->prot))))
 			return (ENOMEM);
 		gpa = tk_pte(e) & TK_PTE_ADDR;
-		tk_assert(gpa >= sp->pt.mem->rw_gpa);
+		if (gpa < sp->pt.mem->rw_gpa)
+			return (ENOMEM);
 		n = TK_PAGE - (gva & (TK_PAGE - 1));
 		if (n > len)
 			n = len;
@@ -376,6 +376,36 @@ remap_by_copy(struct tk_space *sp, tk_gva start, uint64_t old_len,
 	return (e != 0 ? -e : to);
 }
 
+/*
+ * Moves the pages, and backs the rest as the kind of mapping wants it. -ENOMEM:
+ * nothing was moved. The borders of the old range are borders of ranges.
+ */
+static int64_t
+remap_by_entries(struct tk_space *sp, struct tk_vma moved, uint64_t new_len)
+{
+	uint64_t old_len = moved.end - moved.start;
+	bool back = moved.prot != 0 && moved.kind != TK_VMA_LAZY;
+	tk_gva at, end;
+	int64_t to;
+
+	to = tk_space_map(sp, 0, new_len, 0, moved.kind, false, false);
+	if (to < 0)
+		return (to);
+	at = (tk_gva)to;
+	end = at + new_len;
+	if (tk_vmas_split(&sp->vmas, at, end) ||
+	    tk_entries_protect(sp, at + old_len, end, moved.prot, back) ||
+	    tk_entries_move(sp, moved.start, at, old_len)) {
+		(void)tk_space_unmap(sp, at, new_len);
+		return (-ENOMEM);
+	}
+	/* Pages that were reserved where none was moved to. */
+	if (tk_entries_protect(sp, at, at + old_len, moved.prot, false))
+		sp->stale = true;
+	sp->vmas.vma[tk_vmas_index(&sp->vmas, at)].prot = moved.prot;
+	return (to);
+}
+
 int64_t
 tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
     uint64_t new_len, bool may_move)
@@ -406,19 +436,23 @@ tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
 	    moved.kind, true, false);
 	if (to > 0)
 		return ((int64_t)start);
-	if (!may_move)
+	/*
+	 * What all forks share stays where it is: elsewhere it would pass for
+	 * memory of the program's own.
+	 */
+	if (!may_move || is_shared(sp, start, start + old_len))
 		return (-ENOMEM);
+	/* From here on the old range can be unmapped, or nothing happens. */
+	if (tk_vmas_split(&sp->vmas, start, start + old_len))
+		return (-ENOMEM);
+	moved.start = start;
+	moved.end = start + old_len;
 	if (sp->arena != 0 && moved.prot == TK_PROT_RW)
 		return (remap_by_copy(sp, start, old_len, new_len));
-	/* Reserve, move the old pages, then back the rest. */
-	to = tk_space_map(sp, 0, new_len, 0, moved.kind, false, false);
+	to = remap_by_entries(sp, moved, new_len);
 	if (to < 0)
 		return (to);
-	e = tk_entries_move(sp, start, (tk_gva)to, old_len);
-	if (e == 0)
-		e = tk_space_protect(sp, (tk_gva)to, new_len, moved.prot);
-	if (e == 0)
-		e = tk_space_unmap(sp, start, old_len);
+	e = tk_space_unmap(sp, start, old_len);
 	return (e != 0 ? -e : to);
 }
 

@@ -369,6 +369,22 @@ start_over(struct tk_machine *m)
 	tk_ws_forget(&m->ws);
 }
 
+/*
+ * Too many tables stay in the machine: they can go only together with its
+ * memory, which it then gets again.
+ */
+static void
+renew_tables(struct tk_machine *m)
+{
+	const struct tk_memory *mem = &m->mem;
+
+	if (tk_vcpu_take_memory(m->vcpu) ||
+	    tk_memory_drop(mem, mem->pt_gpa, mem->rw_gpa - mem->pt_gpa) ||
+	    tk_vcpu_set_memory(m->vcpu, mem, false, NULL))
+		m->broken = true;
+	m->space.pt.next = m->master->space.pt.next;
+}
+
 unsigned
 tk_reset(struct tk_machine *m)
 {
@@ -390,6 +406,8 @@ tk_reset(struct tk_machine *m)
 			m->broken = true;
 		if (tk_files_reset(&m->files, &ma->files))
 			m->broken = true;
+		if (tk_pt_is_short(&m->space.pt))
+			renew_tables(m);
 		m->process = ma->process;
 		m->changed = false;
 	}

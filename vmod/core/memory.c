@@ -62,9 +62,10 @@ tk_memory_new(struct tk_memory *mem, uint64_t read_only, uint64_t writable)
 	/*
 	 * A 4 KiB table maps 2 MiB. Twice that, and 4 MiB for mappings that
 	 * lie far apart, is more than any program was seen to need; running
-	 * out is ENOMEM for the guest.
+	 * out is ENOMEM for the guest. The same again for tables that earlier
+	 * calls left.
 	 */
-	tables = round_huge((read_only + writable) / 256 + 2 * TK_HUGE);
+	tables = round_huge((read_only + writable) / 128 + 4 * TK_HUGE);
 	mem->pt_gpa = TK_RO_GPA + read_only;
 	mem->rw_gpa = mem->pt_gpa + tables;
 	mem->end = mem->rw_gpa + writable;
@@ -175,6 +176,11 @@ tk_memory_flush(const struct tk_memory *mem, tk_gpa gpa, uint64_t len)
 {
 	void *p = tk_memory_at(mem, gpa);
 
+	/* All forks use this mapping, now: it goes, and is there at once. */
+	if (gpa < mem->pt_gpa) {
+		tk_assert(gpa + len <= mem->pt_gpa);
+		return (madvise(p, len, MADV_DONTNEED) ? errno : 0);
+	}
 	tk_assert(gpa >= mem->rw_gpa && gpa + len <= mem->end);
 	if (mprotect(p, len, PROT_NONE) != 0 ||
 	    mprotect(p, len, PROT_READ | PROT_WRITE) != 0)

@@ -65,8 +65,9 @@ tk_memory_at(const struct tk_memory *mem, tk_gpa gpa)
 /*
  * Makes a lowered permission or a changed mapping seen by the running CPU:
  * both shadow and nested paging drop what they know of a page when the
- * host's own mapping of it changes. Only for writable memory. Returns 0 or errno:
- * then the CPU may still use the old mapping and the machine must go.
+ * host's own mapping of it changes. For all but tables; when the rule is in
+ * page_table.h. Returns 0 or errno: then the CPU may still use the old mapping
+ * and the machine must go.
  */
 int tk_memory_flush(const struct tk_memory *, tk_gpa, uint64_t len);
 

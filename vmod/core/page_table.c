@@ -27,6 +27,30 @@ index_of(tk_gva gva, unsigned level)
 	return ((unsigned)(gva >> (TK_PAGE_SHIFT + 9 * level)) & (ENTRIES - 1));
 }
 
+static uint64_t
+tables_left(const struct tk_page_table *pt)
+{
+
+	return ((pt->mem->rw_gpa - pt->next) >> TK_PAGE_SHIFT);
+}
+
+/* Does an entry lead to a table, and not to a page? */
+static bool
+is_table(const struct tk_page_table *pt, uint64_t entry)
+{
+	tk_gpa gpa = entry & TK_PTE_ADDR;
+
+	return ((entry & TK_PTE_P) && gpa >= pt->mem->pt_gpa &&
+	    gpa < pt->mem->rw_gpa);
+}
+
+static bool
+is_there(uint64_t entry)
+{
+
+	return ((entry & (TK_PTE_P | TK_PTE_KEPT)) == TK_PTE_P);
+}
+
 void
 tk_pt_init(struct tk_page_table *pt, struct tk_memory *mem)
 {
@@ -34,7 +58,26 @@ tk_pt_init(struct tk_page_table *pt, struct tk_memory *mem)
 	pt->mem = mem;
 	pt->root = mem->pt_gpa;
 	pt->next = pt->root + TK_PAGE;
+	pt->allowed = tables_left(pt);
 	pt->journal = NULL;
+}
+
+void
+tk_pt_copy(struct tk_page_table *pt, const struct tk_page_table *from)
+{
+
+	pt->root = from->root;
+	if (pt->next < from->next)
+		pt->next = from->next;
+	/* The other half is for what stays: see tk_pt_is_short(). */
+	pt->allowed = tables_left(from) / 2;
+}
+
+bool
+tk_pt_is_short(const struct tk_page_table *pt)
+{
+
+	return (tables_left(pt) < pt->allowed);
 }
 
 int
@@ -56,6 +99,23 @@ tk_pt_set(struct tk_page_table *pt, uint64_t *entry, uint64_t value)
 	return (0);
 }
 
+/* A table where none is: a new one, or that of an earlier call. */
+static int
+make_table(struct tk_page_table *pt, uint64_t *entry)
+{
+	bool kept = (*entry & TK_PTE_KEPT) != 0;
+
+	if (pt->allowed == 0 || (!kept && tables_left(pt) == 0))
+		return (ENOMEM);
+	if (tk_pt_set(pt, entry, kept ? tk_pte(entry) & ~TK_PTE_KEPT :
+	    pt->next | TK_PTE_P | TK_PTE_W | TK_PTE_U | TK_PTE_AD))
+		return (ENOMEM);
+	if (!kept)
+		pt->next += TK_PAGE;
+	pt->allowed--;
+	return (0);
+}
+
 static uint64_t *
 descend(struct tk_page_table *pt, tk_gva gva, unsigned level, bool create)
 {
@@ -65,16 +125,9 @@ descend(struct tk_page_table *pt, tk_gva gva, unsigned level, bool create)
 	table = table_at(pt, pt->root);
 	for (l = 3; l > level; l--) {
 		entry = &table[index_of(gva, l)];
-		if (!(*entry & TK_PTE_P)) {
-			if (!create || pt->next >= pt->mem->rw_gpa)
-				return (NULL);
-			/* A fork may find what an earlier call left here. */
-			memset(table_at(pt, pt->next), 0, TK_PAGE);
-			if (tk_pt_set(pt, entry, pt->next | TK_PTE_P |
-			    TK_PTE_W | TK_PTE_U | TK_PTE_AD))
-				return (NULL);
-			pt->next += TK_PAGE;
-		} else if (*entry & TK_PTE_HUGE)
+		if (*entry & TK_PTE_HUGE)
+			return (NULL);
+		if (!is_there(*entry) && (!create || make_table(pt, entry)))
 			return (NULL);
 		table = table_at(pt, *entry & TK_PTE_ADDR);
 	}
@@ -94,7 +147,7 @@ tk_pt_set_huge(struct tk_page_table *pt, tk_gva gva, tk_gpa gpa,
 {
 	uint64_t *entry;
 
-	tk_assert((gva | gpa) % TK_HUGE == 0);
+	tk_assert((gva | gpa) % TK_HUGE == 0 && pt->journal == NULL);
 	entry = descend(pt, gva, 1, true);
 	if (entry == NULL)
 		return (ENOMEM);
@@ -116,7 +169,7 @@ tk_pt_walk(const struct tk_page_table *pt, tk_gva gva, uint64_t *left)
 		*left = span - (gva & (span - 1));
 		if (l == 0 || (entry & TK_PTE_HUGE))
 			break;
-		if (!(entry & TK_PTE_P))
+		if (!is_there(entry))
 			return (0);
 		table = table_at(pt, entry & TK_PTE_ADDR);
 	}
@@ -126,39 +179,56 @@ tk_pt_walk(const struct tk_page_table *pt, tk_gva gva, uint64_t *left)
 }
 
 int
+tk_flush_end(const struct tk_page_table *pt, struct tk_flush *f)
+{
+	int e = 0;
+
+	if (f->to != f->from)
+		e = tk_memory_flush(pt->mem, f->from, f->to - f->from);
+	if (f->error == 0)
+		f->error = e;
+	f->from = f->to = 0;
+	return (f->error);
+}
+
+void
+tk_flush_add(const struct tk_page_table *pt, struct tk_flush *f,
+    uint64_t entry)
+{
+	tk_gpa gpa = entry & TK_PTE_ADDR;
+
+	/* Runs of pages, in the order of their making or backwards. */
+	if (f->to != f->from && gpa == f->to)
+		f->to += TK_PAGE;
+	else if (f->to != f->from && gpa + TK_PAGE == f->from)
+		f->from = gpa;
+	else {
+		(void)tk_flush_end(pt, f);
+		f->from = gpa;
+		f->to = gpa + TK_PAGE;
+	}
+}
+
+int
 tk_pt_undo(struct tk_page_table *pt)
 {
 	struct tk_journal *j = pt->journal;
+	struct tk_flush f = { 0, 0, 0 };
 	struct tk_pte_change *c;
-	uint64_t now, gone;
-	tk_gpa from = 0, to = 0;
-	int e = 0;
+	uint64_t now;
 
 	if (j == NULL)
 		return (0);
 	while (j->n > 0) {
 		c = &j->change[--j->n];
 		now = tk_pte(c->entry);
-		*c->entry = c->old;
-		gone = now & ~c->old & (TK_PTE_P | TK_PTE_W);
-		if (!(now & TK_PTE_P) || (now & TK_PTE_ADDR) < pt->mem->rw_gpa ||
-		    (gone == 0 && ((now ^ c->old) &
-		    (TK_PTE_ADDR | TK_PTE_NX)) == 0))
+		if (is_table(pt, now)) {
+			*c->entry = now | TK_PTE_KEPT;
 			continue;
-		/* Runs of pages, in the order of their making or backwards. */
-		now &= TK_PTE_ADDR;
-		if (to != from && now == to)
-			to += TK_PAGE;
-		else if (to != from && now + TK_PAGE == from)
-			from = now;
-		else {
-			if (to != from && e == 0)
-				e = tk_memory_flush(pt->mem, from, to - from);
-			from = now;
-			to = now + TK_PAGE;
 		}
+		*c->entry = c->old;
+		if (tk_pte_lowers(now, c->old))
+			tk_flush_add(pt, &f, now);
 	}
-	if (to != from && e == 0)
-		e = tk_memory_flush(pt->mem, from, to - from);
-	return (e);
+	return (tk_flush_end(pt, &f));
 }

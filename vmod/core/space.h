@@ -3,7 +3,8 @@
  *
  * What the files of the address space share: page-table entries of whole
  * ranges. Where a permission is lowered or a page goes, the CPU is made to see
- * it; what cannot be put right marks the space stale.
+ * it (the rule is in page_table.h); what cannot be put right marks the space
+ * stale.
  *
  *	address_space.c		mappings: the verbs of Linux
  *	space_entries.c		their page-table entries
@@ -29,24 +30,19 @@ tk_round_page(uint64_t len)
 /* The flags of an entry with this permission. */
 uint64_t tk_entry_flags(unsigned prot);
 
-/* A run of physical pages whose old mapping the CPU may still know. */
-struct tk_run {
-	tk_gpa			from, to;
-};
-
-/* Adds the page of an entry, as it was; the end makes the CPU forget all. */
-void tk_run_add(struct tk_space *, struct tk_run *, uint64_t entry);
-void tk_run_end(struct tk_space *, struct tk_run *);
-
 /*
  * Gives every page of the range its permission, and memory when it has none
- * and back says so. 0 or ENOMEM.
+ * and back says so. 0 or ENOMEM, also where it would make shared pages
+ * writable.
  */
 int tk_entries_protect(struct tk_space *, tk_gva start, tk_gva end,
     unsigned prot, bool back);
 /* The range is unmapped: its pages are free, or stay where they are reserved. */
 void tk_entries_drop(struct tk_space *, tk_gva start, tk_gva end);
-/* Moves the entries of a range; the pages stay where they are. 0 or ENOMEM. */
+/*
+ * Moves the entries of a range; the pages stay where they are. 0, or ENOMEM and
+ * nothing was moved.
+ */
 int tk_entries_move(struct tk_space *, tk_gva from, tk_gva to, uint64_t len);
 
 /* Where a new mapping goes that may go anywhere; 0: there is no room. */

@@ -101,10 +101,10 @@ tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
 
 	if (pte == 0 && tk_space_fault(sp, gva, TK_PROT_W))
 		pte = user_entry(sp, gva, left);
-	if (!(pte & TK_PTE_W))
-		return (NULL);
 	gpa = pte & TK_PTE_ADDR;
-	tk_assert(gpa >= mem->rw_gpa);
+	/* Whatever the entry says: what all forks share is not written. */
+	if (!(pte & TK_PTE_W) || gpa < mem->rw_gpa)
+		return (NULL);
 	if (sp->pages.ws != NULL && gpa < mem->end)
 		tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
 		    TK_PAGE_SHIFT));

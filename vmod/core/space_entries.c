@@ -22,28 +22,33 @@ tk_entry_flags(unsigned prot)
 	return (f);
 }
 
-void
-tk_run_end(struct tk_space *sp, struct tk_run *r)
+/* The change of one entry; the CPU will be told at the end. 0 or ENOMEM. */
+static int
+entry_set(struct tk_space *sp, struct tk_flush *f, uint64_t *e, uint64_t new)
 {
+	uint64_t old = tk_pte(e);
 
-	if (r->to != r->from &&
-	    tk_memory_flush(sp->pt.mem, r->from, r->to - r->from) != 0)
-		sp->stale = true;
-	r->from = r->to = 0;
+	if (tk_pt_set(&sp->pt, e, new))
+		return (ENOMEM);
+	if (tk_pte_lowers(old, new))
+		tk_flush_add(&sp->pt, f, old);
+	return (0);
 }
 
-void
-tk_run_add(struct tk_space *sp, struct tk_run *r, uint64_t entry)
+static void
+entries_end(struct tk_space *sp, struct tk_flush *f)
 {
-	tk_gpa gpa = entry & TK_PTE_ADDR;
 
-	if (!(entry & TK_PTE_P) || gpa < sp->pt.mem->rw_gpa)
-		return;
-	if (gpa != r->to) {
-		tk_run_end(sp, r);
-		r->from = gpa;
-	}
-	r->to = gpa + TK_PAGE;
+	if (tk_flush_end(&sp->pt, f) != 0)
+		sp->stale = true;
+}
+
+/* Text and rodata, that is. */
+static bool
+all_forks_see(const struct tk_space *sp, uint64_t entry)
+{
+
+	return (entry != 0 && (entry & TK_PTE_ADDR) < sp->pt.mem->rw_gpa);
 }
 
 /*
@@ -59,52 +64,50 @@ skip(const struct tk_space *sp, tk_gva a)
 	return ((left - 1) & ~(uint64_t)(TK_PAGE - 1));
 }
 
+/* The value for an entry of this permission; 0: there is no memory for it. */
+static uint64_t
+with_permission(struct tk_space *sp, uint64_t old, unsigned prot)
+{
+	tk_gpa gpa = old & TK_PTE_ADDR;
+
+	if (old == 0 && !tk_pool_take(&sp->pages, &gpa))
+		return (0);
+	if (all_forks_see(sp, old) && (prot & TK_PROT_W))
+		return (0);
+	return (gpa | tk_entry_flags(prot));
+}
+
 int
 tk_entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
     bool back)
 {
-	uint64_t *e, old, new;
-	struct tk_run r = { 0, 0 };
-	tk_gpa gpa;
+	struct tk_flush f = { 0, 0, 0 };
+	uint64_t *e, new;
 	tk_gva a;
+	int r = 0;
 
-	for (a = start; a < end; a += TK_PAGE) {
+	for (a = start; a < end && r == 0; a += TK_PAGE) {
 		e = tk_pt_entry(&sp->pt, a, back);
 		if (e == NULL) {
-			if (!back) {
+			if (back)
+				r = ENOMEM;
+			else
 				a += skip(sp, a);
-				continue;
-			}
-			tk_run_end(sp, &r);
-			return (ENOMEM);
+			continue;
 		}
-		old = tk_pte(e);
-		if (old == 0) {
-			if (!back)
-				continue;
-			if (!tk_pool_take(&sp->pages, &gpa)) {
-				tk_run_end(sp, &r);
-				return (ENOMEM);
-			}
-			new = gpa | tk_entry_flags(prot);
-		} else
-			new = (old & TK_PTE_ADDR) | tk_entry_flags(prot);
-		if (tk_pt_set(&sp->pt, e, new)) {
-			tk_run_end(sp, &r);
-			return (ENOMEM);
-		}
-		if ((old & ~new & (TK_PTE_P | TK_PTE_W)) ||
-		    (new & ~old & TK_PTE_NX))
-			tk_run_add(sp, &r, old);
+		if (tk_pte(e) == 0 && !back)
+			continue;
+		new = with_permission(sp, tk_pte(e), prot);
+		r = new == 0 ? ENOMEM : entry_set(sp, &f, e, new);
 	}
-	tk_run_end(sp, &r);
-	return (0);
+	entries_end(sp, &f);
+	return (r);
 }
 
 static void
 entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
 {
-	struct tk_run r = { 0, 0 };
+	struct tk_flush f = { 0, 0, 0 };
 	uint64_t *e, old;
 	tk_gva a;
 
@@ -117,22 +120,40 @@ entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
 		old = tk_pte(e);
 		if (old == 0)
 			continue;
-		if (tk_pt_set(&sp->pt, e, 0)) {
+		if (entry_set(sp, &f, e, 0)) {
 			sp->stale = true;
 			continue;
 		}
-		tk_run_add(sp, &r, old);
 		tk_pool_give(&sp->pages, old & TK_PTE_ADDR);
 	}
-	tk_run_end(sp, &r);
+	entries_end(sp, &f);
+}
+
+/* Tables for what will be moved. 0 or ENOMEM. */
+static int
+make_room(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
+{
+	uint64_t *e, off;
+
+	for (off = 0; off < len; off += TK_PAGE) {
+		e = tk_pt_entry(&sp->pt, from + off, false);
+		if (e == NULL)
+			off += skip(sp, from + off);
+		else if (tk_pte(e) != 0 &&
+		    tk_pt_entry(&sp->pt, to + off, true) == NULL)
+			return (ENOMEM);
+	}
+	return (0);
 }
 
 int
 tk_entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 {
-	struct tk_run r = { 0, 0 };
-	uint64_t *e, *f, off, old;
+	struct tk_flush f = { 0, 0, 0 };
+	uint64_t *e, *at, off, gone;
 
+	if (make_room(sp, from, to, len))
+		return (ENOMEM);
 	for (off = 0; off < len; off += TK_PAGE) {
 		e = tk_pt_entry(&sp->pt, from + off, false);
 		if (e == NULL) {
@@ -141,16 +162,16 @@ tk_entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 		}
 		if (tk_pte(e) == 0)
 			continue;
-		old = tk_pte(e);
-		f = tk_pt_entry(&sp->pt, to + off, true);
-		if (f == NULL || tk_pt_set(&sp->pt, f, old) ||
-		    tk_pt_set(&sp->pt, e, 0)) {
-			tk_run_end(sp, &r);
-			return (ENOMEM);
-		}
-		tk_run_add(sp, &r, old);
+		at = tk_pt_entry(&sp->pt, to + off, false);
+		/* What was reserved there is not needed any more. */
+		gone = tk_pte(at);
+		if (entry_set(sp, &f, at, tk_pte(e)) ||
+		    entry_set(sp, &f, e, 0))
+			sp->stale = true;
+		else if (gone != 0)
+			tk_pool_give(&sp->pages, gone & TK_PTE_ADDR);
 	}
-	tk_run_end(sp, &r);
+	entries_end(sp, &f);
 	return (0);
 }
 
@@ -185,8 +206,8 @@ tk_page_is_zero(const void *page)
 static void
 entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
 {
-	struct tk_run r = { 0, 0 };
-	uint64_t *e, old, new;
+	struct tk_flush f = { 0, 0, 0 };
+	uint64_t *e, old;
 	uint8_t *page;
 	tk_gpa gpa;
 	tk_gva a;
@@ -204,13 +225,10 @@ entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
 				    sp->pt.mem->rw_gpa) >> TK_PAGE_SHIFT));
 			memset(page, 0, TK_PAGE);
 		}
-		new = gpa | tk_entry_flags(TK_PROT_RW);
-		if (tk_pt_set(&sp->pt, e, new))
+		if (entry_set(sp, &f, e, gpa | tk_entry_flags(TK_PROT_RW)))
 			sp->stale = true;
-		if ((old & ~new & TK_PTE_P) || (new & ~old & TK_PTE_NX))
-			tk_run_add(sp, &r, old);
 	}
-	tk_run_end(sp, &r);
+	entries_end(sp, &f);
 }
 
 void

@@ -310,17 +310,25 @@ set_slot(struct tk_vcpu *v, enum tk_slot slot, unsigned flags, tk_gpa gpa,
 	return (ioctl(v->vm_fd, KVM_SET_USER_MEMORY_REGION, &r));
 }
 
+int
+tk_vcpu_take_memory(struct tk_vcpu *v)
+{
+	unsigned slot;
+
+	for (slot = 0; slot < TK_SLOTS; slot++)
+		if (set_slot(v, slot, 0, 0, NULL, 0) && errno != EINVAL)
+			return (errno);
+	return (0);
+}
+
 void
 tk_vcpu_put(struct tk_vcpu **pv)
 {
 	struct tk_vcpu *v;
-	unsigned slot;
-	bool keep = true;
+	bool keep;
 
 	TK_TAKE_OBJ(v, pv, TK_VCPU_MAGIC);
-	for (slot = 0; slot < TK_SLOTS; slot++)
-		if (set_slot(v, slot, 0, 0, NULL, 0) && errno != EINVAL)
-			keep = false;
+	keep = tk_vcpu_take_memory(v) == 0;
 	(void)pthread_mutex_lock(&idle_lock);
 	if (keep && !v->spoiled && n_idle < MAX_IDLE) {
 		v->next_idle = idle;

@@ -79,6 +79,12 @@ int tk_vcpu_extra(struct tk_vcpu *, unsigned number, tk_gpa cr3, tk_gva fs,
 int tk_vcpu_set_memory(struct tk_vcpu *, const struct tk_memory *,
     bool booting, struct tk_error *);
 
+/*
+ * Takes its memory away, and with it whatever KVM and the CPU know of its page
+ * tables. 0 or errno: then it must go.
+ */
+int tk_vcpu_take_memory(struct tk_vcpu *);
+
 /* Where `syscall` goes: MSR LSTAR. */
 int tk_vcpu_set_lstar(struct tk_vcpu *, tk_gva, struct tk_error *);
 
