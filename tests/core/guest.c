@@ -155,6 +155,29 @@ tiles(int fill)
 	return (n + was[48]);
 }
 
+/*
+ * Protection keys, for CPUs and kernels that let programs have them: the
+ * rights as they were found, or, for keys other than 0, what is left of the
+ * program: nothing but to end its call, which touches no memory.
+ */
+static long
+keys(unsigned rights)
+{
+	unsigned was;
+
+	if (rights == 0) {
+		__asm__ volatile ("rdpkru" : "=a" (was) : "c" (0) : "rdx");
+		return ((long)was);
+	}
+	/* The end of a call; the other end is that of another vCPU's. */
+	__asm__ volatile ("wrpkru\n"
+	    "mov $3, %%eax\n xor %%esi, %%esi\n mov $77, %%edi\n"
+	    "out %%eax, $0\n"
+	    "mov $0xffff, %%eax\n out %%eax, $0\n ud2"
+	    :: "a" (rights), "c" (0), "d" (0) : "memory");
+	__builtin_unreachable();
+}
+
 static long
 recurse(long n)
 {
@@ -375,6 +398,9 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 		break;
 	case OP_TILES:
 		r = tiles(a != 0);
+		break;
+	case OP_KEYS:
+		r = keys((unsigned)a);
 		break;
 	case OP_HOST:		/* the host call a */
 		r = host((long)a, (long)b, 0);
