@@ -305,10 +305,15 @@ tk_readable(const struct tk_machine *m, tk_gva gva, size_t len)
 {
 	uint64_t left;
 
-	if (len > TK_USER_END || gva > TK_USER_END - len)
+	/*
+	 * A mapping of terabytes that nobody touched costs a program nothing:
+	 * as its data it would cost others time, and room for a copy.
+	 */
+	if (len > m->mem.end + m->mem.shared_size ||
+	    gva > TK_USER_END - len)
 		return (false);
 	while (len > 0) {
-		if (tk_space_read_at(&m->space, gva, &left) == NULL)
+		if (!tk_space_readable(&m->space, gva, &left))
 			return (false);
 		if (left >= len)
 			return (true);

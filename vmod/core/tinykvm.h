@@ -377,7 +377,10 @@ bool tk_write(struct tk_machine *, tk_gva, const void *, size_t);
  */
 const void *tk_view(const struct tk_machine *, tk_gva, size_t len,
     size_t *have);
-/* True when all of [gva, gva+len) may be read by the guest. */
+/*
+ * True when all of [gva, gva+len) may be read by the guest, and is not more
+ * than all the memory that it could have.
+ */
 bool tk_readable(const struct tk_machine *, tk_gva, size_t len);
 /* True when the guest may execute at gva. */
 bool tk_executable(const struct tk_machine *, tk_gva);
