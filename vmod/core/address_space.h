@@ -91,7 +91,7 @@ const struct tk_vma *tk_space_find(const struct tk_space *, tk_gva);
  * The host's address of gva when the guest itself may access it so, else NULL.
  * *left: bytes from there to the end of the page, or of a huge page. What is
  * not backed yet reads as zeros; for writing it is backed, and the page joins
- * the working set.
+ * the working set, while that is not full.
  */
 const void *tk_space_read_at(const struct tk_space *, tk_gva, uint64_t *left);
 void *tk_space_write_at(struct tk_space *, tk_gva, uint64_t *left);

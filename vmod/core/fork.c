@@ -78,7 +78,8 @@ must_read_log(struct tk_machine *m)
 
 /*--------------------------------------------------------------------
  * The watchdog asks: has this call written too much? Its pages are in the
- * dirty log, together with those that the fork had before.
+ * dirty log, or the host wrote them and made them members of the working set;
+ * those that the fork had before are there, too.
  */
 
 static bool
@@ -93,7 +94,8 @@ overused(struct tk_watch *w)
 	if (tk_vcpu_dirty_log(m->vcpu, m->ws.log))
 		return (false);
 	for (i = 0; i < (m->ws.size + 63) / 64; i++)
-		pages += (uint64_t)__builtin_popcountll(m->ws.log[i]);
+		pages += (uint64_t)__builtin_popcountll(m->ws.log[i] |
+		    m->ws.member[i]);
 	return (pages > m->pages_at_entry + m->request_pages);
 }
 

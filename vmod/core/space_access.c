@@ -122,9 +122,12 @@ tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
 		return (NULL);
 	gpa = pte & TK_PTE_ADDR;
 	tk_assert(gpa >= mem->rw_gpa);
-	if (sp->pages.ws != NULL && gpa < mem->end)
+	if (sp->pages.ws != NULL && gpa < mem->end) {
+		if (__builtin_expect(tk_ws_full(sp->pages.ws), 0))
+			return (NULL);
 		tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
 		    TK_PAGE_SHIFT));
+	}
 	*left = TK_PAGE - (gva & (TK_PAGE - 1));
 	return (host_address(sp, pte, gva));
 }
