@@ -182,6 +182,42 @@ nothing_outside(void)
 	file_vm_fini(&vm);
 }
 
+#define RENAME(from, to, flags)	(int)file_vm_call(&vm, SYS_renameat2,	\
+    (uint64_t)AT_FDCWD, PATH(&vm, from), (uint64_t)AT_FDCWD,		\
+    file_vm_text(&vm, 1, to), (flags))
+#define EXCHANGE	2		/* RENAME_EXCHANGE */
+
+/* What is read-only stays so under any name of the directories above it. */
+static void
+read_only_below_writable(void)
+{
+	int64_t fd;
+
+	file_vm_init(&vm, false);
+	CHECK(opens("/room/conf/ro/file", O_WRONLY) == -EROFS);
+	CHECK(RENAME("/room/conf", "/room/moved", 0) == -EBUSY);
+	CHECK(RENAME("/room//other/../conf/", "/room/moved", 0) == -EBUSY);
+	CHECK(RENAME("/room/other", "/room/conf", 0) == -EBUSY);
+	CHECK(RENAME("/room/other", "/room/conf", EXCHANGE) == -EBUSY);
+	CHECK(RENAME("/room/conf", "/room/other", EXCHANGE) == -EBUSY);
+	CHECK(RENAME("/room/conf/ro", "/room/moved", 0) == -EROFS);
+	CHECK(RENAME("/room/other", "/room/conf/ro", EXCHANGE) == -EROFS);
+	CHECK(RENAME("/room/conf/ro/file", "/room/moved", 0) == -EROFS);
+	fd = opens("/room", O_RDONLY | O_DIRECTORY);
+	CHECK(fd >= 0 && file_vm_call(&vm, SYS_renameat, (uint64_t)fd,
+	    PATH(&vm, "conf"), (uint64_t)fd, file_vm_text(&vm, 1, "moved"),
+	    0) == -EBUSY);
+	CHECK(SYS(&vm, rmdir, PATH(&vm, "/room/conf"), 0, 0) == -EBUSY);
+	CHECK(SYS(&vm, unlink, PATH(&vm, "/room/conf"), 0, 0) == -EBUSY);
+	CHECK_STR(vm.g.refused, "/room/conf: ");
+	CHECK(opens("/room/conf/ro/file", O_RDONLY) > fd);
+	/* What is beside them can be moved. */
+	CHECK(RENAME("/room/other", "/room/conf/beside", 0) == 0);
+	CHECK(RENAME("/room/conf/beside", "/room/other", 0) == 0);
+	CHECK(SYS(&vm, rmdir, PATH(&vm, "/room/other"), 0, 0) == 0);
+	file_vm_fini(&vm);
+}
+
 static struct stat
 stat_of(const char *path, int follow)
 {
@@ -445,6 +481,7 @@ TESTS(
 	T_KVM(mappings),
 	T_KVM(generated_files),
 	T_KVM(nothing_outside),
+	T_KVM(read_only_below_writable),
 	T_KVM(directories_above),
 	T_KVM(what_runtimes_read),
 	T_KVM(random_is_fresh),
