@@ -190,6 +190,16 @@ read_zeros(char *to, size_t len)
 }
 
 static long
+selectors(void)
+{
+	unsigned ds, es;
+
+	__asm__ volatile ("mov %%ds, %0\n mov %%es, %1\n"
+	    : "=r" (ds), "=r" (es));
+	return ((long)ds << 16 | es);
+}
+
+static long
 recurse(long n)
 {
 	volatile char frame[512];
@@ -410,6 +420,11 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 	case OP_TILES:
 		r = tiles(a != 0);
 		break;
+	case OP_SELECTORS:	/* those of data are a; told again and again */
+		__asm__ volatile ("mov %0, %%ds\n mov %0, %%es\n"
+		    :: "r" ((unsigned)a));
+		for (;;)
+			(void)host(3, selectors(), 0);
 	case OP_DEVICE:		/* b zeros to a and behind it, for ever */
 		read_zeros((char *)a, b);
 		break;

@@ -1,7 +1,8 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * A program that denies itself its memory harms its own request.
+ * What a request leaves in the CPU that no reset of memory puts back: the next
+ * entry does.
  */
 
 #include <cpuid.h>
@@ -42,7 +43,7 @@ no_call_inherits(bool there, int64_t rights)
 	(void)tk_reset(m);
 }
 
-/* A server's request has no entry stub: it begins with this image. */
+/* Boots, other threads and further vCPUs begin with an image. */
 static void
 the_frozen_image_has_them(int64_t rights)
 {
@@ -87,6 +88,47 @@ protection_keys_are_forgotten(void)
 	}
 }
 
+static enum tk_verdict
+nothing(void *priv, const uint8_t *data, size_t len)
+{
+
+	(void)priv;
+	(void)data;
+	(void)len;
+	return (TK_RESUME);
+}
+
+/*
+ * A server's request goes on where the program waits; what the last one left in
+ * the CPU is gone all the same. What becomes of this request is of no interest:
+ * nobody listens.
+ */
+static void
+servers_begin_with_the_selectors(void)
+{
+	struct tk_connection c = { .output = nothing };
+	struct kvm_regs r;
+	struct tk_error err;
+
+	set_up(NULL);
+	/* It ends where it can go on, and tells what it has there. */
+	CHECK(succeeds(5, OP_SELECTORS, 0, 0, 0) == 0);
+	CHECK(tk_continue(m, 0, 5, &err) == 0 && g.result == 0);
+	r = *m->vcpu->regs;
+	r.rip = tk_after_host_call(m);
+	g.master->serves = true;
+	CHECK(tk_serve(m, &c, 5, &err) == TK_HOST);
+	CHECK_STR(err.text, "no connection could be made");
+	/* What the next entry would set is not asked. */
+	m->broken = m->vcpu->sregs_dirty = false;
+	*m->vcpu->regs = r;
+	CHECK_MSG(tk_continue(m, 0, 5, &err) == 0, "%s", err.text);
+	CHECK_MSG(g.result == (TK_SEL_UDATA << 16 | TK_SEL_UDATA), "0x%lx",
+	    (long)g.result);
+	tear_down();
+}
+
 TESTS(
+	T_KVM(servers_begin_with_the_selectors),
 	T_KVM(protection_keys_are_forgotten)
 )
