@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -345,6 +347,33 @@ random_is_fresh(void)
  * Limits
  */
 
+/* Two that write at once may both have found room. */
+static void
+beyond_the_hosts_limit(void)
+{
+	const uint64_t most = 1ULL << 30;
+	const struct rlimit r = { most, RLIM_INFINITY };
+	struct sigaction sa;
+	int64_t fd;
+
+	memset(&sa, 0, sizeof sa);
+	sa.sa_handler = SIG_DFL;
+	CHECK(sigaction(SIGXFSZ, &sa, NULL) == 0);
+	CHECK(setrlimit(RLIMIT_FSIZE, &r) == 0);
+	file_vm_init(&vm, false);
+	fd = opens("hello", O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK(SYS(&vm, lseek, fd, most - 1, SEEK_SET) == (int64_t)most - 1);
+	CHECK(SYS(&vm, write, fd, PATH(&vm, "ab"), 2) == -EFBIG);
+	/* Seen too late, it is an error of the call, too. */
+	vm.g.master->policy->max_file = INT64_MAX;
+	CHECK(SYS(&vm, lseek, fd, most, SEEK_SET) == (int64_t)most);
+	CHECK(SYS(&vm, write, fd, PATH(&vm, "ab"), 2) == -EFBIG);
+	CHECK(SYS(&vm, ftruncate, fd, most + 1, 0) == -EFBIG);
+	CHECK(SYS(&vm, write, fd, PATH(&vm, "ab"), 0) == 0);
+	file_vm_fini(&vm);
+}
+
 static void
 too_many(void)
 {
@@ -486,6 +515,7 @@ TESTS(
 	T_KVM(what_runtimes_read),
 	T_KVM(random_is_fresh),
 	T_KVM(too_many),
+	T_KVM(beyond_the_hosts_limit),
 	T_KVM(waiting),
 	T_KVM(dynamic_loader)
 )

@@ -69,7 +69,7 @@ struct tk_host_facts {
  * Opens the host at the first call, later ones return the same. The result
  * lives as long as the process. NULL with a sentence that says how to mend it
  * (device missing, permission, capability missing); then the next call tries
- * again.
+ * again. From then on the process takes no SIGXFSZ whose action is the default.
  */
 const struct tk_host *tk_host(struct tk_error *);
 const struct tk_host_facts *tk_host_facts(const struct tk_host *);
