@@ -334,12 +334,12 @@ guest_log(struct tk_machine *m, const struct tkc_program *p)
 	tk_gva text = tk_arg(m, 0);
 	uint64_t len = tk_arg(m, 1), n;
 
-	if (len > MAX_LOG)
-		len = MAX_LOG;
 	if (!tk_readable(m, text, len))
 		return (tk_fail(m, text, "sys_log: %llu bytes at 0x%llx are "
 		    "not the program's memory", (unsigned long long)len,
 		    (unsigned long long)text));
+	if (len > MAX_LOG)
+		len = MAX_LOG;
 	while (len > 0) {
 		n = len < sizeof buf ? len : sizeof buf;
 		if (!tk_read(m, buf, text, n))
