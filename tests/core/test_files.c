@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "file_vm.h"
+#include "linux/linux.h"
 
 static struct file_vm vm;
 
@@ -347,6 +348,32 @@ random_is_fresh(void)
  * Limits
  */
 
+/*
+ * An epoll's list may be long, and poll() may name it a thousand times: between
+ * two it is asked whether there is time.
+ */
+static void
+poll_ends_in_time(void)
+{
+	uint64_t a[6] = { 0, 2, 0 };
+	struct pollfd p[2];
+	int64_t fd;
+
+	file_vm_init(&vm, false);
+	fd = SYS(&vm, epoll_create1, 0, 0, 0);
+	CHECK(fd >= 0);
+	p[0].fd = p[1].fd = (int)fd;
+	p[0].events = p[1].events = POLLIN;
+	a[0] = file_vm_buffer(&vm);
+	CHECK(tk_write(vm.m, a[0], p, sizeof p));
+	vm.m->watch.deadline = UINT64_MAX;
+	CHECK(tk_sys_poll(vm.m, a) == 0);
+	vm.m->watch.deadline = 0;
+	CHECK(tk_sys_poll(vm.m, a) == -EINTR);
+	(void)tk_reset(vm.m);
+	file_vm_fini(&vm);
+}
+
 /* Two that write at once may both have found room. */
 static void
 beyond_the_hosts_limit(void)
@@ -516,6 +543,7 @@ TESTS(
 	T_KVM(random_is_fresh),
 	T_KVM(too_many),
 	T_KVM(beyond_the_hosts_limit),
+	T_KVM(poll_ends_in_time),
 	T_KVM(waiting),
 	T_KVM(dynamic_loader)
 )
