@@ -46,6 +46,11 @@ MISDEED(vmcall, "vmcall")
 MISDEED(vmmcall, "vmmcall")
 MISDEED(set_tf, "pushfq\n orq $0x100, (%%rsp)\n popfq\n nop\n nop")
 MISDEED(bad_selector, "mov $0x1003, %%eax\n mov %%eax, %%ds")
+/* Protection keys: no access at all, or no write, to what has key 0. */
+#define KEYS(rights)	"xor %%ecx, %%ecx\n xor %%edx, %%edx\n"		\
+			"mov $" rights ", %%eax\n wrpkru"
+MISDEED(deny_memory, KEYS("0x55555557"))
+MISDEED(deny_writes, KEYS("0x55555556"))
 
 static void
 rep_outs(const char *arg)
@@ -252,6 +257,7 @@ const struct misdeed cpu_misdeeds[] = {
 	{ "/far-jump-text", far_jump_text },
 	{ "/load-segments", load_segments }, { "/change-bases", change_bases },
 	{ "/set-flags", set_flags },
+	{ "/deny-memory", deny_memory }, { "/deny-writes", deny_writes },
 	{ "/zero-stack-syscall", zero_stack_syscall },
 	{ "/kernel-stack-syscall", kernel_stack_syscall },
 	{ "/kernel-stack-fault", kernel_stack_fault },

@@ -17,6 +17,7 @@
 
 #define WILD	0x123456789000L
 #define KERNEL	(-0x80000000L)
+#define UNTOUCHED	(1L << 46)
 
 static void
 do_abort(const char *arg)
@@ -156,6 +157,33 @@ odd_brk(const char *arg)
 	(void)linux_call(SYS_brk, 1L << 46, 0, 0, 0, 0, 0);
 }
 
+/* Terabytes that may be read and were never touched. */
+static void *
+untouched(void)
+{
+
+	return (mmap(NULL, UNTOUCHED, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+	    MAP_NORESERVE, -1, 0));
+}
+
+static void
+untouched_body(const char *arg)
+{
+
+	(void)arg;
+	(void)kvm_call(KVM_BACKEND_RESPONSE, 200, (long)"a", 1,
+	    (long)untouched(), UNTOUCHED, 0);
+}
+
+static void
+untouched_log(const char *arg)
+{
+
+	(void)arg;
+	(void)kvm_call(KVM_LOG, (long)untouched(), UNTOUCHED, 0, 0, 0, 0);
+	respond_text(200, "logged\n");
+}
+
 static void
 reserve_terabytes(const char *arg)
 {
@@ -274,6 +302,8 @@ const struct misdeed linux_misdeeds[] = {
 	{ "/odd-mmaps", odd_mmaps }, { "/mprotect-text", mprotect_text },
 	{ "/munmap-all", munmap_all }, { "/odd-brk", odd_brk },
 	{ "/reserve-terabytes", reserve_terabytes },
+	{ "/untouched-body", untouched_body },
+	{ "/untouched-log", untouched_log },
 	{ "/wild-writes", wild_writes }, { "/bad-sigreturn", bad_sigreturn },
 	{ "/fault-loop", fault_loop }, { "/bad-altstack", bad_altstack },
 	{ "/kernel-handler", kernel_handler }, { "/open-files", open_files },

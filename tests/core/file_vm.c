@@ -50,6 +50,11 @@ fill(const char *root)
 	make_directory(root, "data/many");
 	make_directory(root, "data2");
 	make_directory(root, "data2/deep");
+	make_directory(root, "data3");
+	make_directory(root, "data3/other");
+	make_directory(root, "data3/conf");
+	make_directory(root, "data3/conf/ro");
+	write_host(root, "data3/conf/ro/file", "kept\n");
 	write_host(root, "secret", "secret\n");
 	write_host(root, "data/hello", "hello, world\n");
 	write_host(root, "data/sub/a", "this is a\n");
@@ -81,11 +86,16 @@ fill(const char *root)
 static void
 boot_file_guest(struct file_vm *vm, bool frozen)
 {
-	char data[128], data2[128], program[512], none[128];
+	char data[128], data2[128], data3[128], inner[128], program[512];
+	char none[128];
 	struct tk_path paths[] = {
 		{ .virtual_path = "/data", .real_path = data, .prefix = true,
 		    .writable = true },
 		{ .virtual_path = "/ro", .real_path = data2, .prefix = true },
+		{ .virtual_path = "/room", .real_path = data3, .prefix = true,
+		    .writable = true },
+		{ .virtual_path = "/room/conf/ro", .real_path = inner,
+		    .prefix = true },
 		{ .virtual_path = "/etc/one", .real_path = program },
 		{ .virtual_path = "/etc/link", .real_path = program,
 		    .symlink = true },
@@ -107,6 +117,8 @@ boot_file_guest(struct file_vm *vm, bool frozen)
 
 	snprintf(data, sizeof data, "%s/data", vm->root);
 	snprintf(data2, sizeof data2, "%s/data2/../data2", vm->root);
+	snprintf(data3, sizeof data3, "%s/data3", vm->root);
+	snprintf(inner, sizeof inner, "%s/data3/conf/ro", vm->root);
 	snprintf(none, sizeof none, "%s/none", vm->root);
 	CHECK_MSG(tests != NULL, "TK_TESTS is not set");
 	snprintf(program, sizeof program, "%s/file_guest", tests);

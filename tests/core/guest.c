@@ -6,6 +6,7 @@
  */
 
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -153,6 +154,49 @@ tiles(int fill)
 	for (i = 0; i < sizeof tile; i++)
 		n += tile[i] != 0;
 	return (n + was[48]);
+}
+
+/*
+ * Protection keys, for CPUs and kernels that let programs have them: the
+ * rights as they were found, or, for keys other than 0, what is left of the
+ * program: nothing but to end its call, which touches no memory.
+ */
+static long
+keys(unsigned rights)
+{
+	unsigned was;
+
+	if (rights == 0) {
+		__asm__ volatile ("rdpkru" : "=a" (was) : "c" (0) : "rdx");
+		return ((long)was);
+	}
+	/* The end of a call; the other end is that of another vCPU's. */
+	__asm__ volatile ("wrpkru\n"
+	    "mov $3, %%eax\n xor %%esi, %%esi\n mov $77, %%edi\n"
+	    "out %%eax, $0\n"
+	    "mov $0xffff, %%eax\n out %%eax, $0\n ud2"
+	    :: "a" (rights), "c" (0), "d" (0) : "memory");
+	__builtin_unreachable();
+}
+
+static void
+read_zeros(char *to, size_t len)
+{
+	int fd = open("/dev/zero", O_RDONLY);
+
+	while (fd >= 0)
+		if (read(fd, to, len) > 0)
+			to += len;
+}
+
+static long
+selectors(void)
+{
+	unsigned ds, es;
+
+	__asm__ volatile ("mov %%ds, %0\n mov %%es, %1\n"
+	    : "=r" (ds), "=r" (es));
+	return ((long)ds << 16 | es);
 }
 
 static long
@@ -375,6 +419,17 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 		break;
 	case OP_TILES:
 		r = tiles(a != 0);
+		break;
+	case OP_SELECTORS:	/* those of data are a; told again and again */
+		__asm__ volatile ("mov %0, %%ds\n mov %0, %%es\n"
+		    :: "r" ((unsigned)a));
+		for (;;)
+			(void)host(3, selectors(), 0);
+	case OP_DEVICE:		/* b zeros to a and behind it, for ever */
+		read_zeros((char *)a, b);
+		break;
+	case OP_KEYS:
+		r = keys((unsigned)a);
 		break;
 	case OP_HOST:		/* the host call a */
 		r = host((long)a, (long)b, 0);

@@ -6,6 +6,7 @@
  */
 
 #include "guest_layout.h"
+#include "list.h"
 #include "one_fork.h"
 
 /* The call fails so, and the next one is served as if nothing had been. */
@@ -102,6 +103,68 @@ time_limit(void)
 	tear_down();
 }
 
+/* What the host writes for a program counts like what it writes itself. */
+static void
+memory_limit_of_the_hosts_writes(void)
+{
+	static const struct boot b = { .memory = 256, .request_memory = 16 };
+	const unsigned most = (16 << 20) / TK_PAGE;
+	struct tk_error err;
+	uint64_t i;
+	int64_t at;
+	int e;
+
+	set_up(&b);
+	for (i = 0; i < 2; i++) {
+		m->changed = true;
+		at = tk_space_map(&m->space, 0, 100 << 20, TK_PROT_R |
+		    TK_PROT_W, TK_VMA_MMAP, false, false);
+		CHECK(at > 0);
+		/* More than all, or less than all again and again. */
+		e = guest_op(&g, m, &err, 20, OP_DEVICE, (uint64_t)at,
+		    i == 0 ? 100 << 20 : 10 << 20, 0);
+		CHECK_MSG(e == TK_OUT_OF_MEMORY, "%d: %s", e, err.text);
+		CHECK_STR(err.text, "max_request_memory");
+		/* No further than to the limit, and what the call wrote. */
+		CHECK_MSG(m->ws.n <= most + 64, "%u pages", m->ws.n);
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+		CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
+	}
+	tear_down();
+}
+
+/* Pages that had other contents before are zeroed by the host, too. */
+static void
+memory_limit_of_zeroed_pages(void)
+{
+	static const struct boot b = { .memory = 256, .request_memory = 16 };
+	struct tk_working_set *ws;
+	struct tk_page_pool *pool;
+	tk_gva old;
+
+	set_up(&b);
+	m->changed = true;
+	pool = &m->space.pages;
+	ws = &m->ws;
+	/* As if all but what is in use had been used and freed. */
+	CHECK(tk_reserve((void **)&pool->unused, pool->n_unused + 1,
+	    &pool->room_unused, sizeof *pool->unused));
+	pool->unused[pool->n_unused].start = pool->next;
+	pool->unused[pool->n_unused++].end = pool->mem->end;
+	pool->next = pool->mem->end;
+	old = m->space.brk;
+	ws->limit = ws->n + 100;
+	CHECK(tk_space_brk(&m->space, old + (200 << 20)) == old);
+	CHECK_MSG(ws->n <= ws->limit + 1, "%u pages", ws->n);
+	ws->limit = UINT64_MAX;
+	CHECK(tk_space_brk(&m->space, old + (100 << 20)) ==
+	    old + (100 << 20));
+	(void)tk_reset(m);
+	CHECK(!tk_broken(m));
+	tear_down();
+}
+
 static void
 memory_limit(void)
 {
@@ -171,6 +234,8 @@ TESTS(
 	T_KVM(ends_of_the_process),
 	T_KVM(time_limit),
 	T_KVM(memory_limit),
+	T_KVM(memory_limit_of_the_hosts_writes),
+	T_KVM(memory_limit_of_zeroed_pages),
 	T_KVM(misuse_of_host_calls),
 	T_KVM(boots_that_fail)
 )

@@ -8,13 +8,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "file_vm.h"
+#include "linux/linux.h"
 
 static struct file_vm vm;
 
@@ -182,6 +185,42 @@ nothing_outside(void)
 	file_vm_fini(&vm);
 }
 
+#define RENAME(from, to, flags)	(int)file_vm_call(&vm, SYS_renameat2,	\
+    (uint64_t)AT_FDCWD, PATH(&vm, from), (uint64_t)AT_FDCWD,		\
+    file_vm_text(&vm, 1, to), (flags))
+#define EXCHANGE	2		/* RENAME_EXCHANGE */
+
+/* What is read-only stays so under any name of the directories above it. */
+static void
+read_only_below_writable(void)
+{
+	int64_t fd;
+
+	file_vm_init(&vm, false);
+	CHECK(opens("/room/conf/ro/file", O_WRONLY) == -EROFS);
+	CHECK(RENAME("/room/conf", "/room/moved", 0) == -EBUSY);
+	CHECK(RENAME("/room//other/../conf/", "/room/moved", 0) == -EBUSY);
+	CHECK(RENAME("/room/other", "/room/conf", 0) == -EBUSY);
+	CHECK(RENAME("/room/other", "/room/conf", EXCHANGE) == -EBUSY);
+	CHECK(RENAME("/room/conf", "/room/other", EXCHANGE) == -EBUSY);
+	CHECK(RENAME("/room/conf/ro", "/room/moved", 0) == -EROFS);
+	CHECK(RENAME("/room/other", "/room/conf/ro", EXCHANGE) == -EROFS);
+	CHECK(RENAME("/room/conf/ro/file", "/room/moved", 0) == -EROFS);
+	fd = opens("/room", O_RDONLY | O_DIRECTORY);
+	CHECK(fd >= 0 && file_vm_call(&vm, SYS_renameat, (uint64_t)fd,
+	    PATH(&vm, "conf"), (uint64_t)fd, file_vm_text(&vm, 1, "moved"),
+	    0) == -EBUSY);
+	CHECK(SYS(&vm, rmdir, PATH(&vm, "/room/conf"), 0, 0) == -EBUSY);
+	CHECK(SYS(&vm, unlink, PATH(&vm, "/room/conf"), 0, 0) == -EBUSY);
+	CHECK_STR(vm.g.refused, "/room/conf: ");
+	CHECK(opens("/room/conf/ro/file", O_RDONLY) > fd);
+	/* What is beside them can be moved. */
+	CHECK(RENAME("/room/other", "/room/conf/beside", 0) == 0);
+	CHECK(RENAME("/room/conf/beside", "/room/other", 0) == 0);
+	CHECK(SYS(&vm, rmdir, PATH(&vm, "/room/other"), 0, 0) == 0);
+	file_vm_fini(&vm);
+}
+
 static struct stat
 stat_of(const char *path, int follow)
 {
@@ -308,6 +347,59 @@ random_is_fresh(void)
 /*--------------------------------------------------------------------
  * Limits
  */
+
+/*
+ * An epoll's list may be long, and poll() may name it a thousand times: between
+ * two it is asked whether there is time.
+ */
+static void
+poll_ends_in_time(void)
+{
+	uint64_t a[6] = { 0, 2, 0 };
+	struct pollfd p[2];
+	int64_t fd;
+
+	file_vm_init(&vm, false);
+	fd = SYS(&vm, epoll_create1, 0, 0, 0);
+	CHECK(fd >= 0);
+	p[0].fd = p[1].fd = (int)fd;
+	p[0].events = p[1].events = POLLIN;
+	a[0] = file_vm_buffer(&vm);
+	CHECK(tk_write(vm.m, a[0], p, sizeof p));
+	vm.m->watch.deadline = UINT64_MAX;
+	CHECK(tk_sys_poll(vm.m, a) == 0);
+	vm.m->watch.deadline = 0;
+	CHECK(tk_sys_poll(vm.m, a) == -EINTR);
+	(void)tk_reset(vm.m);
+	file_vm_fini(&vm);
+}
+
+/* Two that write at once may both have found room. */
+static void
+beyond_the_hosts_limit(void)
+{
+	const uint64_t most = 1ULL << 30;
+	const struct rlimit r = { most, RLIM_INFINITY };
+	struct sigaction sa;
+	int64_t fd;
+
+	memset(&sa, 0, sizeof sa);
+	sa.sa_handler = SIG_DFL;
+	CHECK(sigaction(SIGXFSZ, &sa, NULL) == 0);
+	CHECK(setrlimit(RLIMIT_FSIZE, &r) == 0);
+	file_vm_init(&vm, false);
+	fd = opens("hello", O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK(SYS(&vm, lseek, fd, most - 1, SEEK_SET) == (int64_t)most - 1);
+	CHECK(SYS(&vm, write, fd, PATH(&vm, "ab"), 2) == -EFBIG);
+	/* Seen too late, it is an error of the call, too. */
+	vm.g.master->policy->max_file = INT64_MAX;
+	CHECK(SYS(&vm, lseek, fd, most, SEEK_SET) == (int64_t)most);
+	CHECK(SYS(&vm, write, fd, PATH(&vm, "ab"), 2) == -EFBIG);
+	CHECK(SYS(&vm, ftruncate, fd, most + 1, 0) == -EFBIG);
+	CHECK(SYS(&vm, write, fd, PATH(&vm, "ab"), 0) == 0);
+	file_vm_fini(&vm);
+}
 
 static void
 too_many(void)
@@ -445,10 +537,13 @@ TESTS(
 	T_KVM(mappings),
 	T_KVM(generated_files),
 	T_KVM(nothing_outside),
+	T_KVM(read_only_below_writable),
 	T_KVM(directories_above),
 	T_KVM(what_runtimes_read),
 	T_KVM(random_is_fresh),
 	T_KVM(too_many),
+	T_KVM(beyond_the_hosts_limit),
+	T_KVM(poll_ends_in_time),
 	T_KVM(waiting),
 	T_KVM(dynamic_loader)
 )

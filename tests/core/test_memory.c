@@ -172,7 +172,46 @@ kept_instead_of_reset(void)
 	tear_down();
 }
 
+/* What was never touched costs a program nothing: so it must not cost us. */
+static void
+untouched_memory(void)
+{
+	const uint64_t terabytes = 1ULL << 46;
+	const tk_gva at = 1ULL << 40;
+	uint64_t left;
+
+	set_up(NULL);
+	m->changed = true;
+	CHECK(tk_space_map(&m->space, at, terabytes, TK_PROT_R, TK_VMA_MMAP,
+	    true, false) == (int64_t)at);
+	/* Looked through in few steps, to its end and no further. */
+	CHECK(tk_space_readable(&m->space, at + 5, &left));
+	CHECK_MSG(left >= TK_HUGE - 5 && left <= terabytes - 5, "%lu", left);
+	CHECK(tk_space_readable(&m->space, at + terabytes - 1, &left));
+	CHECK_MSG(left == 1, "%lu", left);
+	CHECK(!tk_space_readable(&m->space, at + terabytes, &left));
+	CHECK(tk_readable(m, at + terabytes - TK_HUGE, TK_HUGE));
+	CHECK(!tk_readable(m, at + terabytes - TK_HUGE, TK_HUGE + 1));
+	/* More than all the memory that it could have is nobody's data. */
+	CHECK(tk_readable(m, at, 64 << 20));
+	CHECK(!tk_readable(m, at, terabytes));
+	CHECK(!tk_readable(m, at, 1ULL << 30));
+	/* A touched page in the middle. */
+	CHECK(tk_space_protect(&m->space, at + TK_HUGE, TK_PAGE,
+	    TK_PROT_R | TK_PROT_W) == 0);
+	CHECK(tk_write(m, at + TK_HUGE, "x", 1));
+	CHECK(tk_readable(m, at + 5, 64 << 20));
+	CHECK(tk_space_protect(&m->space, at + TK_HUGE, TK_PAGE, 0) == 0);
+	CHECK(!tk_readable(m, at + 5, 64 << 20));
+	CHECK(tk_readable(m, at + 5, TK_HUGE - 5));
+	CHECK(!tk_readable(m, at + 5, TK_HUGE - 4));
+	(void)tk_reset(m);
+	CHECK(!tk_broken(m) && !tk_readable(m, at, 1));
+	tear_down();
+}
+
 TESTS(
+	T_KVM(untouched_memory),
 	T_KVM(shared_memory),
 	T_KVM(kept_instead_of_reset),
 	T_KVM(wild_addresses),

@@ -91,10 +91,15 @@ const struct tk_vma *tk_space_find(const struct tk_space *, tk_gva);
  * The host's address of gva when the guest itself may access it so, else NULL.
  * *left: bytes from there to the end of the page, or of a huge page. What is
  * not backed yet reads as zeros; for writing it is backed, and the page joins
- * the working set.
+ * the working set, while that is not full.
  */
 const void *tk_space_read_at(const struct tk_space *, tk_gva, uint64_t *left);
 void *tk_space_write_at(struct tk_space *, tk_gva, uint64_t *left);
+/*
+ * tk_space_read_at() would succeed. *left goes further than there: over memory
+ * that is not backed, to where a page table or the mapping ends.
+ */
+bool tk_space_readable(const struct tk_space *, tk_gva, uint64_t *left);
 /* tk_space_write_at() would succeed, short of a lack of memory. */
 bool tk_space_writable(const struct tk_space *, tk_gva, uint64_t *left);
 bool tk_space_executable(const struct tk_space *, tk_gva);

@@ -13,7 +13,8 @@
 	.globl	tk_ustubs, tk_ustubs_end, tk_ustub_entry, tk_ustub_return
 	.globl	tk_ustub_syscall, tk_ustub_sysret, tk_ustub_probe
 	.globl	tk_ustub_empty, tk_ustub_signal_return, tk_ustub_entry_end
-	.globl	tk_ustub_probe_landing, tk_ustub_resume
+	.globl	tk_ustub_probe_landing, tk_ustub_resume, tk_ustub_probe_keys
+	.globl	tk_ustub_entry_keys, tk_ustub_resume_keys
 
 /*
  * Ring 0. Exceptions: 16 bytes per vector, on the IST stack. The port names
@@ -59,9 +60,12 @@ tk_ustubs:
  * the general registers is set here, where it costs no ioctl. R12 = FPU image,
  * R13 = GS base, R14 = FS base; RAX and RDX are lost. xrstor's mask is all that
  * the CPU has, more than XCR0 of guests: in ring 3 of a software KVM they have
- * what the host has.
+ * what the host has. For the same reason protection keys may have to be
+ * cleared, before anything of ring 3 is read: the last guest code may have
+ * denied itself all of it. What KVM says is a CPU without them has a NOP in
+ * that place: see tk_kernel_stubs().
  */
-	.macro	fresh_vcpu
+	.macro	fresh_vcpu keys
 	mov	$TK_SEL_UDATA, %eax
 	mov	%eax, %ds
 	mov	%eax, %es
@@ -69,6 +73,12 @@ tk_ustubs:
 	mov	%eax, %gs
 	wrfsbase %r14
 	wrgsbase %r13
+	mov	%rcx, %r14
+	xor	%eax, %eax
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+\keys:	wrpkru
+	mov	%r14, %rcx
 	mov	$-1, %eax
 	mov	$-1, %edx
 	xrstor64 (%r12)
@@ -79,7 +89,7 @@ tk_ustubs:
 tk_ustub_entry:
 	mov	%rdx, %rbx
 	mov	%rax, %r15
-	fresh_vcpu
+	fresh_vcpu tk_ustub_entry_keys
 	mov	%rbx, %rdx
 	mov	%r15, %rax
 	xor	%ebx, %ebx
@@ -98,7 +108,7 @@ tk_ustub_entry_end:
 	.balign	64
 tk_ustub_resume:
 	mov	%rax, %r15
-	fresh_vcpu
+	fresh_vcpu tk_ustub_resume_keys
 	mov	%r15, %rax
 	mov	(resume + 0)(%rip), %rbx
 	mov	(resume + 8)(%rip), %rdx
@@ -157,6 +167,14 @@ tk_ustub_probe_landing:
 	mov	%cs, %eax
 	out	%eax, $TK_PORT_SYSCALL
 	jmp	*%rcx
+/* Has ring 3 protection keys? An exit, or an invalid instruction. */
+	.balign	64
+tk_ustub_probe_keys:
+	xor	%ecx, %ecx
+	rdpkru
+	mov	$TK_HC_EMPTY, %eax
+	out	%eax, $TK_PORT_HOST_CALL
+	ud2
 tk_ustubs_end:
 
 /* The vDSO, built from vdso/. */

@@ -14,7 +14,8 @@ extern const uint8_t tk_ustubs[], tk_ustubs_end[], tk_ustub_entry[],
     tk_ustub_resume[],
     tk_ustub_entry_end[], tk_ustub_return[], tk_ustub_empty[],
     tk_ustub_syscall[], tk_ustub_sysret[], tk_ustub_signal_return[],
-    tk_ustub_probe[], tk_ustub_probe_landing[];
+    tk_ustub_probe[], tk_ustub_probe_landing[], tk_ustub_probe_keys[],
+    tk_ustub_entry_keys[], tk_ustub_resume_keys[];
 extern const uint8_t tk_vdso[], tk_vdso_end[];
 
 /* Interrupt gate: Intel SDM vol. 3A, figure 6-8. */
@@ -128,6 +129,13 @@ tk_probe_landing(void)
 }
 
 tk_gva
+tk_probe_keys_address(void)
+{
+
+	return (in_ustubs(tk_ustub_probe_keys));
+}
+
+tk_gva
 tk_syscall_target(const struct tk_host *h)
 {
 
@@ -197,17 +205,35 @@ write_tss(struct tss *tss, unsigned cpu)
  * Intel SDM vol. 1, 13.4.
  */
 static void
-write_fpu(uint8_t *image)
+write_fpu(uint8_t *image, const struct tk_host *h)
 {
 	uint16_t fcw = 0x37f;
 	uint32_t mxcsr = 0x1f80, mask = 0xffff;
-	uint64_t there = 3;
+	uint64_t there = 3 | h->xsave_keys;
 
 	memset(image, 0, TK_PAGE);
 	memcpy(image, &fcw, sizeof fcw);
 	memcpy(image + 24, &mxcsr, sizeof mxcsr);
 	memcpy(image + 28, &mask, sizeof mask);
 	memcpy(image + 512, &there, sizeof there);
+}
+
+/* A NOP of wrpkru's length: Intel SDM vol. 2, NOP. */
+static const uint8_t nop[3] = { 0x0f, 0x1f, 0x00 };
+
+void
+tk_kernel_stubs(const struct tk_memory *mem, const struct tk_host *h)
+{
+	uint8_t *u = tk_memory_at(mem, TK_K_USER_STUBS);
+
+	memcpy(tk_memory_at(mem, TK_K_STUBS), tk_stubs,
+	    (size_t)(tk_stubs_end - tk_stubs));
+	memcpy(u, tk_ustubs, (size_t)(tk_ustubs_end - tk_ustubs));
+	if (!h->has_keys) {
+		memcpy(u + (tk_ustub_entry_keys - tk_ustubs), nop, sizeof nop);
+		memcpy(u + (tk_ustub_resume_keys - tk_ustubs), nop,
+		    sizeof nop);
+	}
 }
 
 static int
@@ -221,7 +247,7 @@ map_one(struct tk_space *sp, tk_gva gva, tk_gpa gpa, uint64_t flags)
 }
 
 int
-tk_kernel_install(struct tk_space *sp)
+tk_kernel_install(struct tk_space *sp, const struct tk_host *h)
 {
 	static const struct {
 		tk_gpa		page;
@@ -248,11 +274,8 @@ tk_kernel_install(struct tk_space *sp)
 		    TK_K_TSS) + i * TK_TSS_STEP), i);
 		*(uint32_t *)tk_memory_at(mem, TK_K_VCPU + i * TK_GS_STEP) = i;
 	}
-	write_fpu(tk_memory_at(mem, TK_K_FPU));
-	memcpy(tk_memory_at(mem, TK_K_STUBS), tk_stubs,
-	    (size_t)(tk_stubs_end - tk_stubs));
-	memcpy(tk_memory_at(mem, TK_K_USER_STUBS), tk_ustubs,
-	    (size_t)(tk_ustubs_end - tk_ustubs));
+	write_fpu(tk_memory_at(mem, TK_K_FPU), h);
+	tk_kernel_stubs(mem, h);
 	memcpy(tk_memory_at(mem, TK_K_VDSO), tk_vdso,
 	    (size_t)(tk_vdso_end - tk_vdso));
 

@@ -18,7 +18,9 @@
 #define TK_TSS_LIMIT	(104 + 64)
 
 /* Writes the kernel pages and maps them. 0 or ENOMEM. */
-int tk_kernel_install(struct tk_space *);
+int tk_kernel_install(struct tk_space *, const struct tk_host *);
+/* Only the code, as what is known of the host has it. */
+void tk_kernel_stubs(const struct tk_memory *, const struct tk_host *);
 
 /*
  * At TK_K_RESUME: the registers that the resume stub itself needs, as they are
@@ -38,6 +40,7 @@ tk_gva tk_signal_return_address(void);
 tk_gva tk_iret_address(void);
 tk_gva tk_probe_address(void);
 tk_gva tk_probe_landing(void);
+tk_gva tk_probe_keys_address(void);
 /* Where `syscall` is to land on this host. */
 tk_gva tk_syscall_target(const struct tk_host *);
 /* The instruction that goes back to the user after a system call. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/utsname.h>
@@ -86,6 +87,23 @@ read_cpuid(struct tk_host *h)
 	}
 }
 
+/*
+ * A file that would grow beyond RLIMIT_FSIZE is an error of the call that does
+ * it, not the end of the process, which is the default. It cannot only be
+ * looked at before: two that do find room for one. Who handles the signal goes
+ * on to do so.
+ */
+static void
+outlive_file_limit(void)
+{
+	struct sigaction sa;
+
+	if (sigaction(SIGXFSZ, NULL, &sa) != 0 || sa.sa_handler != SIG_DFL)
+		return;
+	sa.sa_handler = SIG_IGN;
+	(void)sigaction(SIGXFSZ, &sa, NULL);
+}
+
 static int
 host_init(struct tk_host *h, struct tk_error *err)
 {
@@ -93,6 +111,7 @@ host_init(struct tk_host *h, struct tk_error *err)
 	unsigned i;
 	int r;
 
+	outlive_file_limit();
 	if (uname(&un) == 0)
 		(void)snprintf(h->facts.kernel, sizeof h->facts.kernel,
 		    "%.63s", un.release);

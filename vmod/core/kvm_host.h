@@ -23,6 +23,10 @@ struct tk_host {
 	bool			self_tested;
 	bool			has_smep;
 	bool			has_umip;
+	/* Protection keys in ring 3, whatever CPUID and CR4 say to guests. */
+	bool			has_keys;
+	/* Their bit in XSTATE_BV, where KVM_SET_XSAVE takes it; else 0. */
+	uint64_t		xsave_keys;
 	const void		*clock_page;
 	struct {
 		struct kvm_cpuid2	head;

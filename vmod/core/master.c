@@ -155,7 +155,7 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	tk_gva base = 0;
 	int e;
 
-	if (tk_kernel_install(&m->space))
+	if (tk_kernel_install(&m->space, m->host))
 		return (no_room(err, "kernel"));
 	e = tk_elf_load(elf, &m->space, o->private_text, err);
 	if (e != 0)

@@ -3,6 +3,12 @@
  *
  * More vCPUs for a call, each on a thread of the host. While they run, whoever
  * looks at the machine's records holds a lock.
+ *
+ * Memory that one unmaps or protects against another: for the moment of the
+ * flush (tk_memory_flush()) the host's mapping of it is gone, and KVM fails with
+ * EFAULT a vCPU that touches it just then. Its part of the work has failed,
+ * and the machine is spoiled. Only a program that works beside itself on memory
+ * that it takes away can meet that, in its own request.
  */
 
 #ifndef TK_PARALLEL_H_INCLUDED

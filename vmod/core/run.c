@@ -152,6 +152,7 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 	m->error = error;
 	m->in_ring0 = false;
 	m->fault_at = 0;
+	m->ws.limit = m->pages_at_entry + m->request_pages;
 	tk_watch_begin(&m->watch, tk_now() + (uint64_t)(seconds * 1e9));
 	if (m->threads.alive > 1)
 		tk_slice_begin(m);
@@ -178,6 +179,8 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 		tk_debug_end(m, verdict == TK_DONE ? TK_DEBUG_DONE :
 		    TK_DEBUG_ENDED);
 	tk_watch_end(&m->watch);
+	/* What the embedder brings for the next one is not this one's. */
+	m->ws.limit = UINT64_MAX;
 	/*
 	 * Ended elsewhere than at a host call from ring 3: the vCPU may be in
 	 * ring 0, or anywhere.
@@ -319,10 +322,15 @@ tk_readable(const struct tk_machine *m, tk_gva gva, size_t len)
 {
 	uint64_t left;
 
-	if (len > TK_USER_END || gva > TK_USER_END - len)
+	/*
+	 * A mapping of terabytes that nobody touched costs a program nothing:
+	 * as its data it would cost others time, and room for a copy.
+	 */
+	if (len > m->mem.end + m->mem.shared_size ||
+	    gva > TK_USER_END - len)
 		return (false);
 	while (len > 0) {
-		if (tk_space_read_at(&m->space, gva, &left) == NULL)
+		if (!tk_space_readable(&m->space, gva, &left))
 			return (false);
 		if (left >= len)
 			return (true);

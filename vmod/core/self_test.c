@@ -8,6 +8,8 @@
  *  - whether `syscall` lands in ring 0, as on hardware, or in ring 3, as where
  *    KVM runs guests in the host's ring 3 under shadow paging;
  *  - whether the guest reads the host's time-stamp counter;
+ *  - whether ring 3 has protection keys, which are not offered to guests, but
+ *    which it has where it is the host's;
  *  - whether the entry stub runs, of which xrstor depends on the CPU.
  */
 
@@ -36,8 +38,42 @@ unexpected(struct tk_vcpu *v, enum tk_exit exit, const char *step,
 	    (unsigned long long)v->regs->rip));
 }
 
+/* PKRU: Intel SDM vol. 1, 13.1. */
+#define XSTATE_KEYS		(1ULL << 9)
+#define VECTOR_UD		6
+
 static int
-run_tests(struct tk_host *h, struct tk_vcpu *v, struct tk_error *err)
+probe_keys(struct tk_host *h, struct tk_vcpu *v, const struct tk_memory *mem,
+    struct tk_error *err)
+{
+	struct kvm_xsave fpu;
+	enum tk_exit x;
+	unsigned vector;
+
+	v->regs->rip = tk_probe_keys_address();
+	x = tk_vcpu_run(v, &vector);
+	if (x == TK_EXIT_EXCEPTION && vector == VECTOR_UD) {
+		/* It is in ring 0 now. */
+		v->regs->rflags = 2;
+		v->sregs_dirty = true;
+		return (0);
+	}
+	if (x != TK_EXIT_HOST_CALL || v->regs->rax != TK_HC_EMPTY)
+		return (unexpected(v, x, "protection keys", err));
+	h->has_keys = true;
+	tk_kernel_stubs(mem, h);
+	if (tk_vcpu_get_fpu(v, &fpu))
+		return (tk_error(err, TK_HOST, 0, "KVM self-test: "
+		    "KVM_GET_XSAVE failed"));
+	fpu.region[512 / 4] |= (uint32_t)XSTATE_KEYS;
+	if (tk_vcpu_set_fpu(v, &fpu) == 0)
+		h->xsave_keys = XSTATE_KEYS;
+	return (0);
+}
+
+static int
+run_tests(struct tk_host *h, struct tk_vcpu *v, const struct tk_memory *mem,
+    struct tk_error *err)
 {
 	uint64_t before, after, guest;
 	enum tk_exit x;
@@ -49,6 +85,9 @@ run_tests(struct tk_host *h, struct tk_vcpu *v, struct tk_error *err)
 		return (unexpected(v, x, "first exit", err));
 	h->facts.rip_after_out =
 	    v->regs->rip != tk_empty_address() + MOV_IMM32_SIZE;
+
+	if (probe_keys(h, v, mem, err))
+		return (TK_HOST);
 
 	v->regs->rip = tk_entry_address();
 	v->regs->rax = tk_empty_address();
@@ -102,14 +141,14 @@ tk_self_test(struct tk_host *h, struct tk_error *err)
 		return (tk_error(err, TK_HOST, 0,
 		    "Memory for the KVM self-test: %s", strerror(e)));
 	tk_space_init(&space, &mem);
-	if (tk_kernel_install(&space))
+	if (tk_kernel_install(&space, h))
 		e = tk_error(err, TK_HOST, 0, "Out of memory");
 	else
 		e = tk_vcpu_get(&v, h, space.pt.root, err);
 	if (e == 0) {
 		e = tk_vcpu_set_memory(v, &mem, true, err);
 		if (e == 0)
-			e = run_tests(h, v, err);
+			e = run_tests(h, v, &mem, err);
 		/* Its LSTAR is the probe's. */
 		v->spoiled = true;
 		tk_vcpu_put(&v);

@@ -92,6 +92,23 @@ tk_space_read_at(const struct tk_space *sp, tk_gva gva, uint64_t *left)
 	return (zeros + (gva & (TK_PAGE - 1)));
 }
 
+bool
+tk_space_readable(const struct tk_space *sp, tk_gva gva, uint64_t *left)
+{
+	const struct tk_vma *v;
+
+	if (user_entry(sp, gva, left) != 0)
+		return (true);
+	if (gva >= TK_USER_END || tk_pt_walk(&sp->pt, gva, left) != 0)
+		return (false);
+	v = tk_space_find(sp, gva);
+	if (!allows(v, TK_PROT_R))
+		return (false);
+	if (*left > v->end - gva)
+		*left = v->end - gva;
+	return (true);
+}
+
 void *
 tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
 {
@@ -105,9 +122,12 @@ tk_space_write_at(struct tk_space *sp, tk_gva gva, uint64_t *left)
 	/* Whatever the entry says: what all forks share is not written. */
 	if (!(pte & TK_PTE_W) || gpa < mem->rw_gpa)
 		return (NULL);
-	if (sp->pages.ws != NULL && gpa < mem->end)
+	if (sp->pages.ws != NULL && gpa < mem->end) {
+		if (__builtin_expect(tk_ws_full(sp->pages.ws), 0))
+			return (NULL);
 		tk_ws_add(sp->pages.ws, (unsigned)((gpa - mem->rw_gpa) >>
 		    TK_PAGE_SHIFT));
+	}
 	*left = TK_PAGE - (gva & (TK_PAGE - 1));
 	return (host_address(sp, pte, gva));
 }

@@ -69,7 +69,7 @@ struct tk_host_facts {
  * Opens the host at the first call, later ones return the same. The result
  * lives as long as the process. NULL with a sentence that says how to mend it
  * (device missing, permission, capability missing); then the next call tries
- * again.
+ * again. From then on the process takes no SIGXFSZ whose action is the default.
  */
 const struct tk_host *tk_host(struct tk_error *);
 const struct tk_host_facts *tk_host_facts(const struct tk_host *);
@@ -383,7 +383,10 @@ bool tk_write(struct tk_machine *, tk_gva, const void *, size_t);
  */
 const void *tk_view(const struct tk_machine *, tk_gva, size_t len,
     size_t *have);
-/* True when all of [gva, gva+len) may be read by the guest. */
+/*
+ * True when all of [gva, gva+len) may be read by the guest, and is not more
+ * than all the memory that it could have.
+ */
 bool tk_readable(const struct tk_machine *, tk_gva, size_t len);
 /* True when the guest may execute at gva. */
 bool tk_executable(const struct tk_machine *, tk_gva);

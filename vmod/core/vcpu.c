@@ -34,6 +34,9 @@
 #define STAR		((uint64_t)TK_SEL_KCODE << 32 | \
 			    (uint64_t)(TK_SEL_UCODE - 16) << 48)
 
+/* Of an XSAVE image, in words: Intel SDM vol. 1, 13.4.2. */
+#define XSTATE_BV	(512 / 4)
+
 /* Idle machines to keep. */
 #define MAX_IDLE	64
 
@@ -330,6 +333,9 @@ tk_vcpu_put(struct tk_vcpu **pv)
 	TK_TAKE_OBJ(v, pv, TK_VCPU_MAGIC);
 	keep = tk_vcpu_take_memory(v) == 0;
 	(void)pthread_mutex_lock(&idle_lock);
+	/* Its next program could not undo what this one did to them. */
+	if (v->host->has_keys && v->host->xsave_keys == 0)
+		keep = false;
 	if (keep && !v->spoiled && n_idle < MAX_IDLE) {
 		v->next_idle = idle;
 		idle = v;
@@ -526,7 +532,15 @@ int
 tk_vcpu_get_fpu(const struct tk_vcpu *v, struct kvm_xsave *x)
 {
 
-	return (ioctl(v->fd, KVM_GET_XSAVE, x) ? errno : 0);
+	if (ioctl(v->fd, KVM_GET_XSAVE, x))
+		return (errno);
+	/*
+	 * What an image does not have becomes as it is at a CPU's reset when
+	 * it is set again, but for protection keys, which stay: so all have
+	 * them, the rights of their reset being 0.
+	 */
+	x->region[XSTATE_BV] |= (uint32_t)v->host->xsave_keys;
+	return (0);
 }
 
 int

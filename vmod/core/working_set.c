@@ -39,6 +39,7 @@ tk_ws_init(struct tk_working_set *ws, const struct tk_memory *mem)
 {
 
 	memset(ws, 0, sizeof *ws);
+	ws->limit = UINT64_MAX;
 	ws->size = (unsigned)((mem->end - mem->rw_gpa) >> TK_PAGE_SHIFT);
 	ws->member = lazy_table(bitmap_bytes(ws->size));
 	ws->log = lazy_table(bitmap_bytes(ws->size));

@@ -16,6 +16,8 @@ struct tk_working_set {
 	uint32_t		*page;		/* dense list */
 	unsigned		n;		/* pages in the list */
 	unsigned		size;		/* pages of writable memory */
+	/* Members that the host's writes may make: tk_ws_full(). */
+	uint64_t		limit;
 	/* Are most members idle? See tk_ws_restore(). */
 	unsigned		resets;
 	unsigned		idle_samples;
@@ -35,6 +37,17 @@ tk_ws_add(struct tk_working_set *ws, unsigned page)
 		return;
 	ws->member[page >> 6] |= bit;
 	ws->page[ws->n++] = page;
+}
+
+/*
+ * The call under way has written more than it may, by the members alone: the
+ * one page too many lets the watchdog know it, too.
+ */
+static inline bool
+tk_ws_full(const struct tk_working_set *ws)
+{
+
+	return (ws->n > ws->limit);
 }
 
 /* Adds all that ws->log names. */

@@ -237,6 +237,25 @@ parent_of(struct tk_machine *m, const char *verb, const struct tk_name *name,
 	}
 }
 
+/*
+ * The same for a name that goes, or becomes another's. What lies on the way to
+ * another entry of the policy stays where it is, as mount points do: by its new
+ * name, what is below would be allowed more than that entry says.
+ */
+static int64_t
+parent_to_move(struct tk_machine *m, const char *verb,
+    const struct tk_name *name, bool make, const char **leaf)
+{
+
+	if (name->kind == TK_NAME_HOST && tk_policy_above(m->files.policy,
+	    name->path)) {
+		tk_refused_name(m, verb, name->path,
+		    "an entry of allowed_paths is below it");
+		return (-EBUSY);
+	}
+	return (parent_of(m, verb, name, make, leaf));
+}
+
 static int64_t
 done(int directory, int result)
 {
@@ -299,7 +318,7 @@ unlink_at(struct tk_machine *m, uint64_t dirfd, tk_gva path, uint64_t flags)
 	e = tk_name_read(m, dirfd, path, false, &name);
 	if (e != 0)
 		return (e);
-	e = parent_of(m, "unlink", &name, false, &leaf);
+	e = parent_to_move(m, "unlink", &name, false, &leaf);
 	if (e < 0)
 		return (e);
 	return (done((int)e, unlinkat((int)e, leaf, (int)flags)));
@@ -341,10 +360,10 @@ rename_at(struct tk_machine *m, uint64_t from_fd, tk_gva from, uint64_t to_fd,
 		e = tk_name_read(m, to_fd, to, false, &new);
 	if (e != 0)
 		return (e);
-	old_dir = parent_of(m, "rename", &old, false, &old_leaf);
+	old_dir = parent_to_move(m, "rename", &old, false, &old_leaf);
 	if (old_dir < 0)
 		return (old_dir);
-	new_dir = parent_of(m, "rename to", &new, true, &new_leaf);
+	new_dir = parent_to_move(m, "rename to", &new, true, &new_leaf);
 	if (new_dir < 0) {
 		(void)close((int)old_dir);
 		return (new_dir == -EEXIST ? -EROFS : new_dir);

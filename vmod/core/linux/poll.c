@@ -15,7 +15,10 @@
 #include "epoll.h"
 #include "linux.h"
 
-/* How many descriptors are ready; their revents are written. Or -errno. */
+/*
+ * How many descriptors are ready; their revents are written. Or -errno: EINTR
+ * when the call's time is over.
+ */
 static int64_t
 look(struct tk_machine *m, tk_gva list, uint64_t n)
 {
@@ -30,6 +33,10 @@ look(struct tk_machine *m, tk_gva list, uint64_t n)
 		p.revents = 0;
 		if (p.fd >= 0) {
 			f = tk_file_at(m, (uint64_t)p.fd);
+			/* A list in the list: both as long as it likes. */
+			if (f != NULL && f->type == &tk_type_epoll &&
+			    tk_seconds_left(m) <= 0)
+				return (-EINTR);
 			p.revents = (short)(f == NULL ? POLLNVAL :
 			    tk_file_poll(m, f) & ((uint32_t)p.events |
 			    POLLERR | POLLHUP));

@@ -61,7 +61,7 @@ regular_write(struct tk_machine *m, struct tk_file *f, const void *from,
 
 	if (io->offset > INT64_MAX - len)
 		return (-EINVAL);
-	/* Beyond its RLIMIT_FSIZE the host process would get SIGXFSZ. */
+	/* Told before it is tried; and what was given has limits of its own. */
 	if (max != INT64_MAX) {
 		if (fstat(f->host_fd, &st) != 0)
 			return (-errno);
