@@ -29,7 +29,8 @@ PROGRAMS = ("hello", "echo")
 
 @pytest.fixture
 def node(kvmctl: Any, tmp_path: Path) -> Iterator[Node]:
-    with PrivateVarnish() as varnish:
+    # A thread of a deployment starts it anew, and ends.
+    with PrivateVarnish(mortal=False) as varnish:
         yield Node(varnish, kvmctl, tmp_path)
         assert varnish.admin.panics() is None
 

@@ -27,16 +27,17 @@ def mortal() -> list[str]:
 class PrivateVarnish:
     """Starts on entering, stops and leaves nothing behind on leaving.
 
-    port 0 is any free one. parameters are those of varnishd -p. It also ends
-    when the thread that started it does, be it by kill -9.
+    port 0 is any free one. parameters are those of varnishd -p. A mortal one
+    also ends when the thread that started it does, be it by kill -9.
     """
 
     def __init__(self, port: int = 0,
                  parameters: dict[str, str] | None = None,
-                 parent: Path | None = None) -> None:
+                 parent: Path | None = None, mortal: bool = True) -> None:
         self._wanted_port = port
         self._parameters = parameters or {}
         self._parent = parent
+        self._mortal = mortal
         self._process: subprocess.Popen[bytes] | None = None
         self.directory = Path()
         self.port = 0
@@ -68,7 +69,8 @@ class PrivateVarnish:
         options = dict(self._parameters)
         if vmods is not None:
             options["vmod_path"] = f"{vmods}:{system_vmods()}"
-        line = [*mortal(), program, "-F", "-n", str(self.directory / "varnish"),
+        before = mortal() if self._mortal else []
+        line = [*before, program, "-F", "-n", str(self.directory / "varnish"),
                 "-a", f"127.0.0.1:{self._wanted_port}", "-b", "none",
                 "-s", "malloc,64m", "-i", "kvmctl-private"]
         if os.geteuid() == 0:
