@@ -271,7 +271,8 @@ sys_backend_response(int16_t status, const char *type, size_t type_len,
 /*
  * The answer is pulled: callback(arg, max, written, total) gives the next
  * piece, of at most max bytes; an empty one fails the delivery. total is at most
- * max_stream of the program's settings. Each call has the time limit of a request for itself. Nothing is reset in between, and the
+ * max_stream of the program's settings. Each call has the time limit of a
+ * request for itself. Nothing is reset in between, and the
  * stack of this handler stays as it is: arg may point there.
  */
 static inline KVM_NORETURN void

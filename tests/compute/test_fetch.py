@@ -3,6 +3,8 @@
 
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +235,9 @@ WAYS_UP = [
 ]
 
 
-@pytest.mark.kvm
-def test_no_way_up_from_a_path(engine: Engine, log: Any) -> None:
+@contextmanager
+def telling_paths() -> Iterator[tuple[str, list[str]]]:
+    """An origin's URL, and the paths that it was asked for."""
     got: list[str] = []
 
     def take(it: Any) -> None:
@@ -242,6 +245,12 @@ def test_no_way_up_from_a_path(engine: Engine, log: Any) -> None:
         origin.body(b"ok")(it)
 
     with origin.serving(take) as url:
+        yield url, got
+
+
+@pytest.mark.kvm
+def test_no_way_up_from_a_path(engine: Engine, log: Any) -> None:
+    with telling_paths() as (url, got):
         program = apitest(engine, f"{url}/only/")
         for path in WAYS_UP:
             answer = program.request(url="/fetch", headers=[
@@ -257,13 +266,7 @@ def test_no_way_up_from_a_path(engine: Engine, log: Any) -> None:
     "...x",
 ])
 def test_what_is_only_odd_is_fetched(engine: Engine, path: str) -> None:
-    got: list[str] = []
-
-    def take(it: Any) -> None:
-        got.append(it.path)
-        origin.body(b"ok")(it)
-
-    with origin.serving(take) as url:
+    with telling_paths() as (url, got):
         program = apitest(engine, f"{url}/only/")
         assert program.request(url="/fetch", headers=[
             f"X-Url: {url}/only/{path}"]).body == b"0 200  2\nok"

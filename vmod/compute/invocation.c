@@ -27,11 +27,11 @@ tkc_waiting_take(struct tkc_program *p, uint64_t bytes)
 	uint64_t most = (uint64_t)(p->settings.max_memory * 1024 * 1024);
 
 	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
-	if (bytes <= most && atomic_fetch_add(&p->waiting, bytes) <=
-	    most - bytes)
+	if (bytes > most)
+		return (false);
+	if (atomic_fetch_add(&p->waiting, bytes) <= most - bytes)
 		return (true);
-	if (bytes <= most)
-		atomic_fetch_sub(&p->waiting, bytes);
+	atomic_fetch_sub(&p->waiting, bytes);
 	return (false);
 }
 

@@ -21,8 +21,7 @@ struct intake {
 	struct tkc_program	*program;
 	struct tkc_invocation	**inv;		/* NULL there: no fork yet */
 	const struct tkc_request *q;
-	tk_fork_f		*fork;
-	void			*priv;
+	tk_reserve_f		*reserve;
 	struct tkc_error	*err;
 	int			reason;		/* no fork could be had */
 	int			full;
@@ -35,8 +34,18 @@ has_fork(struct intake *in)
 {
 
 	if (*in->inv == NULL)
-		in->reason = in->fork(in->priv, in->err);
+		in->reason = in->reserve(in->program, in->inv, in->err);
 	return (in->reason == 0);
+}
+
+static void
+give_back(struct intake *in)
+{
+
+	free(in->data);
+	in->data = NULL;
+	tkc_waiting_give(in->program, in->room);
+	in->len = in->room = 0;
 }
 
 /* Room for len bytes more outside of a fork? */
@@ -76,7 +85,8 @@ move_in(struct intake *in)
 		return (-1);
 	if (in->len > 0)
 		in->full = !tkc_body_append(*in->inv, in->q, in->data, in->len);
-	in->len = 0;
+	/* Others may wait so now, however long the rest takes. */
+	give_back(in);
 	return (in->full);
 }
 
@@ -193,8 +203,8 @@ take_body(VRT_CTX, struct intake *in)
 
 int
 tk_request_body(VRT_CTX, struct tkc_program *program,
-    struct tkc_invocation **inv, const struct tkc_request *q, tk_fork_f *fork,
-    void *priv, struct tkc_error *err)
+    struct tkc_invocation **inv, const struct tkc_request *q,
+    tk_reserve_f *reserve, struct tkc_error *err)
 {
 	struct intake in;
 	int e;
@@ -204,12 +214,9 @@ tk_request_body(VRT_CTX, struct tkc_program *program,
 	in.program = program;
 	in.inv = inv;
 	in.q = q;
-	in.fork = fork;
-	in.priv = priv;
+	in.reserve = reserve;
 	in.err = err;
 	e = take_body(ctx, &in);
-	free(in.data);
-	if (in.room > 0)
-		tkc_waiting_give(program, in.room);
+	give_back(&in);
 	return (e);
 }

@@ -80,33 +80,18 @@ prepare(VRT_CTX, struct tkc_request *q, const struct tk_step *s,
 	return (0);
 }
 
-struct wish {
-	const struct tk_memo	*m;
-	struct tkc_program	*program;
-	struct tkc_invocation	**inv;
-};
-
-static int v_matchproto_(tk_fork_f)
-get_fork(void *priv, struct tkc_error *err)
-{
-	const struct wish *w = priv;
-
-	return (w->m != NULL && w->m->n_kept > 0 ?
-	    tkc_reserve_idle(w->program, w->inv, err) :
-	    tkc_reserve(w->program, w->inv, err));
-}
-
 /* A fork for the step, with the request's body in it. 0, or a reason. */
 static int
 first(VRT_CTX, const struct tk_memo *m, const struct tk_step *s,
     struct tk_chain *c, const struct tkc_request *q, struct tkc_error *err)
 {
-	struct wish w = { m, s->program, &c->inv };
+	tk_reserve_f *reserve = m != NULL && m->n_kept > 0 ?
+	    tkc_reserve_idle : tkc_reserve;
 
 	if (c->is_fetch)
-		return (tk_request_body(ctx, s->program, &c->inv, q, get_fork,
-		    &w, err));
-	return (c->inv == NULL ? get_fork(&w, err) : 0);
+		return (tk_request_body(ctx, s->program, &c->inv, q, reserve,
+		    err));
+	return (c->inv == NULL ? reserve(s->program, &c->inv, err) : 0);
 }
 
 /* One step. prev: the fork with the answer before, NULL at the first. */

@@ -174,13 +174,14 @@ void tk_chain_undo(struct tk_chain *);
 void tk_chain_end(struct tk_chain *);
 
 /*
- * body.c: the body of the request that is fetched, into the fork *inv, which
- * tk_fork_f gets when it is needed, if it is NULL. 0, or a reason.
+ * body.c: the body of the request that is fetched, into the fork *inv; if it is
+ * NULL, one is reserved when it is needed. 0, or a reason.
  */
-typedef int tk_fork_f(void *priv, struct tkc_error *);
+typedef int tk_reserve_f(struct tkc_program *, struct tkc_invocation **,
+    struct tkc_error *);
 uint64_t tk_request_body_expected(VRT_CTX);
 int tk_request_body(VRT_CTX, struct tkc_program *, struct tkc_invocation **inv,
-    const struct tkc_request *, tk_fork_f *, void *priv, struct tkc_error *);
+    const struct tkc_request *, tk_reserve_f *, struct tkc_error *);
 /* All of it to func, in pieces, if there is one. < 0: it did not come whole. */
 ssize_t tk_request_body_iterate(VRT_CTX, objiterate_f *func, void *priv);
 
