@@ -60,6 +60,9 @@ fill(const char *root)
 	write_host(root, "data/sub/a", "this is a\n");
 	write_host(root, "data/sub/b", "b\n");
 	write_host(root, "data2/deep/file", "deep\n");
+	make_link(root, "data3/names", "conf");
+	make_link(root, "data3/name", "one");
+	write_host(root, "data3/one", "one\n");
 	for (i = 0; i < 9000; i++)
 		pages[i] = (char)('A' + (i * i / 7) % 50);
 	pages[9000] = '\0';

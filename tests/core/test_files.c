@@ -214,6 +214,20 @@ read_only_below_writable(void)
 	CHECK(SYS(&vm, unlink, PATH(&vm, "/room/conf"), 0, 0) == -EBUSY);
 	CHECK_STR(vm.g.refused, "/room/conf: ");
 	CHECK(opens("/room/conf/ro/file", O_RDONLY) > fd);
+	/* Links of the host give it no other name to be changed by. */
+	CHECK(opens("/room/names/ro/file", O_RDONLY) > fd);
+	CHECK(opens("/room/names/ro/file", O_WRONLY) == -ELOOP);
+	CHECK_STR(vm.g.refused, "/room/names/ro/file: ");
+	CHECK(opens("/room/names/ro/new", O_WRONLY | O_CREAT) == -ELOOP);
+	CHECK(opens("/room/name", O_RDWR) == -ELOOP);
+	CHECK(SYS(&vm, truncate, PATH(&vm, "/room/names/ro/file"), 0, 0) ==
+	    -ELOOP);
+	CHECK(SYS(&vm, mkdir, PATH(&vm, "/room/names/ro/d"), 0777, 0) ==
+	    -ELOOP);
+	CHECK(SYS(&vm, unlink, PATH(&vm, "/room/names/ro/file"), 0, 0) ==
+	    -ELOOP);
+	CHECK(RENAME("/room/names/ro", "/room/moved", 0) == -ELOOP);
+	CHECK(RENAME("/room/other", "/room/names/ro/d", 0) == -ELOOP);
 	/* What is beside them can be moved. */
 	CHECK(RENAME("/room/other", "/room/conf/beside", 0) == 0);
 	CHECK(RENAME("/room/conf/beside", "/room/other", 0) == 0);

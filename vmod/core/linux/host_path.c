@@ -21,8 +21,15 @@
 /* EAGAIN: somebody renames on the way, and the kernel cannot be sure. */
 #define TRIES	16
 
+/*
+ * By a link within a tree, what lies below another entry has a second name, of
+ * which that entry says nothing. What is changed has none.
+ */
+enum use { LOOK, CHANGE };
+
 static int
-beneath(int root, const char *rest, uint32_t flags, mode_t mode)
+beneath(const struct tk_allowed *a, const char *rest, uint32_t flags,
+    mode_t mode, enum use use)
 {
 	struct open_how how;
 	long fd;
@@ -32,8 +39,10 @@ beneath(int root, const char *rest, uint32_t flags, mode_t mode)
 	how.flags = flags | O_CLOEXEC;
 	how.mode = flags & O_CREAT ? mode & 0777 : 0;
 	how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+	if (use == CHANGE && a->holds_others)
+		how.resolve |= RESOLVE_NO_SYMLINKS;
 	do
-		fd = syscall(SYS_openat2, root, *rest == '\0' ? "." : rest,
+		fd = syscall(SYS_openat2, a->root, *rest == '\0' ? "." : rest,
 		    &how, sizeof how);
 	while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++i < TRIES)));
 	return (fd < 0 ? -errno : (int)fd);
@@ -57,14 +66,14 @@ given(const struct tk_given_file *g, uint32_t flags)
 /* What an entry of the policy has under this name. */
 static int
 reach(const struct tk_allowed *a, const char *rest, uint32_t flags,
-    mode_t mode)
+    mode_t mode, enum use use)
 {
 
 	if (a->given != NULL)
 		return (given(a->given, flags));
 	if (a->root < 0)
 		return (-ENOENT);
-	return (beneath(a->root, rest, flags, mode));
+	return (beneath(a, rest, flags, mode, use));
 }
 
 /*--------------------------------------------------------------------
@@ -76,7 +85,7 @@ reach(const struct tk_allowed *a, const char *rest, uint32_t flags,
 static bool
 leads_out(const struct tk_allowed *a, const char *rest)
 {
-	int fd = beneath(a->root, rest, O_PATH, 0);
+	int fd = beneath(a, rest, O_PATH, 0, LOOK);
 
 	if (fd >= 0)
 		(void)close(fd);
@@ -101,7 +110,7 @@ redirect(const struct tk_machine *m, struct tk_name *name)
 		memcpy(part, name->rest, end);
 		part[end] = '\0';
 	} while (!leads_out(name->allowed, part) && name->rest[end] != '\0');
-	fd = beneath(name->allowed->root, part, O_PATH | O_NOFOLLOW, 0);
+	fd = beneath(name->allowed, part, O_PATH | O_NOFOLLOW, 0, LOOK);
 	if (fd < 0)
 		return (fd);
 	len = readlinkat(fd, "", target, sizeof target - 1);
@@ -133,8 +142,8 @@ tk_host_settle(const struct tk_machine *m, struct tk_name *name, bool follow)
 
 	for (i = 0; name->kind == TK_NAME_HOST && name->allowed->root >= 0;
 	    i++) {
-		fd = beneath(name->allowed->root, name->rest, O_PATH |
-		    (follow || directory ? 0 : O_NOFOLLOW), 0);
+		fd = beneath(name->allowed, name->rest, O_PATH |
+		    (follow || directory ? 0 : O_NOFOLLOW), 0, LOOK);
 		if (fd >= 0)
 			(void)close(fd);
 		if (fd != -EXDEV)
@@ -159,6 +168,11 @@ denied(struct tk_machine *m, const char *verb, const char *path, int error)
 		tk_refused_name(m, verb, path, "a symbolic link leads out of "
 		    "what allowed_paths allows");
 		return (-EACCES);
+	case -ELOOP:
+		tk_refused_name(m, verb, path, "symbolic links go round, or "
+		    "one is on the way to a change in a tree that has another "
+		    "entry of allowed_paths in it");
+		return (error);
 	case -EACCES:
 	case -EPERM:
 		tk_refused_name(m, verb, path, "the host denies it to the "
@@ -177,7 +191,8 @@ tk_host_find(struct tk_machine *m, const char *verb,
 	int fd, e;
 
 	fd = reach(name->allowed, name->rest, O_PATH |
-	    (follow ? 0 : O_NOFOLLOW) | (name->directory ? O_DIRECTORY : 0), 0);
+	    (follow ? 0 : O_NOFOLLOW) | (name->directory ? O_DIRECTORY : 0), 0,
+	    LOOK);
 	if (fd < 0)
 		return (denied(m, verb, name->path, fd));
 	if (fstat(fd, st) != 0 || fstatfs(fd, &fs) != 0) {
@@ -213,7 +228,7 @@ tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
 			return (-EROFS);
 		}
 		fd = reach(name->allowed, name->rest, (flags &
-		    ~(uint32_t)O_TRUNC) | O_NONBLOCK | O_NOCTTY, mode);
+		    ~(uint32_t)O_TRUNC) | O_NONBLOCK | O_NOCTTY, mode, CHANGE);
 		if (fd < 0)
 			return (denied(m, "create", name->path, fd));
 	} else if (fd < 0)
@@ -239,7 +254,7 @@ tk_host_open(struct tk_machine *m, const struct tk_name *name, uint32_t flags,
 		}
 		fd = reach(name->allowed, name->rest, (flags &
 		    ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC)) | O_NONBLOCK |
-		    O_NOCTTY, 0);
+		    O_NOCTTY, 0, writes ? CHANGE : LOOK);
 		if (fd < 0)
 			return (denied(m, "open", name->path, fd));
 	}
@@ -288,7 +303,7 @@ tk_host_parent(struct tk_machine *m, const char *verb,
 	*leaf = slash == NULL ? name->rest : slash + 1;
 	memcpy(directory, name->rest, (size_t)(*leaf - name->rest));
 	directory[*leaf - name->rest] = '\0';
-	fd = beneath(name->allowed->root, directory, O_PATH | O_DIRECTORY, 0);
+	fd = beneath(name->allowed, directory, O_PATH | O_DIRECTORY, 0, CHANGE);
 	return (fd < 0 ? denied(m, verb, name->path, fd) : fd);
 }
 

@@ -76,17 +76,24 @@ tk_policy_find(const struct tk_policy *po, const char *path)
 	return (best);
 }
 
-bool
-tk_policy_above(const struct tk_policy *po, const char *path)
+static bool
+holds_entries(const struct tk_policy *po, const char *path, size_t len)
 {
-	size_t len = strlen(path);
 	unsigned i;
 
 	for (i = 0; i < po->n; i++)
 		if (po->allowed[i].len > len &&
 		    is_below(po->allowed[i].virtual_path, path, len))
 			return (true);
-	return (len == 1);
+	return (false);
+}
+
+bool
+tk_policy_above(const struct tk_policy *po, const char *path)
+{
+	size_t len = strlen(path);
+
+	return (len == 1 || holds_entries(po, path, len));
 }
 
 /*
@@ -188,6 +195,9 @@ tk_policy_new(struct tk_policy **ppo, const struct tk_boot_options *o,
 			tk_policy_free(ppo);
 		return (e);
 	}
+	for (i = 0; i < po->n; i++)
+		po->allowed[i].holds_others = holds_entries(po,
+		    po->allowed[i].virtual_path, po->allowed[i].len);
 	po->max_file = INT64_MAX;
 	if (getrlimit(RLIMIT_FSIZE, &r) == 0 && r.rlim_cur < po->max_file)
 		po->max_file = r.rlim_cur;

@@ -21,6 +21,7 @@ struct tk_allowed {
 	int			root;
 	char			*leaf;
 	bool			prefix, writable, symlink;
+	bool			holds_others;	/* entries below it */
 	struct tk_given_file	*given;		/* no root then */
 };
 

@@ -101,7 +101,7 @@ static const struct row calls[MAX_CALL] = {
 	ROW(rename, tk_sys_rename, "ss", FULL, ""),
 	ROW(renameat, tk_sys_renameat, "dsds", FULL, ""),
 	ROW(renameat2, tk_sys_renameat2, "dsdsx", PARTIAL,
-	    "no RENAME_EXCHANGE, RENAME_WHITEOUT"),
+	    "no RENAME_WHITEOUT"),
 	ROW(truncate, tk_sys_truncate, "su", FULL, ""),
 	ROW(chmod, tk_sys_chmod, "so", PARTIAL,
 	    "taken and ignored where writable"),
