@@ -4,6 +4,7 @@
 import socket
 import struct
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_ping_between_fragments(chat: Chat) -> None:
     assert answer.index(b"\x8a\x01?") < answer.index(b"\x81\x04h\xc3\xa4!")
 
 
-def test_what_all_clients_hold_has_an_end(engine: Engine) -> None:
+def test_what_all_clients_hold_has_an_end(engine: Engine, log: Any) -> None:
     """Who holds most goes; who holds little stays."""
     chat = Chat(engine, max_request_memory=4)
     piece = b"\x01\xff" + struct.pack("!Q", 900_000) + bytes(4 + 900_000)
@@ -97,6 +98,7 @@ def test_what_all_clients_hold_has_an_end(engine: Engine) -> None:
         until(lambda: chat.counts()["sockets_open"] <= 1 + 4)
         small.send("still here")
         assert small.recv() == "still here"
+        assert "more than 4 MiB together: max_request_memory" in log.text()
     chat.empty()
 
 

@@ -142,13 +142,15 @@ who_holds_most(const struct tkc_clients *list, struct tkc_client *most)
 static void
 limit_held(struct tkc_system *sy)
 {
+	const struct tkc_sockets *so = sy->sockets;
 	struct tkc_client *c;
+	unsigned n = 0;
 	size_t held;
 
-	if (sy->held <= sy->sockets->max_held)
+	if (sy->held <= so->max_held)
 		return;
 	held = held_by(&sy->clients) + held_by(&sy->closing);
-	while (held > sy->sockets->max_held) {
+	for (; held > so->max_held; n++) {
 		c = who_holds_most(&sy->closing,
 		    who_holds_most(&sy->clients, NULL));
 		tk_assert(c != NULL);
@@ -156,6 +158,11 @@ limit_held(struct tkc_system *sy)
 		held -= c->holds;
 		tkc_system_ready(sy, c);
 	}
+	if (n > 0)
+		tkc_logf(so->instance->program, TKC_LOG_ERROR, "%s: closed for "
+		    "%u clients, which had most of it: what clients sent in "
+		    "part, or did not read, was more than %zu MiB together: "
+		    "max_request_memory, at least 4", so->key, n, so->max_held >> 20);
 }
 
 struct tkc_client *
