@@ -111,7 +111,7 @@ checked: guests checked-build test-programs
 VALGRIND = valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes
 VALGRIND_TESTS = tests/compute/test_gdb_packets.c $(addprefix tests/core/test_,\
 	address_space.c debug.c elf.c faults.c guest_threads.c kept.c linux.c \
-	memory.c reset.c threads.c)
+	memory.c reset.c tables.c threads.c)
 
 .PHONY: valgrind
 valgrind: test-programs guests
