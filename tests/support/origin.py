@@ -13,6 +13,8 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Else the second small write waits for the first one's delayed ACK.
+    disable_nagle_algorithm = True
     answer: Answer
 
     def _any(self) -> None:
