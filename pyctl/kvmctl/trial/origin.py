@@ -72,6 +72,8 @@ class Origin:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 30
+            # Else the body waits for the headers' delayed ACK.
+            disable_nagle_algorithm = True
 
             def __getattr__(self, name: str) -> object:
                 if name.startswith("do_"):      # any method
