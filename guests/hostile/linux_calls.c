@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -199,6 +200,24 @@ reserve_terabytes(const char *arg)
 	respondf(200, "%ld\n", e);
 }
 
+/* The host changes its own mappings for that, under a lock of all its threads. */
+static void
+remap_storm(const char *arg)
+{
+	const size_t len = 8 * 1024 * 1024;
+	char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+	    MAP_ANONYMOUS, -1, 0);
+
+	(void)arg;
+	if (p == MAP_FAILED)
+		respond_text(500, "no memory\n");
+	for (;;) {
+		memset(p, 1, len);
+		(void)mprotect(p, len, PROT_READ);
+		(void)mprotect(p, len, PROT_READ | PROT_WRITE);
+	}
+}
+
 static void
 wild_writes(const char *arg)
 {
@@ -302,6 +321,7 @@ const struct misdeed linux_misdeeds[] = {
 	{ "/odd-mmaps", odd_mmaps }, { "/mprotect-text", mprotect_text },
 	{ "/munmap-all", munmap_all }, { "/odd-brk", odd_brk },
 	{ "/reserve-terabytes", reserve_terabytes },
+	{ "/remap-storm", remap_storm },
 	{ "/untouched-body", untouched_body },
 	{ "/untouched-log", untouched_log },
 	{ "/wild-writes", wild_writes }, { "/bad-sigreturn", bad_sigreturn },

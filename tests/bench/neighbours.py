@@ -11,6 +11,8 @@ another program with two forks, each of which asks again 10 ms after its answer:
     always too late     it spins until its time limit ends it
     always crashing     it writes to a null pointer
     always too large    it writes until its memory limit ends it
+    always remapping    it takes the permission to write from 8 MiB and gives it
+                        back, until its time limit ends it
     waiting             it fetches from a server that accepts and is silent
 
 And its share: how many requests a second a program that computes for some 5 ms
@@ -53,6 +55,7 @@ NEIGHBOURS = {
     "always too late": "/hostile/spin",
     "always crashing": "/hostile/null-write",
     "always too large": "/hostile/heap-hog",
+    "always remapping": "/hostile/remap-storm",
     "waiting": "/apitest/fetch",
 }
 
