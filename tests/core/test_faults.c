@@ -5,6 +5,9 @@
  * nearest symbol; the fork is as new after the reset.
  */
 
+#include <errno.h>
+#include <sys/syscall.h>
+
 #include "guest_layout.h"
 #include "list.h"
 #include "one_fork.h"
@@ -165,6 +168,75 @@ memory_limit_of_zeroed_pages(void)
 	tear_down();
 }
 
+/* So are those of the master's that a call gives up. */
+static void
+memory_limit_of_pages_given_up(void)
+{
+	static const struct boot mapped = { .memory = 256,
+	    .request_memory = 16, .in_use = "100" };
+	static const struct boot heap = { .memory = 256,
+	    .request_memory = 16, .in_use = "h100" };
+	const unsigned most = (16 << 20) / TK_PAGE;
+	const struct tk_vma *v;
+	struct tk_error err;
+	unsigned i, n;
+
+	set_up(&mapped);
+	v = NULL;
+	for (i = 0; i < m->space.vmas.n; i++)
+		if (m->space.vmas.vma[i].kind == TK_VMA_LAZY)
+			v = &m->space.vmas.vma[i];
+	CHECK(v != NULL && v->end - v->start == 100 << 20);
+	m->changed = true;
+	m->ws.limit = m->ws.n + 100;
+	CHECK(tk_space_zero(&m->space, v->start, 100 << 20) == ENOMEM);
+	CHECK_MSG(m->ws.n <= m->ws.limit + 1, "%u pages", m->ws.n);
+	m->ws.limit = UINT64_MAX;
+	(void)tk_reset(m);
+	CHECK(tk_space_zero(&m->space, v->start, 100 << 20) == 0);
+	tear_down();
+
+	set_up(&heap);
+	for (i = 0; i < 2; i++) {
+		/* Whether it ends for it depends on what it does then. */
+		(void)guest_op(&g, m, &err, 20, OP_SYSCALL, SYS_brk,
+		    m->space.brk_start, 0);
+		n = m->ws.n;
+		CHECK_MSG(n <= most + 64, "%u pages", n);
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+		CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
+	}
+	tear_down();
+}
+
+/* And those that another vCPU writes, while the first waits for it. */
+static void
+memory_limit_of_other_cpus(void)
+{
+	static const struct boot b = { .memory = 512, .request_memory = 16 };
+	struct tk_error err;
+	unsigned n;
+	int64_t at;
+	int e;
+
+	set_up(&b);
+	m->changed = true;
+	at = tk_space_map(&m->space, 0, 400 << 20, TK_PROT_R | TK_PROT_W,
+	    TK_VMA_MMAP, false, false);
+	CHECK(at > 0);
+	e = guest_op(&g, m, &err, 20, OP_SPOIL, OP_FLOOD, (uint64_t)at, 0);
+	/* It may be done before it is ended for what the other wrote. */
+	CHECK_MSG(e == TK_OUT_OF_MEMORY || (e == 0 && g.result == -1),
+	    "%d: %s", e, err.text);
+	CHECK_STR(g.refused, "vCPU 1: the request wrote more memory");
+	n = tk_reset(m);
+	CHECK_MSG(n <= (200 << 20) / TK_PAGE, "%u pages", n);
+	CHECK(!tk_broken(m));
+	CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
+	tear_down();
+}
+
 static void
 memory_limit(void)
 {
@@ -236,6 +308,8 @@ TESTS(
 	T_KVM(memory_limit),
 	T_KVM(memory_limit_of_the_hosts_writes),
 	T_KVM(memory_limit_of_zeroed_pages),
+	T_KVM(memory_limit_of_pages_given_up),
+	T_KVM(memory_limit_of_other_cpus),
 	T_KVM(misuse_of_host_calls),
 	T_KVM(boots_that_fail)
 )
