@@ -137,6 +137,39 @@ memory_limit_of_the_hosts_writes(void)
 	tear_down();
 }
 
+/* The limit is for all calls until the reset, and not for what we bring. */
+static void
+memory_limit_of_many_calls(void)
+{
+	static const struct boot b = { .memory = 256, .request_memory = 16 };
+	const unsigned most = (16 << 20) / TK_PAGE, piece = 65536, n = 400;
+	static const uint8_t ours[65536];
+	struct tk_error err;
+	uint64_t at;
+	unsigned i, k;
+	int e = 0;
+
+	set_up(&b);
+	for (i = 0; i < 2; i++) {
+		m->changed = true;
+		at = (uint64_t)tk_space_map(&m->space, 0, 2 * n * piece,
+		    TK_PROT_R | TK_PROT_W, TK_VMA_MMAP, false, false);
+		for (k = 0; k < n; k++) {
+			CHECK(tk_write(m, at + 2 * k * piece, ours, piece));
+			e = guest_op(&g, m, &err, 20, OP_SYSCALL,
+			    SYS_getrandom, at + (2 * k + 1) * piece, piece);
+			if (e != 0 || g.result < 0)
+				break;
+		}
+		CHECK_MSG(k > 200 && k <= 256, "%u calls: %d", k, e);
+		CHECK_MSG(m->ws.n <= 2 * most + 64, "%u pages", m->ws.n);
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+		CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
+	}
+	tear_down();
+}
+
 /* Pages that had other contents before are zeroed by the host, too. */
 static void
 memory_limit_of_zeroed_pages(void)
@@ -307,6 +340,7 @@ TESTS(
 	T_KVM(time_limit),
 	T_KVM(memory_limit),
 	T_KVM(memory_limit_of_the_hosts_writes),
+	T_KVM(memory_limit_of_many_calls),
 	T_KVM(memory_limit_of_zeroed_pages),
 	T_KVM(memory_limit_of_pages_given_up),
 	T_KVM(memory_limit_of_other_cpus),

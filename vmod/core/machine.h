@@ -69,8 +69,10 @@ struct tk_machine {
 	/* A fork's way back. */
 	struct tk_working_set	ws;
 	struct tk_journal	journal;
-	uint64_t		request_pages;	/* limit for one call */
-	uint64_t		pages_at_entry;
+	uint64_t		request_pages;	/* limit for all its calls */
+	/* Members that are not theirs: of before, and what we brought. */
+	uint64_t		pages_before;
+	unsigned		pages_seen;	/* members, as a call left them */
 	uint64_t		fault_thread;	/* who made the call, */
 	uint64_t		fault_count;	/* with how many page faults */
 	bool			scan;		/* read the log in any case */

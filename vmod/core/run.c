@@ -152,7 +152,8 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 	m->error = error;
 	m->in_ring0 = false;
 	m->fault_at = 0;
-	m->ws.limit = m->pages_at_entry + m->request_pages;
+	m->pages_before += m->ws.n - m->pages_seen;
+	m->ws.limit = m->pages_before + m->request_pages;
 	tk_watch_begin(&m->watch, tk_now() + (uint64_t)(seconds * 1e9));
 	if (m->threads.alive > 1)
 		tk_slice_begin(m);
@@ -179,7 +180,8 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 		tk_debug_end(m, verdict == TK_DONE ? TK_DEBUG_DONE :
 		    TK_DEBUG_ENDED);
 	tk_watch_end(&m->watch);
-	/* What the embedder brings for the next one is not this one's. */
+	/* What the embedder brings for the next one is not theirs. */
+	m->pages_seen = m->ws.n;
 	m->ws.limit = UINT64_MAX;
 	/*
 	 * Ended elsewhere than at a host call from ring 3: the vCPU may be in
