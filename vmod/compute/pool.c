@@ -12,7 +12,7 @@
 #include "program.h"
 #include "server.h"
 
-/* A program whose boot failed is not tried again sooner. */
+/* A program whose boot failed, or a fork, is not tried again sooner. */
 #define RETRY_NS	TKC_NS
 
 #define SCRATCH_ROOM	16384
@@ -168,6 +168,39 @@ wait_until_up(struct tkc_program *p, struct wait *w, struct tkc_error *err)
 	}
 }
 
+/*
+ * In place of a fork that could once not be made: out of descriptors, or of
+ * memory, for a moment. Lock held before and after.
+ */
+static void
+try_again(struct tkc_program *p, struct tkc_instance *in)
+{
+	struct tkc_invocation *inv;
+	struct tkc_error err;
+	int e;
+
+	/* Counted while it is made, so that nobody frees the instance. */
+	in->forks++;
+	in->busy++;
+	in->again_at = tkc_now() + RETRY_NS;
+	(void)pthread_mutex_unlock(&p->lock);
+	e = tkc_fork_new(in, &inv, &err);
+	(void)pthread_mutex_lock(&p->lock);
+	in->busy--;
+	if (e == 0) {
+		inv->next = in->idle;
+		in->idle = inv;
+		in->again_at = 0;
+	} else
+		in->forks--;
+	if (in->retired) {
+		tkc_instance_settle(in);
+		(void)pthread_mutex_lock(&p->lock);
+	} else if (in->forks == 0 && !p->updating)
+		/* The others went meanwhile. */
+		tkc_program_unload(p);
+}
+
 static int
 reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
@@ -191,6 +224,10 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 		tk_assert(in != NULL);
 		if (in->idle != NULL)
 			break;
+		if (in->forks < in->wanted && tkc_now() >= in->again_at) {
+			try_again(p, in);
+			continue;
+		}
 		if (!queue)
 			return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, "
 			    "and who keeps forks of other programs does not "
