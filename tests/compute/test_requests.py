@@ -262,3 +262,43 @@ def test_a_fork_that_could_not_be_made_is_made_later(
         t.join()
     assert forks(engine) == 2
     assert hostile.request("GET", "/dirty-fpu").body == b"ok\n"
+
+
+#: Has the host write three MiB of its request.
+_LARGE = r"""
+#include <string.h>
+#include "kvm_api.h"
+
+static char text[3 << 20], out[4 << 20];
+
+static void
+on_get(const char *url, const char *arg)
+{
+
+	(void)url;
+	(void)arg;
+	sys_regex_subst(sys_regex_compile("b", 1), text, "", out, sizeof out,
+	    0);
+	respond_text(200, "done\n");
+}
+
+int
+main(void)
+{
+
+	memset(text, 'a', sizeof text - 1);
+	set_backend_get(on_get);
+	wait_for_requests();
+}
+"""
+
+
+def test_the_limit_is_told_where_the_host_meets_it(engine: Engine,
+                                                   tmp_path: Path) -> None:
+    program = engine.define("large", {
+        "filename": compiled(tmp_path, "large", _LARGE),
+        "max_request_memory": 2})
+    with pytest.raises(GuestError, match="max_request_memory"):
+        program.request()
+    counts = engine.stats()["programs"]["large"]
+    assert (counts["memory_exceeded"], counts["exceptions"]) == (1, 0)

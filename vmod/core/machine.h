@@ -115,6 +115,10 @@ int tk_run(struct tk_machine *, double seconds, enum tk_verdict (*first)(
  */
 tk_gva tk_after_host_call(const struct tk_machine *);
 
+/* What ends a call when tk_ws_full(). */
+#define TK_WROTE_TOO_MUCH	"wrote more memory than a request may " \
+				"(max_request_memory)"
+
 /* The embedder's stopped(), for the watch of this machine's calls. */
 bool tk_is_stopped(struct tk_watch *);
 

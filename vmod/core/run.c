@@ -44,6 +44,9 @@ tk_fail(struct tk_machine *m, tk_gva address, const char *fmt, ...)
 	va_list ap;
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	/* The embedder saw memory that could not be written: that is why. */
+	if (tk_ws_full(&m->ws))
+		return (tk_end(m, TK_OUT_OF_MEMORY, address, TK_WROTE_TOO_MUCH));
 	va_start(ap, fmt);
 	end_with(m, TK_MISUSE, address, fmt, ap);
 	va_end(ap);
