@@ -168,6 +168,18 @@ wait_until_up(struct tkc_program *p, struct wait *w, struct tkc_error *err)
 	}
 }
 
+/* There is one. Lock held. */
+static void
+take_idle(struct tkc_program *p, struct tkc_invocation **pinv)
+{
+	struct tkc_instance *in = p->live;
+
+	*pinv = in->idle;
+	in->idle = (*pinv)->next;
+	in->busy++;
+	p->total.reservations++;
+}
+
 /*
  * In place of a fork that could once not be made: out of descriptors, or of
  * memory, for a moment. Lock held before and after.
@@ -245,10 +257,7 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 			    p->settings.concurrency));
 		}
 	}
-	*pinv = in->idle;
-	in->idle = (*pinv)->next;
-	in->busy++;
-	p->total.reservations++;
+	take_idle(p, pinv);
 	return (0);
 }
 
@@ -289,6 +298,32 @@ tkc_reserve_idle(struct tkc_program *p, struct tkc_invocation **pinv,
 {
 
 	return (timed_reserve(p, false, pinv, err));
+}
+
+int
+tkc_reserve_spare(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+	struct wait w = { 0, false };
+	int e;
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	*pinv = NULL;
+	(void)pthread_mutex_lock(&p->lock);
+	w.until = tkc_after(p->settings.max_queue_time);
+	e = wait_until_up(p, &w, err);
+	if (e == 0 && (p->live->idle == NULL || p->live->idle->next == NULL)) {
+		p->total.queue_refused++;
+		e = tkc_fail(err, TKC_QUEUE, "%s: so much of request bodies "
+		    "waits for the rest of them already as max_memory allows "
+		    "(%g MiB), and of its forks the last idle one is for "
+		    "others", p->name, p->settings.max_memory);
+	}
+	if (e == 0)
+		take_idle(p, pinv);
+	tkc_program_publish(p);
+	(void)pthread_mutex_unlock(&p->lock);
+	return (e);
 }
 
 /*--------------------------------------------------------------------*/
