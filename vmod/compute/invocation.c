@@ -32,14 +32,13 @@ tkc_waiting_limit(const struct tkc_program *p)
 bool
 tkc_waiting_take(struct tkc_program *p, uint64_t bytes)
 {
-	uint64_t most = tkc_waiting_limit(p);
+	uint64_t most = tkc_waiting_limit(p), now = p->waiting;
 
-	if (bytes > most)
-		return (false);
-	if (atomic_fetch_add(&p->waiting, bytes) <= most - bytes)
-		return (true);
-	atomic_fetch_sub(&p->waiting, bytes);
-	return (false);
+	do
+		if (bytes > most || now > most - bytes)
+			return (false);
+	while (!atomic_compare_exchange_weak(&p->waiting, &now, now + bytes));
+	return (true);
 }
 
 void
