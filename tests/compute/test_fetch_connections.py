@@ -145,6 +145,19 @@ def test_and_with_its_call_of_storage(engine: Engine,
             until(lambda n=n: it.closed == n)  # type: ignore[misc]
 
 
+def test_and_with_the_boot_of_storage(engine: Engine,
+                                      tmp_path: Path) -> None:
+    with wire(good) as it:
+        program = anycall(engine, f"127.0.0.1:{it.port}", storage=True,
+                          state_directory=str(tmp_path),
+                          main_arguments=[f"storage:{plain(it)}"])
+        program.start()
+        assert len(it.heads) == 1
+        until(lambda: it.closed == 1)
+        program.request(url=f"/in-storage/{plain(it)}")
+        assert (it.connections, len(it.heads)) == (2, 2)
+
+
 def late(it: Wire, s: socket.socket) -> None:
     """Behind its answer comes one that nobody asked for."""
     if it.connections > 1:

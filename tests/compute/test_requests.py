@@ -2,8 +2,10 @@
 """Requests: what a guest sees of one, and what its answer becomes."""
 
 import json
+import resource
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +231,74 @@ def test_the_queue_has_a_time_limit(engine: Engine) -> None:
     thread.join()
     assert len(ended) == 1 and "3 s" in ended[0]
     assert hostile.request(url="/empty-body").status == 204
+
+
+def forks(engine: Engine) -> int:
+    n: int = engine.stats()["programs"]["hostile"]["forks"]
+    return n
+
+
+def test_a_fork_that_could_not_be_made_is_made_later(
+        engine: Engine, hostile: Program) -> None:
+    """Of one that has to go for what its guest did, without descriptors."""
+    hostile.start()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(GuestError):
+            hostile.request("GET", "/in-port")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert forks(engine) == 1
+
+    def spin() -> None:
+        with suppress(GuestError):
+            hostile.request("GET", "/spin")
+
+    threads = [threading.Thread(target=spin) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert forks(engine) == 2
+    assert hostile.request("GET", "/dirty-fpu").body == b"ok\n"
+
+
+#: Has the host write three MiB of its request.
+_LARGE = r"""
+#include <string.h>
+#include "kvm_api.h"
+
+static char text[3 << 20], out[4 << 20];
+
+static void
+on_get(const char *url, const char *arg)
+{
+
+	(void)url;
+	(void)arg;
+	sys_regex_subst(sys_regex_compile("b", 1), text, "", out, sizeof out,
+	    0);
+	respond_text(200, "done\n");
+}
+
+int
+main(void)
+{
+
+	memset(text, 'a', sizeof text - 1);
+	set_backend_get(on_get);
+	wait_for_requests();
+}
+"""
+
+
+def test_the_limit_is_told_where_the_host_meets_it(engine: Engine,
+                                                   tmp_path: Path) -> None:
+    program = engine.define("large", {
+        "filename": compiled(tmp_path, "large", _LARGE),
+        "max_request_memory": 2})
+    with pytest.raises(GuestError, match="max_request_memory"):
+        program.request()
+    counts = engine.stats()["programs"]["large"]
+    assert (counts["memory_exceeded"], counts["exceptions"]) == (1, 0)

@@ -3,6 +3,7 @@
 
 import socket
 import struct
+import time
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -113,3 +114,22 @@ def test_so_has_what_nobody_reads(engine: Engine) -> None:
         # How many fit depends on how much the kernel takes of each.
         until(lambda: chat.counts()["sockets_open"] < 1 + 40)
         assert 1 <= int(small.ask("/who")) < 1 + 40
+
+
+def test_those_who_are_closed_hold_nothing(engine: Engine) -> None:
+    """Though the program has yet to be told what they sent."""
+    chat = Chat(engine, max_request_memory=4)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(
+            ("127.0.0.1", chat.ws), 10)) for _ in range(200)]
+        for s in clients:
+            s.sendall(HANDSHAKE.encode())
+            assert heard(s, 132).endswith(b"\x81\x01/")
+        before = most = held()[2]
+        for s in clients:
+            s.sendall(b"\x82\x81\0\0\0\0/" * 2300)
+        for _ in range(100):
+            most = max(most, held()[2])
+            time.sleep(0.01)
+        assert most - before < 32 * 1024
+    chat.empty()

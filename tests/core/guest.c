@@ -199,6 +199,14 @@ selectors(void)
 	return ((long)ds << 16 | es);
 }
 
+static void __attribute__((noreturn))
+flood(volatile char *p)
+{
+
+	for (;; p += 4096)
+		*p = 1;
+}
+
 static long
 recurse(long n)
 {
@@ -425,6 +433,8 @@ operate(uint64_t op, uint64_t a, uint64_t b, uint64_t c)
 		    :: "r" ((unsigned)a));
 		for (;;)
 			(void)host(3, selectors(), 0);
+	case OP_FLOOD:		/* all pages from a on */
+		flood((volatile char *)a);
 	case OP_DEVICE:		/* b zeros to a and behind it, for ever */
 		read_zeros((char *)a, b);
 		break;
@@ -460,11 +470,13 @@ main(int argc, char **argv)
 		start_threads();
 	memset(area, 0x5a, sizeof area / 2);
 	initialised[4096] = 7;
-	/* So many MiB of the master's memory are in use. */
+	/* So many MiB of the master's memory are in use, or of its heap. */
 	if (argc > 2 && *argv[2] != '0') {
-		size_t size = strtoull(argv[2], NULL, 10) << 20;
-		void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		int heap = *argv[2] == 'h';
+		size_t size = strtoull(argv[2] + heap, NULL, 10) << 20;
+		void *p = heap ? sbrk((intptr_t)size) : mmap(NULL, size,
+		    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
 
 		if (p == MAP_FAILED)
 			return (98);

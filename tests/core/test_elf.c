@@ -232,6 +232,7 @@ boot_image(const void *elf, size_t size, struct tk_error *err)
 	o.memory = 32 << 20;
 	o.request_memory = 4 << 20;
 	o.input_size = 4096;
+	o.shared_memory = 4 << 20;
 	o.seconds = 0.05;
 	o.ops = &guest_ops;
 	o.priv = &g;
@@ -304,6 +305,28 @@ small_image_runs(void)
 	CHECK_STR(err.text, "max_memory");
 }
 
+/* Where we put something of our own: an error, too. */
+static void
+segments_in_our_places(void)
+{
+	static const uint64_t place[] = { TK_SHARED_ADDR,
+	    TK_SHARED_ADDR + TK_HUGE, TK_SHARED_ADDR + (4 << 20) - TK_PAGE,
+	    TK_STACK_TOP - TK_PAGE, TK_CALL_STACK_TOP - TK_PAGE,
+	    TK_VDSO_ADDR };
+	struct tk_error err;
+	struct image im;
+	unsigned i;
+
+	for (i = 0; i < sizeof place / sizeof place[0]; i++) {
+		image_init(&im);
+		im.eh.e_type = ET_DYN;
+		im.ph[1].p_vaddr = place[i] - TK_PIE_BASE;
+		im.ph[1].p_memsz = 0x1000;
+		CHECK_MSG(boot_image(&im, sizeof im, &err) == TK_BAD_PROGRAM,
+		    "0x%lx: %s", (unsigned long)place[i], err.text);
+	}
+}
+
 TESTS(
 	T(good_image),
 	T(bad_headers),
@@ -312,6 +335,7 @@ TESTS(
 	T(truncated_at_every_length),
 	T(mutated_headers),
 	T_KVM(small_image_runs),
+	T_KVM(segments_in_our_places),
 	T_KVM(mutants_boot_short),
 	T_LONG(mutants_boot_long)
 )

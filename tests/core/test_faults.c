@@ -5,6 +5,9 @@
  * nearest symbol; the fork is as new after the reset.
  */
 
+#include <errno.h>
+#include <sys/syscall.h>
+
 #include "guest_layout.h"
 #include "list.h"
 #include "one_fork.h"
@@ -134,6 +137,39 @@ memory_limit_of_the_hosts_writes(void)
 	tear_down();
 }
 
+/* The limit is for all calls until the reset, and not for what we bring. */
+static void
+memory_limit_of_many_calls(void)
+{
+	static const struct boot b = { .memory = 256, .request_memory = 16 };
+	const unsigned most = (16 << 20) / TK_PAGE, piece = 65536, n = 400;
+	static const uint8_t ours[65536];
+	struct tk_error err;
+	uint64_t at;
+	unsigned i, k;
+	int e = 0;
+
+	set_up(&b);
+	for (i = 0; i < 2; i++) {
+		m->changed = true;
+		at = (uint64_t)tk_space_map(&m->space, 0, 2 * n * piece,
+		    TK_PROT_R | TK_PROT_W, TK_VMA_MMAP, false, false);
+		for (k = 0; k < n; k++) {
+			CHECK(tk_write(m, at + 2 * k * piece, ours, piece));
+			e = guest_op(&g, m, &err, 20, OP_SYSCALL,
+			    SYS_getrandom, at + (2 * k + 1) * piece, piece);
+			if (e != 0 || g.result < 0)
+				break;
+		}
+		CHECK_MSG(k > 200 && k <= 256, "%u calls: %d", k, e);
+		CHECK_MSG(m->ws.n <= 2 * most + 64, "%u pages", m->ws.n);
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+		CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
+	}
+	tear_down();
+}
+
 /* Pages that had other contents before are zeroed by the host, too. */
 static void
 memory_limit_of_zeroed_pages(void)
@@ -162,6 +198,75 @@ memory_limit_of_zeroed_pages(void)
 	    old + (100 << 20));
 	(void)tk_reset(m);
 	CHECK(!tk_broken(m));
+	tear_down();
+}
+
+/* So are those of the master's that a call gives up. */
+static void
+memory_limit_of_pages_given_up(void)
+{
+	static const struct boot mapped = { .memory = 256,
+	    .request_memory = 16, .in_use = "100" };
+	static const struct boot heap = { .memory = 256,
+	    .request_memory = 16, .in_use = "h100" };
+	const unsigned most = (16 << 20) / TK_PAGE;
+	const struct tk_vma *v;
+	struct tk_error err;
+	unsigned i, n;
+
+	set_up(&mapped);
+	v = NULL;
+	for (i = 0; i < m->space.vmas.n; i++)
+		if (m->space.vmas.vma[i].kind == TK_VMA_LAZY)
+			v = &m->space.vmas.vma[i];
+	CHECK(v != NULL && v->end - v->start == 100 << 20);
+	m->changed = true;
+	m->ws.limit = m->ws.n + 100;
+	CHECK(tk_space_zero(&m->space, v->start, 100 << 20) == ENOMEM);
+	CHECK_MSG(m->ws.n <= m->ws.limit + 1, "%u pages", m->ws.n);
+	m->ws.limit = UINT64_MAX;
+	(void)tk_reset(m);
+	CHECK(tk_space_zero(&m->space, v->start, 100 << 20) == 0);
+	tear_down();
+
+	set_up(&heap);
+	for (i = 0; i < 2; i++) {
+		/* Whether it ends for it depends on what it does then. */
+		(void)guest_op(&g, m, &err, 20, OP_SYSCALL, SYS_brk,
+		    m->space.brk_start, 0);
+		n = m->ws.n;
+		CHECK_MSG(n <= most + 64, "%u pages", n);
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+		CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
+	}
+	tear_down();
+}
+
+/* And those that another vCPU writes, while the first waits for it. */
+static void
+memory_limit_of_other_cpus(void)
+{
+	static const struct boot b = { .memory = 512, .request_memory = 16 };
+	struct tk_error err;
+	unsigned n;
+	int64_t at;
+	int e;
+
+	set_up(&b);
+	m->changed = true;
+	at = tk_space_map(&m->space, 0, 400 << 20, TK_PROT_R | TK_PROT_W,
+	    TK_VMA_MMAP, false, false);
+	CHECK(at > 0);
+	e = guest_op(&g, m, &err, 20, OP_SPOIL, OP_FLOOD, (uint64_t)at, 0);
+	/* It may be done before it is ended for what the other wrote. */
+	CHECK_MSG(e == TK_OUT_OF_MEMORY || (e == 0 && g.result == -1),
+	    "%d: %s", e, err.text);
+	CHECK_STR(g.refused, "vCPU 1: the request wrote more memory");
+	n = tk_reset(m);
+	CHECK_MSG(n <= (200 << 20) / TK_PAGE, "%u pages", n);
+	CHECK(!tk_broken(m));
+	CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
 	tear_down();
 }
 
@@ -235,7 +340,10 @@ TESTS(
 	T_KVM(time_limit),
 	T_KVM(memory_limit),
 	T_KVM(memory_limit_of_the_hosts_writes),
+	T_KVM(memory_limit_of_many_calls),
 	T_KVM(memory_limit_of_zeroed_pages),
+	T_KVM(memory_limit_of_pages_given_up),
+	T_KVM(memory_limit_of_other_cpus),
 	T_KVM(misuse_of_host_calls),
 	T_KVM(boots_that_fail)
 )

@@ -363,13 +363,14 @@ random_is_fresh(void)
  */
 
 /*
- * An epoll's list may be long, and poll() may name it a thousand times: between
- * two it is asked whether there is time.
+ * An epoll's list may be long, and poll() and select() may name it a thousand
+ * times: between two it is asked whether there is time.
  */
 static void
 poll_ends_in_time(void)
 {
-	uint64_t a[6] = { 0, 2, 0 };
+	uint64_t a[6] = { 0, 2, 0 }, b[6] = { 0 }, set = 0;
+	const struct timeval no_time = { 0, 0 };
 	struct pollfd p[2];
 	int64_t fd;
 
@@ -384,6 +385,15 @@ poll_ends_in_time(void)
 	CHECK(tk_sys_poll(vm.m, a) == 0);
 	vm.m->watch.deadline = 0;
 	CHECK(tk_sys_poll(vm.m, a) == -EINTR);
+	b[0] = (uint64_t)fd + 1;
+	b[1] = a[0] + sizeof p;
+	b[4] = b[1] + sizeof set;
+	CHECK(tk_write(vm.m, b[4], &no_time, sizeof no_time));
+	set = 1ULL << fd;
+	CHECK(tk_write(vm.m, b[1], &set, sizeof set));
+	CHECK(tk_sys_select(vm.m, b) == -EINTR);
+	vm.m->watch.deadline = UINT64_MAX;
+	CHECK(tk_sys_select(vm.m, b) == 0);
 	(void)tk_reset(vm.m);
 	file_vm_fini(&vm);
 }

@@ -55,6 +55,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	o.memory = 16 << 20;
 	o.request_memory = 1 << 20;
 	o.input_size = 4096;
+	o.shared_memory = 4 << 20;
 	o.seconds = 0.01;
 	o.ops = &ops;
 	if (tk_boot(&ma, &o, &err) == 0) {

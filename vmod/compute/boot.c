@@ -259,7 +259,7 @@ boot(struct tkc_program *p, struct tkc_instance *in, const void *image,
     size_t len, struct tkc_error *err)
 {
 	struct tkc_invocation *inv;
-	unsigned i, n = (unsigned)p->settings.concurrency;
+	unsigned i, n = in->wanted;
 	int e = 0;
 
 	in->allowed_fetch = tkc_allow_new(p->settings.allowed_fetch);
@@ -316,6 +316,7 @@ tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
 	in->memory = s->max_memory;
 	in->request_memory = s->max_request_memory;
 	in->smp = (unsigned)s->smp;
+	in->wanted = (unsigned)s->concurrency;
 	if (elf != NULL)
 		e = boot(p, in, elf, len, err);
 	else {

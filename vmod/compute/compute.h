@@ -281,6 +281,9 @@ int tkc_reserve(struct tkc_program *, struct tkc_invocation **,
  */
 int tkc_reserve_idle(struct tkc_program *, struct tkc_invocation **,
     struct tkc_error *);
+/* So, too, and not the last one: of a body that waits for its client. */
+int tkc_reserve_spare(struct tkc_program *, struct tkc_invocation **,
+    struct tkc_error *);
 
 /*
  * Appends to the body of the request that tkc_invoke() will be called with,
@@ -297,10 +300,11 @@ uint64_t tkc_body_limit(const struct tkc_program *);
 bool tkc_program_takes_pieces(struct tkc_program *);
 
 /*
- * The host's memory for request bodies that are on their way and have no fork
- * yet: max_memory in all of a program. False: so many bytes more are too many.
+ * The host's memory for request bodies that are on their way, or the answers of
+ * other programs, and have no fork yet: max_memory in all of a program. False: so many bytes more are too many.
  * What was taken is to be given back.
  */
+uint64_t tkc_waiting_limit(const struct tkc_program *);
 bool tkc_waiting_take(struct tkc_program *, uint64_t bytes);
 void tkc_waiting_give(struct tkc_program *, uint64_t bytes);
 

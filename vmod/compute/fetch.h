@@ -6,11 +6,12 @@
  * held against the program's allow-list.
  *
  * A fetcher belongs to one fork, to storage or to a booting program, and is
- * used by one thread at a time. Its connections end with the request, the call of
- * storage or the batch of events that they were opened in: what a server says on
- * one, or whom it takes the other side for, belongs to nobody else. What stays is
- * names, for a minute, TLS sessions, and the authorities that are trusted;
- * libcurl keeps no cookies, passwords, HSTS or Alt-Svc unless asked to.
+ * used by one thread at a time. Its connections end with the boot, the request,
+ * the call of storage or the batch of events that they were opened in: what a
+ * server says on one, or whom it takes the other side for, belongs to nobody
+ * else. What stays is names, for a minute, TLS sessions, and the authorities that
+ * are trusted; libcurl keeps no cookies, passwords, HSTS or Alt-Svc unless asked
+ * to.
  */
 
 #ifndef TKC_FETCH_H_INCLUDED

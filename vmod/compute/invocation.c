@@ -21,18 +21,24 @@ tkc_body_limit(const struct tkc_program *p)
 	return ((uint64_t)(p->settings.max_request_memory * 1024 * 1024));
 }
 
+uint64_t
+tkc_waiting_limit(const struct tkc_program *p)
+{
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	return ((uint64_t)(p->settings.max_memory * 1024 * 1024));
+}
+
 bool
 tkc_waiting_take(struct tkc_program *p, uint64_t bytes)
 {
-	uint64_t most = (uint64_t)(p->settings.max_memory * 1024 * 1024);
+	uint64_t most = tkc_waiting_limit(p), now = p->waiting;
 
-	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
-	if (bytes > most)
-		return (false);
-	if (atomic_fetch_add(&p->waiting, bytes) <= most - bytes)
-		return (true);
-	atomic_fetch_sub(&p->waiting, bytes);
-	return (false);
+	do
+		if (bytes > most || now > most - bytes)
+			return (false);
+	while (!atomic_compare_exchange_weak(&p->waiting, &now, now + bytes));
+	return (true);
 }
 
 void

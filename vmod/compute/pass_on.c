@@ -60,12 +60,16 @@ may_wait(const struct tkc_invocation *from, struct tkc_program *to,
 	    from->instance->request_memory));
 }
 
-/* All of the body, in memory of ours. */
+/*
+ * All of the body, in memory of ours, which all that wait for the program share;
+ * one that is larger than all of it has it to itself. *room is to be given back.
+ */
 static int
 take_out(struct tkc_invocation *from, struct tkc_program *to, char **body,
-    size_t *len, struct tkc_error *err)
+    size_t *len, uint64_t *room, struct tkc_error *err)
 {
 	uint64_t all = from->out_len - from->out_at;
+	uint64_t most = tkc_waiting_limit(to), want = all < most ? all : most;
 	struct tkc_span s;
 	int e;
 
@@ -73,6 +77,12 @@ take_out(struct tkc_invocation *from, struct tkc_program *to, char **body,
 	e = may_wait(from, to, all, err);
 	if (e != 0)
 		return (e);
+	if (!tkc_waiting_take(to, want))
+		return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, and so "
+		    "much of request bodies waits for one already as "
+		    "max_memory allows (%g MiB)", to->name,
+		    to->settings.max_memory));
+	*room = want;
 	*body = malloc(all + 1);
 	if (*body == NULL)
 		return (tkc_fail(err, TKC_ENVIRONMENT, "Out of memory"));
@@ -91,6 +101,7 @@ tkc_pass_on(struct tkc_invocation **from, struct tkc_program *program,
     struct tkc_error *err)
 {
 	char *body = NULL;
+	uint64_t room = 0;
 	size_t len;
 	int e;
 
@@ -104,12 +115,13 @@ tkc_pass_on(struct tkc_invocation **from, struct tkc_program *program,
 	}
 	if (!wait || e != TKC_QUEUE)
 		return (e);
-	e = take_out(*from, program, &body, &len, err);
+	e = take_out(*from, program, &body, &len, &room, err);
 	tkc_release(from, NULL);
 	if (e == 0)
 		e = tkc_reserve(program, to, err);
 	if (e == 0 && len > 0)
 		(void)tkc_body_append(*to, q, body, len);
 	free(body);
+	tkc_waiting_give(program, room);
 	return (e);
 }

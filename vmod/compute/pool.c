@@ -12,7 +12,7 @@
 #include "program.h"
 #include "server.h"
 
-/* A program whose boot failed is not tried again sooner. */
+/* A program whose boot failed, or a fork, is not tried again sooner. */
 #define RETRY_NS	TKC_NS
 
 #define SCRATCH_ROOM	16384
@@ -168,6 +168,51 @@ wait_until_up(struct tkc_program *p, struct wait *w, struct tkc_error *err)
 	}
 }
 
+/* There is one. Lock held. */
+static void
+take_idle(struct tkc_program *p, struct tkc_invocation **pinv)
+{
+	struct tkc_instance *in = p->live;
+
+	*pinv = in->idle;
+	in->idle = (*pinv)->next;
+	in->busy++;
+	p->total.reservations++;
+}
+
+/*
+ * In place of a fork that could once not be made: out of descriptors, or of
+ * memory, for a moment. Lock held before and after.
+ */
+static void
+try_again(struct tkc_program *p, struct tkc_instance *in)
+{
+	struct tkc_invocation *inv;
+	struct tkc_error err;
+	int e;
+
+	/* Counted while it is made, so that nobody frees the instance. */
+	in->forks++;
+	in->busy++;
+	in->again_at = tkc_now() + RETRY_NS;
+	(void)pthread_mutex_unlock(&p->lock);
+	e = tkc_fork_new(in, &inv, &err);
+	(void)pthread_mutex_lock(&p->lock);
+	in->busy--;
+	if (e == 0) {
+		inv->next = in->idle;
+		in->idle = inv;
+		in->again_at = 0;
+	} else
+		in->forks--;
+	if (in->retired) {
+		tkc_instance_settle(in);
+		(void)pthread_mutex_lock(&p->lock);
+	} else if (in->forks == 0 && !p->updating)
+		/* The others went meanwhile. */
+		tkc_program_unload(p);
+}
+
 static int
 reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
     struct tkc_error *err)
@@ -191,6 +236,10 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 		tk_assert(in != NULL);
 		if (in->idle != NULL)
 			break;
+		if (in->forks < in->wanted && tkc_now() >= in->again_at) {
+			try_again(p, in);
+			continue;
+		}
 		if (!queue)
 			return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, "
 			    "and who keeps forks of other programs does not "
@@ -208,10 +257,7 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 			    p->settings.concurrency));
 		}
 	}
-	*pinv = in->idle;
-	in->idle = (*pinv)->next;
-	in->busy++;
-	p->total.reservations++;
+	take_idle(p, pinv);
 	return (0);
 }
 
@@ -252,6 +298,32 @@ tkc_reserve_idle(struct tkc_program *p, struct tkc_invocation **pinv,
 {
 
 	return (timed_reserve(p, false, pinv, err));
+}
+
+int
+tkc_reserve_spare(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+	struct wait w = { 0, false };
+	int e;
+
+	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
+	*pinv = NULL;
+	(void)pthread_mutex_lock(&p->lock);
+	w.until = tkc_after(p->settings.max_queue_time);
+	e = wait_until_up(p, &w, err);
+	if (e == 0 && (p->live->idle == NULL || p->live->idle->next == NULL)) {
+		p->total.queue_refused++;
+		e = tkc_fail(err, TKC_QUEUE, "%s: so much of request bodies "
+		    "waits for the rest of them already as max_memory allows "
+		    "(%g MiB), and of its forks the last idle one is for "
+		    "others", p->name, p->settings.max_memory);
+	}
+	if (e == 0)
+		take_idle(p, pinv);
+	tkc_program_publish(p);
+	(void)pthread_mutex_unlock(&p->lock);
+	return (e);
 }
 
 /*--------------------------------------------------------------------*/

@@ -78,6 +78,8 @@ struct tkc_instance {
 	_Atomic uint64_t	end_at;
 	bool			ephemeral;	/* reset after each request */
 	bool			keeps_memory;	/* what it wrote stays mapped */
+	unsigned		wanted;		/* forks */
+	uint64_t		again_at;	/* ns; one is tried no sooner */
 	unsigned		forks;		/* in existence */
 	unsigned		busy;		/* of these, serving */
 	struct tkc_invocation	*idle;		/* most recently used first */

@@ -263,6 +263,8 @@ boot(struct tkc_storage *st, const void *image, size_t len,
 	e = tkc_boot_master(in, "storage", image, len, &o, &st->state->copy,
 	    &st->master, err);
 	end_line(st);
+	if (st->own.fetcher != NULL)
+		tkc_fetcher_rest(st->own.fetcher);
 	if (e != 0)
 		return (e);
 	if (tk_fork(st->master, &st->vm, st, &core))

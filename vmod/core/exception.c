@@ -249,8 +249,7 @@ tk_exception(struct tk_machine *m, unsigned vector)
 	if (vector == PF) {
 		if (m->space.pages.exhausted)
 			return (tk_end(m, TK_OUT_OF_MEMORY, address,
-			    tk_ws_full(&m->ws) ? "wrote more memory than a "
-			    "request may (max_request_memory)" :
+			    tk_ws_full(&m->ws) ? TK_WROTE_TOO_MUCH :
 			    "the program's memory (max_memory) is used up"));
 	}
 	if (user && tk_signal_fault(m, &r, sig, sig == SIGSEGV ?

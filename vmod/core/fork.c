@@ -96,7 +96,7 @@ overused(struct tk_watch *w)
 	for (i = 0; i < (m->ws.size + 63) / 64; i++)
 		pages += (uint64_t)__builtin_popcountll(m->ws.log[i] |
 		    m->ws.member[i]);
-	return (pages > m->pages_at_entry + m->request_pages);
+	return (pages > m->pages_before + m->request_pages);
 }
 
 /*--------------------------------------------------------------------*/
@@ -242,7 +242,6 @@ tk_call(struct tk_machine *m, const struct tk_call *c, struct tk_error *err)
 	tk_assert(m->master != NULL && !m->broken);
 	tk_assert(c->stack_used <= TK_MAX_STACK_USED);
 	note_thread(m);
-	m->pages_at_entry = m->ws.n;
 	memset(r, 0, sizeof *r);
 	r->rip = tk_entry_address();
 	r->rflags = 2;
@@ -269,7 +268,6 @@ tk_resume(struct tk_machine *m, uint64_t result, double seconds,
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	tk_assert(m->master != NULL && !m->broken);
 	note_thread(m);
-	m->pages_at_entry = m->ws.n;
 	*r = m->master->resume;
 	r->rip = tk_resume_address();
 	r->rax = result;
@@ -350,7 +348,6 @@ tk_serve(struct tk_machine *m, struct tk_connection *c, double seconds,
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	tk_assert(m->master != NULL && m->master->serves && !m->broken);
 	note_thread(m);
-	m->pages_at_entry = m->ws.n;
 	m->changed = true;
 	m->connection = c;
 	e = tk_run(m, seconds, first_connection, err);
@@ -372,6 +369,14 @@ tk_empty_call(struct tk_machine *m, struct tk_error *err)
 	e = tk_run(m, 1.0, NULL, err);
 	m->in_empty_call = false;
 	return (e);
+}
+
+/* What is private now is not what the calls to come will write. */
+static void
+count_anew(struct tk_machine *m)
+{
+
+	m->pages_before = m->pages_seen = m->ws.n;
 }
 
 /* The private pages are too many: become as the day the fork was made. */
@@ -432,6 +437,7 @@ tk_reset(struct tk_machine *m)
 	if (pages > m->request_pages ||
 	    !tk_ws_restore(&m->ws, &m->mem, &ma->mem))
 		start_over(m);
+	count_anew(m);
 	m->exits = 0;
 	m->fault_thread = 0;
 	m->scan = false;
@@ -443,6 +449,7 @@ tk_keep(struct tk_machine *m)
 {
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	count_anew(m);
 	m->exits = 0;
 	m->fault_thread = 0;
 	/* Some later reset must find what was written meanwhile. */
@@ -457,6 +464,7 @@ tk_shrink(struct tk_machine *m)
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	if (m->ws.n > 0)
 		start_over(m);
+	count_anew(m);
 }
 
 bool

@@ -69,8 +69,10 @@ struct tk_machine {
 	/* A fork's way back. */
 	struct tk_working_set	ws;
 	struct tk_journal	journal;
-	uint64_t		request_pages;	/* limit for one call */
-	uint64_t		pages_at_entry;
+	uint64_t		request_pages;	/* limit for all its calls */
+	/* Members that are not theirs: of before, and what we brought. */
+	uint64_t		pages_before;
+	unsigned		pages_seen;	/* members, as a call left them */
 	uint64_t		fault_thread;	/* who made the call, */
 	uint64_t		fault_count;	/* with how many page faults */
 	bool			scan;		/* read the log in any case */
@@ -112,6 +114,10 @@ int tk_run(struct tk_machine *, double seconds, enum tk_verdict (*first)(
  * RIP at the `out` until the next entry.
  */
 tk_gva tk_after_host_call(const struct tk_machine *);
+
+/* What ends a call when tk_ws_full(). */
+#define TK_WROTE_TOO_MUCH	"wrote more memory than a request may " \
+				"(max_request_memory)"
 
 /* The embedder's stopped(), for the watch of this machine's calls. */
 bool tk_is_stopped(struct tk_watch *);

@@ -68,6 +68,12 @@ map_fixed_areas(struct tk_master *ma, struct tk_space *sp,
 		    false, false);
 		ma->input = (tk_gva)r;
 	}
+	if (r > 0 && ma->mem.shared_size > 0 && !tk_vmas_is_free(&sp->vmas,
+	    TK_SHARED_ADDR, ma->mem.shared_size))
+		return (tk_error(err, TK_BAD_PROGRAM, TK_SHARED_ADDR, "a "
+		    "segment lies where its shared memory (shared_memory) "
+		    "goes, at 0x%llx: link it elsewhere",
+		    (unsigned long long)TK_SHARED_ADDR));
 	if (r > 0 && ma->mem.shared_size > 0 && tk_space_map_at(sp,
 	    TK_SHARED_ADDR, ma->mem.shared_size, rw, TK_VMA_FIXED,
 	    ma->mem.end) != 0)

@@ -133,7 +133,9 @@ cpu_main(void *arg)
 			continue;
 		if (x == TK_EXIT_KICK && p->stop)
 			break;
-		if (x == TK_EXIT_KICK)
+		if (x == TK_EXIT_KICK && c->m->watch.over)
+			fail(c, "the request wrote more memory than it may");
+		else if (x == TK_EXIT_KICK)
 			fail(c, "ran too long, or longer than the request");
 		else if (!c->failed) {
 			tk_vcpu_describe(c->vcpu, x, what, sizeof what);
@@ -149,14 +151,17 @@ cpu_main(void *arg)
  * On the thread that makes the call
  */
 
-/* Who waits for them has no way to tell them. */
+/*
+ * Who waits for them has no way to tell them: neither that all is to end, nor
+ * that together they wrote too much.
+ */
 static bool
 is_stopped(struct tk_watch *w)
 {
 	struct cpu *c = (struct cpu *)((char *)w - offsetof(struct cpu,
 	    watch));
 
-	return (tk_is_stopped(&c->m->watch));
+	return (c->m->watch.over || tk_is_stopped(&c->m->watch));
 }
 
 static struct tk_parallel *

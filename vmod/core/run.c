@@ -44,6 +44,9 @@ tk_fail(struct tk_machine *m, tk_gva address, const char *fmt, ...)
 	va_list ap;
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	/* The embedder saw memory that could not be written: that is why. */
+	if (tk_ws_full(&m->ws))
+		return (tk_end(m, TK_OUT_OF_MEMORY, address, TK_WROTE_TOO_MUCH));
 	va_start(ap, fmt);
 	end_with(m, TK_MISUSE, address, fmt, ap);
 	va_end(ap);
@@ -152,7 +155,8 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 	m->error = error;
 	m->in_ring0 = false;
 	m->fault_at = 0;
-	m->ws.limit = m->pages_at_entry + m->request_pages;
+	m->pages_before += m->ws.n - m->pages_seen;
+	m->ws.limit = m->pages_before + m->request_pages;
 	tk_watch_begin(&m->watch, tk_now() + (uint64_t)(seconds * 1e9));
 	if (m->threads.alive > 1)
 		tk_slice_begin(m);
@@ -179,7 +183,8 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 		tk_debug_end(m, verdict == TK_DONE ? TK_DEBUG_DONE :
 		    TK_DEBUG_ENDED);
 	tk_watch_end(&m->watch);
-	/* What the embedder brings for the next one is not this one's. */
+	/* What the embedder brings for the next one is not theirs. */
+	m->pages_seen = m->ws.n;
 	m->ws.limit = UINT64_MAX;
 	/*
 	 * Ended elsewhere than at a host call from ring 3: the vCPU may be in

@@ -202,7 +202,10 @@ tk_page_is_zero(const void *page)
 	return (p[0] == 0 && memcmp(p, p + 1, TK_PAGE - 1) == 0);
 }
 
-/* What was unmapped there is as it was when it was reserved: zero. */
+/*
+ * What was unmapped there is as it was when it was reserved: zero. A call that
+ * has written all that it may reserves nothing any more.
+ */
 static void
 entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
 {
@@ -220,6 +223,11 @@ entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
 			continue;
 		page = tk_memory_at(sp->pt.mem, gpa);
 		if (!tk_page_is_zero(page)) {
+			if (sp->pages.ws != NULL &&
+			    tk_ws_full(sp->pages.ws)) {
+				entries_clear(sp, a, end);
+				break;
+			}
 			if (sp->pages.ws != NULL)
 				tk_ws_add(sp->pages.ws, (unsigned)((gpa -
 				    sp->pt.mem->rw_gpa) >> TK_PAGE_SHIFT));

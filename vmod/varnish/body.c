@@ -48,6 +48,18 @@ give_back(struct intake *in)
 	in->len = in->room = 0;
 }
 
+/* Would there be room for all of it, as far as is known, if no other waited? */
+static int
+could_wait(const struct intake *in, size_t len)
+{
+	uint64_t all = in->len + len;
+
+	if (all < in->q->body_expected)
+		all = in->q->body_expected;
+	return (all <= tkc_body_limit(in->program) &&
+	    all <= tkc_waiting_limit(in->program));
+}
+
 /* Room for len bytes more outside of a fork? */
 static int
 has_room(struct intake *in, size_t len)
@@ -64,8 +76,13 @@ has_room(struct intake *in, size_t len)
 		room = in->q->body_expected;
 	if (room < want)
 		room = want;
-	if (!tkc_waiting_take(in->program, room - in->room))
-		return (0);
+	if (!tkc_waiting_take(in->program, room - in->room)) {
+		/* Less of it than would be good. */
+		room = want;
+		if (!could_wait(in, len) ||
+		    !tkc_waiting_take(in->program, room - in->room))
+			return (0);
+	}
 	more = realloc(in->data, room);
 	if (more == NULL) {
 		tkc_waiting_give(in->program, room - in->room);
@@ -105,6 +122,12 @@ take(void *priv, unsigned flush, const void *ptr, ssize_t len)
 		in->len += (size_t)len;
 		return (0);
 	}
+	/*
+	 * Others have what there is for it. If it took a fork, a few that are
+	 * slow would have them all.
+	 */
+	if (*in->inv == NULL && could_wait(in, (size_t)len))
+		in->reserve = tkc_reserve_spare;
 	e = move_in(in);
 	if (e == 0)
 		e = in->full = !tkc_body_append(*in->inv, in->q, ptr,

@@ -119,6 +119,29 @@ count_held(struct tkc_client *c)
 	c->holds = now;
 }
 
+/* The system ends those who hold most, but only after its turn. */
+static bool
+all_hold_too_much(const struct tkc_client *c)
+{
+
+	return (c->system->held > 2 * c->system->sockets->max_held);
+}
+
+void
+tkc_client_empty(struct tkc_client *c)
+{
+
+	TK_CHECK_OBJ(c, TKC_CLIENT_MAGIC);
+	c->dead = true;
+	if (c->ws != NULL)
+		tkc_websocket_empty(c->ws);
+	free(c->out);
+	c->out = NULL;
+	c->out_at = c->out_len = c->out_size = 0;
+	c->was_full = false;
+	count_held(c);
+}
+
 /*--------------------------------------------------------------------
  * Out
  */
@@ -147,8 +170,7 @@ keep(struct tkc_client *c, const uint8_t *data, size_t len)
 	while (n < left + len)
 		n = n > 0 ? 2 * n : 4096;
 	if (n > c->out_size) {
-		/* The system ends those who hold most, but only afterwards. */
-		if (c->system->held > 2 * c->system->sockets->max_held)
+		if (all_hold_too_much(c))
 			return (false);
 		more = realloc(c->out, n);
 		if (more == NULL)
@@ -288,7 +310,7 @@ receive_message(struct tkc_client *c, struct tkc_received *r)
 	count_held(c);
 	while (!tkc_websocket_has_message(c->ws)) {
 		/* Epoll tells of what it leaves. */
-		if (c->gone || reads++ == MOST_READS)
+		if (c->gone || reads++ == MOST_READS || all_hold_too_much(c))
 			return (false);
 		n = read_socket(c, c->system->buffer, CHUNK);
 		if (n == 0)

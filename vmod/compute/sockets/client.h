@@ -83,6 +83,8 @@ struct tkc_received {
  * nothing to be told now.
  */
 bool tkc_client_receive(struct tkc_client *, struct tkc_received *);
+/* Nothing is kept of what it sent, or has yet to be sent; and it is dead. */
+void tkc_client_empty(struct tkc_client *);
 /* Reads and forgets, of one that is closed. */
 void tkc_client_drain(struct tkc_client *);
 

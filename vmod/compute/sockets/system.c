@@ -111,26 +111,13 @@ sweep(struct tkc_system *sy)
 	}
 }
 
-/* Without those that go already. */
-static size_t
-held_by(const struct tkc_clients *list)
-{
-	const struct tkc_client *c;
-	size_t n = 0;
-
-	TAILQ_FOREACH(c, list, list)
-		if (!c->dead)
-			n += c->holds;
-	return (n);
-}
-
 static struct tkc_client *
 who_holds_most(const struct tkc_clients *list, struct tkc_client *most)
 {
 	struct tkc_client *c;
 
 	TAILQ_FOREACH(c, list, list)
-		if (!c->dead && (most == NULL || c->holds > most->holds))
+		if (most == NULL || c->holds > most->holds)
 			most = c;
 	return (most);
 }
@@ -145,17 +132,13 @@ limit_held(struct tkc_system *sy)
 	const struct tkc_sockets *so = sy->sockets;
 	struct tkc_client *c;
 	unsigned n = 0;
-	size_t held;
 
-	if (sy->held <= so->max_held)
-		return;
-	held = held_by(&sy->clients) + held_by(&sy->closing);
-	for (; held > so->max_held; n++) {
+	for (; sy->held > so->max_held; n++) {
 		c = who_holds_most(&sy->closing,
 		    who_holds_most(&sy->clients, NULL));
-		tk_assert(c != NULL);
-		c->dead = true;
-		held -= c->holds;
+		tk_assert(c != NULL && c->holds > 0);
+		/* At once: the program may take its time to hear of it. */
+		tkc_client_empty(c);
 		tkc_system_ready(sy, c);
 	}
 	if (n > 0)

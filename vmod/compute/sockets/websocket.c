@@ -414,16 +414,10 @@ void
 tkc_websocket_free(struct tkc_websocket **pws)
 {
 	struct tkc_websocket *ws;
-	struct message *msg;
 
 	TK_TAKE_OBJ(ws, pws, TKC_WEBSOCKET_MAGIC);
 	wslay_event_context_free(ws->frames);
-	while ((msg = ws->first) != NULL) {
-		ws->first = msg->next;
-		free(msg);
-	}
-	free(ws->partial);
-	free(ws->given);
+	tkc_websocket_empty(ws);
 	free(ws->url);
 	TK_FREE_OBJ(ws);
 }
@@ -492,6 +486,21 @@ tkc_websocket_forget(struct tkc_websocket *ws)
 
 	drop(ws, ws->given);
 	ws->given = NULL;
+}
+
+void
+tkc_websocket_empty(struct tkc_websocket *ws)
+{
+	struct message *msg;
+
+	while ((msg = ws->first) != NULL) {
+		ws->first = msg->next;
+		drop(ws, msg);
+	}
+	ws->last = &ws->first;
+	drop(ws, ws->partial);
+	ws->partial = NULL;
+	tkc_websocket_forget(ws);
 }
 
 const void *

@@ -27,6 +27,8 @@ bool tkc_websocket_has_message(const struct tkc_websocket *);
 const void *tkc_websocket_next(struct tkc_websocket *, size_t *len,
     bool *text);
 void tkc_websocket_forget(struct tkc_websocket *);
+/* All that came, in part or whole, is forgotten. */
+void tkc_websocket_empty(struct tkc_websocket *);
 /* Bytes of memory, of messages that have come in part or whole. */
 size_t tkc_websocket_holds(const struct tkc_websocket *);
 /* text: -1: as the client's last message. False: out of memory. */

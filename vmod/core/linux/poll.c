@@ -15,6 +15,14 @@
 #include "epoll.h"
 #include "linux.h"
 
+/* A list in the list: both as long as it likes. */
+static bool
+is_late(const struct tk_machine *m, const struct tk_file *f)
+{
+
+	return (f->type == &tk_type_epoll && tk_seconds_left(m) <= 0);
+}
+
 /*
  * How many descriptors are ready; their revents are written. Or -errno: EINTR
  * when the call's time is over.
@@ -33,9 +41,7 @@ look(struct tk_machine *m, tk_gva list, uint64_t n)
 		p.revents = 0;
 		if (p.fd >= 0) {
 			f = tk_file_at(m, (uint64_t)p.fd);
-			/* A list in the list: both as long as it likes. */
-			if (f != NULL && f->type == &tk_type_epoll &&
-			    tk_seconds_left(m) <= 0)
+			if (f != NULL && is_late(m, f))
 				return (-EINTR);
 			p.revents = (short)(f == NULL ? POLLNVAL :
 			    tk_file_poll(m, f) & ((uint32_t)p.events |
@@ -118,6 +124,8 @@ look_sets(struct tk_machine *m, unsigned n, const tk_gva *set, bool write)
 			f = tk_file_at(m, fd);
 			if (f == NULL)
 				return (-EBADF);
+			if (is_late(m, f))
+				return (-EINTR);
 			if (!(tk_file_poll(m, f) & asked[k]))
 				continue;
 			out[k][fd / 64] |= 1ULL << fd % 64;
