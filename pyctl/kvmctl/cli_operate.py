@@ -150,7 +150,7 @@ def abort(env: Environment, /, site: Path, **chosen: Any) -> None:
 @click.pass_obj
 def rollback(env: Environment, /, site: Path, release: str | None,
              **chosen: Any) -> None:
-    """Switch back to an older release that is kept."""
+    """Switch back to what served before, or to another one that is kept."""
     from kvmctl.commands import rollback as command
     command.run(env, site, _where(chosen), release)
 

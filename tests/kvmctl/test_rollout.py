@@ -137,6 +137,26 @@ def test_beyond_the_budget_all_is_taken_back(kvmctl: Any,
         assert fleet.states() == ["failed"] + ["skipped"] * 11
 
 
+def test_a_rollback_is_to_what_served(kvmctl: Any, tmp_path: Path) -> None:
+    """Not to the newest older release, which was rolled back from itself."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        names = []
+        for word in "abcdef":
+            if word == "f":
+                assert fleet("rollback", "--to", names[0]) == ExitCode.OK
+            fleet.write(word)
+            names.append(fleet.json("deploy")["release"]["name"])
+        # The oldest of all that are kept, and the one that is needed.
+        assert fleet("rollback") == ExitCode.OK
+        assert fleet.fakes[0].state.active == names[0]
+        assert fleet("rollback") == ExitCode.DEPLOY
+        assert fleet.fakes[0].state.active == names[0]
+        fleet.write("g")
+        fleet.json("deploy")
+        assert fleet("rollback") == ExitCode.OK
+        assert fleet.fakes[0].state.active == names[0]
+
+
 def test_nodes_that_are_not_there(kvmctl: Any, tmp_path: Path) -> None:
     with fleet_of(kvmctl, tmp_path, 3) as fleet:
         fleet.write()

@@ -74,7 +74,7 @@ def begin(deployer: Deployer, prepared: Prepared, wanted: Share) -> Outcome:
     if current is not None:
         return Outcome(current, False, None, ())
     prepared = deployer.named(prepared)
-    release = deployer.release_of(prepared)
+    release = dataclasses.replace(deployer.release_of(prepared), replaced=old)
     vcl = release.canary_vcl
     deployer.files.record(release)
     try:

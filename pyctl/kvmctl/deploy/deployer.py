@@ -114,6 +114,7 @@ class Deployer:
     def bring_up(self, prepared: Prepared, release: Release) -> Outcome:
         """All steps; the release serves, or nothing of it is left."""
         old = self.serving()
+        release = replace(release, replaced=old or "")
         self.files.record(release)
         try:
             self.put(prepared, release.name)
@@ -253,8 +254,9 @@ class Deployer:
         if serving is not None and self.router.possible(serving):
             self.router.rest(serving)
         kept = self.releases(store.KEPT, store.SERVING)
+        needed = {serving, *(r.replaced for r in kept if r.name == serving)}
         for release in kept[:-KEPT_RELEASES]:
-            if release.name == serving:
+            if release.name in needed:
                 continue
             self.discard(release.name)
             self.files.mark(release, store.DISCARDED)
@@ -263,7 +265,7 @@ class Deployer:
     # -- rollback ------------------------------------------------------
 
     def rollback(self, to: str | None = None) -> Outcome:
-        """Back to the release before the serving one, or to a named one."""
+        """Back to what served before the serving one, or to a named one."""
         self.admin.ping()
         self.put_away_leftovers()
         self.refuse_canary("roll back")
@@ -305,6 +307,11 @@ class Deployer:
                     return release
             raise DeployError(f"{self.node} keeps no release \"{to}\"; kept: "
                               + (", ".join(r.name for r in kept) or "none"))
+        # The newest older one may be what a rollback has left for good reasons.
+        before = [r.replaced for r in kept if r.name == serving]
+        for release in kept:
+            if release.name in before:
+                return release
         names = [r.name for r in kept]
         older = kept[:names.index(serving)] if serving in names else kept
         if not older:

@@ -55,6 +55,7 @@ class Release:
     error: str = ""
     #: Of a canary: percent, header, cookie, since, baseline.
     canary: dict[str, Any] = field(default_factory=dict)
+    replaced: str = ""                  # the VCL that served before it did
 
     @property
     def canary_vcl(self) -> str:
@@ -117,7 +118,7 @@ def _is_canary(table: Any) -> bool:
 def _is_whole(release: Release) -> bool:
     """Are its fields what they are said to be?"""
     texts = (release.node, release.state, release.content, release.created,
-             release.by, release.error)
+             release.by, release.error, release.replaced)
     return (_is_file_name(release.name)
             and all(isinstance(text, str) for text in texts)
             and isinstance(release.programs, dict)
