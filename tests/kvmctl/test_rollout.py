@@ -157,6 +157,26 @@ def test_a_rollback_is_to_what_served(kvmctl: Any, tmp_path: Path) -> None:
         assert fleet.fakes[0].state.active == names[0]
 
 
+def test_a_canary_that_nothing_judges(kvmctl: Any, tmp_path: Path) -> None:
+    """A node by its address alone has no counters."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["release"]["name"]
+        fleet.write("b")
+        assert fleet("deploy", "--canary", "10%", "--watch",
+                     "5") == ExitCode.DEPLOY
+        assert "cannot be read" in fleet.kvmctl.err
+        # It was not begun: nobody would end it.
+        assert fleet.fakes[0].state.active == first
+        assert len(fleet.json("history")) == 1
+        name = fleet.json("deploy", "--canary", "10%")["release"]["name"]
+        assert fleet("promote") == ExitCode.DEPLOY
+        assert "cannot be read" in fleet.kvmctl.err
+        assert fleet.json("status")["canary"]["release"] == name
+        assert fleet("promote", "--force") == ExitCode.OK
+        assert fleet.fakes[0].state.active == name
+
+
 def test_nodes_that_are_not_there(kvmctl: Any, tmp_path: Path) -> None:
     with fleet_of(kvmctl, tmp_path, 3) as fleet:
         fleet.write()
