@@ -2,7 +2,9 @@
 """Many nodes: the budget of failures, taking back, drift, time."""
 
 import contextlib
+import errno
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,10 @@ from typing import Any
 import pytest
 import requests
 
+from kvmctl import files
 from kvmctl import site as sites
+from kvmctl.deploy.prepare import Prepared
+from kvmctl.deploy.ship import Depot
 from kvmctl.errors import ExitCode, ManifestError
 from kvmctl.varnish.private import PrivateVarnish
 from support.fake_varnish import FakeVarnish
@@ -135,6 +140,47 @@ def test_beyond_the_budget_all_is_taken_back(kvmctl: Any,
         fleet.write("c")
         assert fleet("deploy", "--json") == ExitCode.DEPLOY
         assert fleet.states() == ["failed"] + ["skipped"] * 11
+
+
+def test_an_error_of_this_side_counts_as_the_nodes(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk has against one node: the others are taken back."""
+    put, asked = Depot.put_programs, []
+
+    def put_programs(self: Depot, prepared: Prepared) -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        put(self, prepared)
+
+    with fleet_of(kvmctl, tmp_path, 4) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["nodes"][0]["outcome"]["release"]["name"]
+        monkeypatch.setattr(Depot, "put_programs", put_programs)
+        fleet.write("b", "concurrency = 1")
+        assert fleet("deploy", "--json") == ExitCode.DEPLOY
+        assert fleet.states() == ["taken back"] * 2 + ["failed", "skipped"]
+        assert "ulimit -n" in fleet.kvmctl.out
+        assert {f.state.active for f in fleet.fakes} == {first}
+
+
+def test_a_switch_that_cannot_be_noted_is_none(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when the history is to say who serves."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        for word in "ab":
+            fleet.write(word)
+            serving = fleet.json("deploy")["release"]["name"]
+
+        def full(path: Path, data: bytes, mode: int = 0o644,
+                 synced: bool = False) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+        monkeypatch.setattr(files, "write_whole", full)
+        assert fleet("rollback") == ExitCode.DEPLOY
+        assert "No space left" in fleet.kvmctl.err
+        assert fleet.fakes[0].state.active == serving
+        assert not fleet.json("status")["drift"]
 
 
 def test_a_rollback_is_to_what_served(kvmctl: Any, tmp_path: Path) -> None:

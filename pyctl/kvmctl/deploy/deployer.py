@@ -163,11 +163,11 @@ class Deployer:
             if self.trial.answers(release.name) is False:
                 raise DeployError(f"{self.node} does not answer by "
                                   f"{release.name} after the switch")
+            self.serves(release)
         except KvmctlError:
             if back is not None:
                 self.admin.use(back)
             raise
-        self.serves(release)
 
     def serves(self, release: Release) -> None:
         """The history's word for it."""
