@@ -164,6 +164,23 @@ def test_another_file_is_refused(cache: Path,
     assert not list(cache.iterdir())
 
 
+def test_nothing_of_another_file_is_run(
+        cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip asks an sdist's own setup.py what it is: only of the right file."""
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "it-1.0.tar.gz").write_bytes(archive(
+        ("it-1.0/setup.py", f"open({str(tmp_path / 'ran')!r}, 'w')".encode()),
+        ("it-1.0/PKG-INFO", b"Metadata-Version: 1.0\nName: it\n")))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
+    # As offline: this environment's setuptools.
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    with pytest.raises(BuildError, match="cannot fetch it 1.0") as e:
+        Package("pypi", "it", "1.0", _HASH).fetch()
+    assert _HASH in str(e.value) and not (tmp_path / "ran").exists()
+    assert not list(cache.iterdir())
+
+
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out"])
 @pytest.mark.parametrize("new_python", [True, False])
 def test_nothing_is_unpacked_outside(
