@@ -198,6 +198,13 @@ def test_names_that_clash(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     shutil.copytree(mine, other)
     assert kvmctl("build", mine, other, "-o", tmp_path) == ExitCode.MANIFEST
     assert str(mine) in kvmctl.err and str(other) in kvmctl.err
+    # Nor can both be deployed, where each is built when its turn comes.
+    site = tmp_path / "edge.toml"
+    site.write_text('[site]\nname = "it"\n[programs.a]\nguest = "mine"\n'
+                    '[programs.b]\nguest = "other/mine"\n')
+    assert kvmctl("plan", site, "-o", tmp_path / "out", "--store",
+                  tmp_path / "store") == ExitCode.MANIFEST
+    assert str(mine) in kvmctl.err and str(other) in kvmctl.err
     assert '"mine"' in kvmctl.err
 
 

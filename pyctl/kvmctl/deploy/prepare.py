@@ -93,6 +93,7 @@ def prepare(site: Site, files: Store, out: Path, say: Say) -> Prepared:
     """Builds every program. Nothing is written into the store but a token."""
     programs = {}
     trusted = None if site.trusted is None else signature.trusted(site.trusted)
+    manifest.load_all(e.guest for e in site.programs if e.guest is not None)
     for entry in site.programs:
         say(f"building {entry.name} ...")
         programs[entry.name] = program(entry, out, trusted)
