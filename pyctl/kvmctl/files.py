@@ -62,10 +62,11 @@ def real(path: Path) -> Path:
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644,
-                synced: bool = False) -> None:
+                synced: bool = False, new: bool = False) -> None:
     """Writes a file that others see whole or not at all. Raises OSError.
 
-    synced: also after a crash of the machine.
+    synced: also after a crash of the machine. new: FileExistsError where
+    something is, also when that came just now.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
@@ -76,7 +77,11 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644,
             if synced:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(partial, path)
+        if new:
+            os.link(partial, path)
+            os.unlink(partial)
+        else:
+            os.replace(partial, path)
     except OSError as e:
         Path(partial).unlink(missing_ok=True)
         if e.filename is None:          # write() does not say where

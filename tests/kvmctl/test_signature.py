@@ -61,6 +61,35 @@ def test_keys_are_what_openssl_knows(key: Path) -> None:
     assert done.stdout == key.with_suffix(".pub").read_bytes()
 
 
+def test_no_key_is_lost(kvmctl: Any, tmp_path: Path,
+                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made is on the disk, and nothing takes its place."""
+    path, synced = tmp_path / "me.pem", []
+    fsync, link = os.fsync, os.link
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(
+        os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd))
+    # Another `kvmctl key` is a moment faster, at the one file or the other.
+    for other in (path, path.with_suffix(".pub")):
+        def late(source: str, to: Path, other: Path = other) -> None:
+            if to == other:
+                other.write_text("of another one")
+            link(source, to)
+
+        monkeypatch.setattr(os, "link", late)
+        assert kvmctl("key", path) == ExitCode.USAGE
+        assert f"{other} is there already" in kvmctl.err
+        assert list(tmp_path.iterdir()) == [other]
+        assert other.read_text() == "of another one"
+        other.unlink()
+    monkeypatch.setattr(os, "link", link)
+    synced.clear()
+    assert kvmctl("key", path) == ExitCode.OK
+    assert [Path(p).name.startswith(".partial-") for p in synced] == [
+        True, False] * 2
+    assert synced[-1] == str(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_whatever_changes_is_found(kvmctl: Any, program: Path,
                                    key: Path) -> None:
     trust = key.with_suffix(".pub")

@@ -78,16 +78,24 @@ def new_key(path: Path) -> PublicKey:
         raise UsageError(f"{path} is no name for a private key: .pub is the "
                          "public one's")
     public_file = path.with_suffix(".pub")
-    for there in (path, public_file):
-        if there.exists():
-            raise UsageError(f"{there} is there already: nothing was written")
     key = Ed25519PrivateKey.generate()
     public = PublicKey(public_file.stem, key.public_key())
+    private_data = key.private_bytes(
+        s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+    public_data = public.key.public_bytes(
+        s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo)
     with files.problems(UsageError, "the key cannot be written"):
-        files.write_whole(path, key.private_bytes(
-            s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()), 0o600)
-        files.write_whole(public_file, public.key.public_bytes(
-            s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo))
+        try:
+            files.write_whole(path, private_data, 0o600, synced=True, new=True)
+            try:
+                files.write_whole(public_file, public_data, synced=True,
+                                  new=True)
+            except BaseException:
+                path.unlink()           # half a pair is none
+                raise
+        except FileExistsError as e:
+            raise UsageError(f"{e.filename2 or e.filename} is there already: "
+                             "nothing was written") from None
     return public
 
 
@@ -163,7 +171,7 @@ def sign(executable: Path, key: "Ed25519PrivateKey") -> Path:
             "key": PublicKey("", key.public_key()).fingerprint,
             "signature": base64.b64encode(signature).decode()}, indent=2)
         target = record.signature_file(executable)
-        files.write_whole(target, (text + "\n").encode())
+        files.write_whole(target, (text + "\n").encode(), synced=True)
     return target
 
 
