@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from kvmctl.deploy import prepare
 from kvmctl.errors import ExitCode, SignatureError
 from kvmctl.guest import signature
+from kvmctl.site import ProgramEntry
 from support.paths import guest
 
 
@@ -172,6 +174,41 @@ def test_require(kvmctl: Any, program: Path, key: Path,
     # What was read was another file under this name.
     with pytest.raises(SignatureError, match="not what its record says"):
         signature.require(*moved[:1], keys, *moved[1:], digest="0" * 64)
+
+
+def test_what_was_signed_is_what_is_asked_for(kvmctl: Any, tmp_path: Path,
+                                               key: Path) -> None:
+    """More permissions do not go with an older record and its signature."""
+    (tmp_path / "it.c").write_text("int main(void) { return 0; }\n")
+    manifest, out = tmp_path / "guest.toml", tmp_path / "out"
+    entry = ProgramEntry("it", tmp_path, None)
+    keys = signature.trusted(key.with_suffix(".pub"))
+    manifest.write_text('name = "it"\nsources = ["it.c"]\n')
+    assert kvmctl("build", tmp_path, "--sign", "--key", key, "-o", out) == 0
+    prepare.program(entry, out, keys)
+    signed = {p: p.read_bytes() for p in (out / "it").iterdir()
+              if p.suffix in (".json", ".sig")}
+    manifest.write_text(manifest.read_text()
+                        + '[permissions]\nallowed_paths = ["/etc"]\n')
+    built, = kvmctl.json("build", tmp_path, "-o", out)
+    # The executable is the same.
+    for path, data in signed.items():
+        path.write_bytes(data)
+    with pytest.raises(SignatureError, match="not signed"):
+        prepare.program(entry, out, keys)
+    # Nor with one that the store was given for these sources.
+    for path in (out / ".store" / "inputs").iterdir():
+        path.write_bytes(next(iter(d for p, d in signed.items()
+                                   if p.suffix == ".json")))
+    shutil.rmtree(out / "it")
+    again, = kvmctl.json("build", tmp_path, "-o", out)
+    assert again["permissions"] == built["permissions"] != {}
+    # Nor while it is looked at.
+    assert kvmctl("sign", built["executable"], "--key", key) == 0
+    about = json.loads((out / "it" / "it.json").read_text())
+    with pytest.raises(SignatureError, match="changed meanwhile"):
+        signature.require(out / "it" / "it", keys,
+                          about=about | {"permissions": {}})
 
 
 def test_build_and_sign(kvmctl: Any, tmp_path: Path, key: Path) -> None:

@@ -33,10 +33,12 @@ def program(entry: ProgramEntry, out: Path,
 
     Raises BuildError, DeployError, SignatureError.
     """
+    about = None
     if entry.guest is not None:
         guest = manifest.load(entry.guest)
         built = toolchains.build(guest, out)
         executable, chosen = built.executable, guest.settings | entry.settings
+        about = built.record
     else:
         assert entry.file is not None
         executable, chosen = entry.file, dict(entry.settings)
@@ -45,7 +47,7 @@ def program(entry: ProgramEntry, out: Path,
     except OSError as e:
         raise DeployError(f"cannot read {executable}: {e.strerror}") from None
     if trusted is not None:
-        signature.require(executable, trusted, digest=digest)
+        signature.require(executable, trusted, digest=digest, about=about)
     return Program(chosen, executable, digest)
 
 

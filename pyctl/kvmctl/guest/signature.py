@@ -202,13 +202,14 @@ def _read(executable: Path, path: Path) -> tuple[str, bytes]:
 def require(executable: Path, keys: Sequence[PublicKey],
             record_path: Path | None = None,
             signature_path: Path | None = None,
-            digest: str | None = None) -> PublicKey:
+            digest: str | None = None,
+            about: dict[str, Any] | None = None) -> PublicKey:
     """Who, of these, signed exactly this executable with this record.
 
-    Record and signature lie beside it unless named. digest: the SHA-256 of what
-    the caller goes on with, when the file may be changed meanwhile. Raises
-    SignatureError when it is not signed, by nobody of these, or is not what was
-    signed.
+    Record and signature lie beside it unless named. digest and about: the
+    SHA-256 and the record of what the caller goes on with, when the files may
+    be changed meanwhile. Raises SignatureError when it is not signed, by nobody
+    of these, or is not what was signed.
     """
     from cryptography.exceptions import InvalidSignature
     record_path = record_path or record.file(executable)
@@ -229,10 +230,13 @@ def require(executable: Path, keys: Sequence[PublicKey],
             raise SignatureError(f"{record_path} is not what {key.name} "
                                  "signed") from None
         try:
-            about = record.parse(data)
+            signed = record.parse(data)
         except ValueError as e:
             raise SignatureError(f"{record_path}: {e}") from None
-        _check_content(executable, about, digest)
+        if about is not None and about != signed:
+            raise SignatureError(f"{record_path} was changed meanwhile: build "
+                                 "and sign again")
+        _check_content(executable, signed, digest)
     return key
 
 

@@ -137,7 +137,8 @@ def _build(manifest: Manifest, plan: Plan, out: Path) -> Artefact:
 
     def unchanged() -> Artefact | None:
         known = record.read(executable)
-        if known is None or not record.unchanged(state, inputs, executable):
+        if known is None or not record.fits(known, manifest) \
+                or not record.unchanged(state, inputs, executable):
             return None
         return Artefact(executable, known, UNCHANGED)
 
@@ -151,7 +152,7 @@ def _build(manifest: Manifest, plan: Plan, out: Path) -> Artefact:
         store = Store(out / ".store")
         about, said, how = store.find(inputs), "", KEPT
         try:
-            if about is None:
+            if about is None or not record.fits(about, manifest):
                 how = BUILT
                 about, said = _compile(manifest, plan, directory, partial)
                 store.add(inputs, partial, about)
