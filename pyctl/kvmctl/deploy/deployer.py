@@ -184,7 +184,7 @@ class Deployer:
         try:
             self.remove(release, old)
             self.files.mark(release, state, error[:2000])
-            self.depot.clean()
+            self.depot.clean(v.name for v in self.admin.vcls())
         except (KvmctlError, OSError) as e:
             self.say(f"could not tidy up: {e}")
 
@@ -260,7 +260,7 @@ class Deployer:
                 continue
             self.discard(release.name)
             self.files.mark(release, store.DISCARDED)
-        self.depot.clean()
+        self.depot.clean(v.name for v in self.admin.vcls())
 
     # -- rollback ------------------------------------------------------
 
