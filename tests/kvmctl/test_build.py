@@ -193,6 +193,23 @@ def test_many_at_once(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     assert len(kvmctl.out.splitlines()) == 4
 
 
+def test_names_that_are_no_utf8(kvmctl: Any, mine: Path,
+                                tmp_path: Path) -> None:
+    """Of the directory, a header, and what a workspace of Go names."""
+    directory = tmp_path / os.fsdecode(b"g\xff")
+    mine.rename(directory)
+    (directory / os.fsdecode(b"\xfe.h")).touch()
+    (directory / "guest.toml").write_text('name = "it"\nsources = ["mine.c"]\n')
+    assert kvmctl("build", directory, "-o",
+                  tmp_path / "out") == ExitCode.OK, kvmctl.err
+    if shutil.which("go"):
+        (directory / "it.go").write_text("package main\nfunc main() {}\n")
+        (directory / "guest.toml").write_text(
+            'name = "it"\nlanguage = "go"\nsources = ["it.go"]\n')
+        assert kvmctl("build", directory, "-o", tmp_path / "out") in (
+            ExitCode.OK, ExitCode.BUILD)
+
+
 def test_names_that_clash(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "mine"
     shutil.copytree(mine, other)

@@ -69,7 +69,7 @@ def _inputs_hash(manifest: Manifest, plan: Plan) -> str:
         sort_keys=True).encode())
     for path in sorted(set(plan.inputs)):
         with files.problems(BuildError, f"{manifest.name}: cannot read"):
-            h.update(str(path).encode() + b"\0" + path.read_bytes())
+            h.update(os.fsencode(path) + b"\0" + path.read_bytes())
     return h.hexdigest()
 
 
@@ -101,7 +101,7 @@ def _make(manifest: Manifest, plan: Plan, work: Path) -> str:
         for prepare in plan.prepare:
             prepare()
         for name, text in plan.files.items():
-            (work / name).write_text(text)
+            (work / name).write_bytes(os.fsencode(text))
         said = [_run(manifest, step) for step in plan.steps]
     finally:
         shutil.rmtree(work, ignore_errors=True)
