@@ -12,6 +12,8 @@ from typing import Any
 
 from kvmctl.errors import KvmctlError
 
+#: Bytes of what people write, and of programs and bodies: none is longer.
+TEXT, DATA = 16 << 20, 1 << 30
 _MENDS = {
     errno.ENOSPC: "free some space there, or name another directory",
     errno.EDQUOT: "free some space there, or name another directory",
@@ -59,6 +61,18 @@ def real(path: Path) -> Path:
     Path.resolve() is the same, but that links in a ring are an error to it.
     """
     return Path(os.path.realpath(path))
+
+
+def read(path: Path, most: int = TEXT) -> bytes:
+    """What is in the file. Raises OSError, also where more than `most` is.
+
+    A link in somebody's directory may lead to what has no end: /dev/zero.
+    """
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"more than {most >> 20} MiB", str(path))
+    return data
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
 from kvmctl.deploy.store import Store
 from kvmctl.errors import DeployError
 from kvmctl.guest import manifest, signature, toolchains
@@ -43,7 +44,8 @@ def program(entry: ProgramEntry, out: Path,
         assert entry.file is not None
         executable, chosen = entry.file, dict(entry.settings)
     try:
-        digest = hashlib.sha256(executable.read_bytes()).hexdigest()
+        digest = hashlib.sha256(
+            files.read(executable, files.DATA)).hexdigest()
     except OSError as e:
         raise DeployError(f"cannot read {executable}: {e.strerror}") from None
     if trusted is not None:

@@ -66,7 +66,7 @@ def parse(data: bytes) -> dict[str, Any]:
 def load(path: Path) -> dict[str, Any] | None:
     """A record by its own path; None when it is none."""
     try:
-        return parse(path.read_bytes())
+        return parse(files.read(path))
     except (OSError, ValueError):
         return None
 

@@ -109,7 +109,7 @@ def load_private(path: Path | None = None) -> "Ed25519PrivateKey":
     if not path.exists():
         raise SignatureError(f"there is no key {path}: kvmctl key makes one")
     with files.problems(SignatureError, "cannot read the key"):
-        mode, data = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
+        mode, data = stat.S_IMODE(path.stat().st_mode), files.read(path)
     if mode & 0o077:
         raise SignatureError(f"{path} can be read by others: chmod 600 {path}")
     try:
@@ -128,7 +128,7 @@ def load_public(path: Path) -> PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
         Ed25519PublicKey)
     with files.problems(SignatureError, "cannot read the key"):
-        data = path.read_bytes()
+        data = files.read(path)
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as e:
@@ -158,7 +158,7 @@ def sign(executable: Path, key: "Ed25519PrivateKey") -> Path:
     """
     place = record.file(executable)
     try:
-        data = place.read_bytes()
+        data = files.read(place)
         about = record.parse(data)
     except (OSError, ValueError):
         raise SignatureError(f"{executable} has no record {place.name} beside "
@@ -177,7 +177,8 @@ def sign(executable: Path, key: "Ed25519PrivateKey") -> Path:
 
 def _check_content(executable: Path, about: dict[str, Any],
                    digest: str | None = None) -> None:
-    found = digest or hashlib.sha256(executable.read_bytes()).hexdigest()
+    found = digest or hashlib.sha256(
+        files.read(executable, files.DATA)).hexdigest()
     if found != about["sha256"]:
         raise SignatureError(f"{executable} is not what its record says: its "
                              f"SHA-256 is {found[:12]}..., not "
@@ -187,7 +188,7 @@ def _check_content(executable: Path, about: dict[str, Any],
 def _read(executable: Path, path: Path) -> tuple[str, bytes]:
     """Fingerprint and signature."""
     try:
-        found = files.json_of(path.read_bytes())
+        found = files.json_of(files.read(path))
         if found["format"] != _FORMAT:
             raise ValueError(f"its format is {found['format']}")
         return str(found["key"]), base64.b64decode(found["signature"],
@@ -223,7 +224,7 @@ def require(executable: Path, keys: Sequence[PublicKey],
             + (", ".join(f"{k.name} ({k.fingerprint[:16]}...)" for k in keys)
                or "none"))
     with files.problems(SignatureError, f"{executable} cannot be verified"):
-        data = record_path.read_bytes()
+        data = files.read(record_path)
         try:
             key.key.verify(signature, _CONTEXT + data)
         except InvalidSignature:
