@@ -105,8 +105,25 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644,
         Path(partial).unlink(missing_ok=True)
         raise
     if synced:
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def name_whole(made: Path, path: Path) -> None:
+    """Gives a file or directory that others made its name. Raises OSError.
+
+    It is whole there also after a crash of the machine: nobody looks again at
+    what a cache has.
+    """
+    for it in (made, *made.rglob("*")):
+        if it.is_file() or it.is_dir():
+            _sync(it)
+    os.replace(made, path)
+    _sync(path.parent)

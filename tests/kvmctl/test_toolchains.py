@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from kvmctl.errors import BuildError, ManifestError
 from kvmctl.guest import manifest, toolchains
 from kvmctl.guest.fetch import Package
 from kvmctl.guest.toolchains import embed
+from kvmctl.guest.toolchains.library import Library
 from support.odd import damaged
 
 _HASH = "0" * 64
@@ -154,6 +156,33 @@ def test_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (where / "src" / "it.c").read_bytes() == b"int it;"
     assert asked == ["it"] and where.parent == cache
     assert [p.name for p in cache.iterdir()] == [where.name]
+
+
+def test_what_is_kept_is_on_the_disk(cache: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has its name is not looked at again: not half of it after a crash."""
+    data = archive(("package/src/it.c", b"int it;"))
+    registry(monkeypatch, data)
+    done: list[str] = []
+    fsync, rename = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append("renamed")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    package(data).fetch()
+    assert done == ["package", "src", "it.c", "renamed", cache.name]
+    # And of what is compiled of it.
+    done.clear()
+    archive_file = Library(package(data), "src", ("src/it.c",), ()).compile()
+    assert done == ["partial.a", "renamed", cache.name]
+    assert archive_file.exists()
 
 
 def test_another_file_is_refused(cache: Path,

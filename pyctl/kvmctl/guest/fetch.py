@@ -6,7 +6,6 @@ and the SHA-256 of its file, and unpacked in the cache.
 """
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvmctl import paths
+from kvmctl import files, paths
 from kvmctl.errors import BuildError
 from kvmctl.guest.need import Need, program
 
@@ -82,7 +81,7 @@ class Package:
             raise BuildError(f"{self.name} {self.version} has no directory in "
                              "its archive")
         try:
-            os.replace(root, self.directory)
+            files.name_whole(root, self.directory)
         except OSError:
             if not self.directory.is_dir():     # else another was faster
                 raise
