@@ -203,6 +203,24 @@ def test_a_rollback_is_to_what_served(kvmctl: Any, tmp_path: Path) -> None:
         assert fleet.fakes[0].state.active == names[0]
 
 
+def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
+    """Those who review it need not be those who may update programs."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        for key, shown in (("hush", "+programs.hello.key = (secret)"),
+                           ("other", "+programs.hello.key = (another secret)"),
+                           ("", "-programs.hello.key = (secret)")):
+            fleet.write()
+            text = f'key = "{key}"\n' if key else ""
+            fleet.site.write_text(fleet.site.read_text().replace(
+                "[[routes]]", text + "[[routes]]"))
+            for how in ((), ("--json",)):
+                assert fleet("plan", *how) == ExitCode.OK
+                assert shown in fleet.kvmctl.out
+                assert not key or f'"{key}' not in fleet.kvmctl.out
+                assert "hush" not in fleet.kvmctl.out
+            assert fleet("deploy") == ExitCode.OK, fleet.kvmctl.err
+
+
 def test_a_canary_that_nothing_judges(kvmctl: Any, tmp_path: Path) -> None:
     """A node by its address alone has no counters."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:
