@@ -71,6 +71,8 @@ def _rows(table: dict[str, Any], before: dict[str, Any]) -> list[str]:
     out = []
     for name, values in sorted(table.items()):
         for key, value in sorted(values.items()):
+            if key == "sha256" and values["filename"].endswith(str(value)):
+                continue
             shown = (value.rpartition("/")[2][:12] if key == "filename"
                      else json.dumps(value))
             if key == "key":

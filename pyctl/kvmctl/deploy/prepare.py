@@ -68,9 +68,12 @@ class Prepared:
         return {n: p.sha256 for n, p in self.programs.items()}
 
     def library(self, root: Path) -> bytes:
-        """The programs file, for executables below root."""
-        table = {n: p.settings | {"filename": str(root / "programs"
-                                                  / p.sha256)}
+        """The programs file, for executables below root.
+
+        With their hashes: the node itself looks at them whenever it boots one.
+        """
+        table = {n: {"sha256": p.sha256} | p.settings | {
+                     "filename": str(root / "programs" / p.sha256)}
                  for n, p in self.programs.items()}
         text = json.dumps(table, indent=1, sort_keys=True)
         return (f"// The programs of {self.site.name}, by kvmctl\n{text}\n"
