@@ -148,6 +148,20 @@ def test_what_goes_wrong_is_told(far: Far) -> None:
     far.deploy()
 
 
+def test_an_ssh_that_is_none(kvmctl: Any, tmp_path: Path,
+                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no node that fails."""
+    (tmp_path / "edge.toml").write_text('[nodes.far]\nssh = "far"\n'
+                                        '[site]\nname = "it"\n')
+    for program in (tmp_path, tmp_path / "none", tmp_path / "edge.toml"):
+        monkeypatch.setenv("KVMCTL_SSH", str(program))
+        for command in ("status", "deploy", "stats", "logs"):
+            where = ("--store", tmp_path / "store")
+            assert kvmctl(command, tmp_path / "edge.toml",
+                          *where) == ExitCode.HOST
+            assert f"KVMCTL_SSH names {program}" in kvmctl.err
+
+
 def test_no_process_is_left(far: Far) -> None:
     far.write("hello")
     far.deploy()

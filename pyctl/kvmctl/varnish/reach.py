@@ -99,9 +99,12 @@ class Ssh:
         self.destination = destination
 
     def _ssh(self, *options: str) -> list[str]:
-        program = os.environ.get("KVMCTL_SSH") or shutil.which("ssh")
+        named = os.environ.get("KVMCTL_SSH")
+        program = shutil.which(named or "ssh")
         if program is None:
-            raise HostError("ssh is missing: apt-get install openssh-client")
+            raise HostError(
+                f"KVMCTL_SSH names {named}, which is no program" if named else
+                "ssh is missing: apt-get install openssh-client")
         return [program, *_SSH_OPTIONS, *options, "--", self.destination]
 
     def connect(self, host: str, port: int, seconds: float) -> Stream:
