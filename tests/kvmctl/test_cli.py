@@ -37,6 +37,16 @@ def test_exit_codes(kvmctl: Any, words: list[str], code: int) -> None:
         assert kvmctl.err and not kvmctl.out
 
 
+@pytest.mark.parametrize("words", [
+    ["history", "--limit", "x", "--json"], ["history", "--json", "--nope"],
+    ["init", "x", "--json"], ["render", "/no/such.toml", "--json"]])
+def test_failures_for_machines(kvmctl: Any, words: list[str]) -> None:
+    code = kvmctl(*words)
+    found = json.loads(kvmctl.out)
+    assert found["exit_code"] == code != ExitCode.OK
+    assert found["error"] in kvmctl.err
+
+
 def test_every_command_explains_itself(
         kvmctl: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "syscalls" in cli.cli.commands
