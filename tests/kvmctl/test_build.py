@@ -44,6 +44,20 @@ def test_build_and_rebuild(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     assert other["fresh"] and other["sha256"] != first["sha256"]
 
 
+@pytest.mark.parametrize("name", ["it.h", "it.hh", "a/it.inc", "it.tpp",
+                                  "other.c", "it.def"])
+def test_what_a_source_includes_is_a_source(kvmctl: Any, mine: Path,
+                                            tmp_path: Path, name: str) -> None:
+    (mine / "mine.c").write_text(f'#include "{name}"\n' + _HELLO)
+    (mine / name).parent.mkdir(exist_ok=True)
+    seen = set()
+    for n in range(2):
+        (mine / name).write_text(f"int number = {n + 1};\n")
+        built, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+        seen.add(built["sha256"])
+    assert len(seen) == 2
+
+
 @pytest.mark.parametrize("name", ["work", "store", "lock", "inputs"])
 def test_any_name_is_built_again(kvmctl: Any, mine: Path, tmp_path: Path,
                                  name: str) -> None:
