@@ -203,6 +203,32 @@ def test_a_rollback_is_to_what_served(kvmctl: Any, tmp_path: Path) -> None:
         assert fleet.fakes[0].state.active == names[0]
 
 
+def test_the_word_of_probes_is_not_replaced(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by somebody who may write in the store, and not read the word."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["release"]["name"]
+        token = tmp_path / "store" / "fleet" / "token"
+        word, read_text = token.read_text(), Path.read_text
+        assert token.stat().st_mode & 0o777 == 0o640
+
+        def denied(path: Path, *more: Any) -> str:
+            if path == token:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES),
+                                      str(path))
+            return read_text(path, *more)
+
+        monkeypatch.setattr(Path, "read_text", denied)
+        fleet.write("b")
+        for command in ("deploy", "status", "rollback"):
+            assert fleet(command) == ExitCode.DEPLOY
+            assert f"{token}: Permission denied" in fleet.kvmctl.err
+        monkeypatch.undo()
+        assert token.read_text() == word
+        assert fleet.fakes[0].state.active == first
+
+
 def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
     """Those who review it need not be those who may update programs."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:

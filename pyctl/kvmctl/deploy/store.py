@@ -175,11 +175,17 @@ class Store:
         with self._guard:
             try:
                 token = path.read_text().strip()
-            except (OSError, UnicodeDecodeError):
+            except (FileNotFoundError, UnicodeDecodeError):
                 token = ""
+            except OSError as e:
+                # Kept releases carry it: with another one no rollback would
+                # know that they answer.
+                raise DeployError(
+                    f"cannot use the store: {files.sentence(e)}; another can "
+                    "be named by --store") from None
             if len(token) != 32 or not (token.isascii() and token.isalnum()):
                 token = secrets.token_hex(16)
-                write_whole(path, token.encode(), 0o600)
+                write_whole(path, token.encode(), 0o640)
             return token
 
     def add_program(self, executable: Path, digest: str) -> Path:
