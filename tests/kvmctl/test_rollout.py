@@ -229,6 +229,25 @@ def test_the_word_of_probes_is_not_replaced(
         assert fleet.fakes[0].state.active == first
 
 
+def test_a_canary_of_another_store(kvmctl: Any, tmp_path: Path) -> None:
+    """Its history is on another machine; nothing ends it by the way."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        state = fleet.fakes[0].state
+        fleet.write("a")
+        first = fleet.json("deploy")["release"]["name"]
+        fleet.write("b")
+        name = fleet.json("deploy", "--canary", "10%")["release"]["name"]
+        router, there = state.active, tmp_path / "store"
+        there.rename(tmp_path / "elsewhere")
+        for words in (("deploy",), ("deploy", "--canary", "1%"), ("rollback",)):
+            assert fleet(*words) == ExitCode.DEPLOY
+            assert f"{name}-canary" in fleet.kvmctl.err
+            assert f"varnishadm vcl.use {first}" in fleet.kvmctl.err
+            assert state.active == router
+        state.active = first                    # as it says
+        assert fleet("deploy") == ExitCode.OK
+
+
 def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
     """Those who review it need not be those who may update programs."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:

@@ -213,6 +213,7 @@ class Deployer:
         """Whatever an interrupted command has left on the node."""
         listing = self.admin.listing()
         canary = self.router.canary(listing)
+        self._refuse_foreign(canary, self.router.serving(listing))
         for release in self.releases(store.CANDIDATE, store.CANARY):
             if listing.active == release.name:
                 self.serves(release)
@@ -228,6 +229,15 @@ class Deployer:
                 self.router.is_router(self.admin.listing().active):
             self.router.close()
         self._follow()
+
+    def _refuse_foreign(self, canary: str | None, serving: str | None) -> None:
+        """Of a canary that another store began nothing is left over."""
+        if canary is not None and canary.endswith(store.CANARY_SUFFIX) \
+                and canary not in {r.canary_vcl for r in self.releases()}:
+            raise DeployError(
+                f"{self.node} has a canary of another store, {canary}: promote "
+                "or abort it from there, or take it away by `varnishadm "
+                f"vcl.use {serving}`")
 
     def _follow(self) -> None:
         """The history says what the node says: who serves, who is kept."""
