@@ -248,6 +248,19 @@ def test_a_canary_of_another_store(kvmctl: Any, tmp_path: Path) -> None:
         assert fleet("deploy") == ExitCode.OK
 
 
+def test_a_store_that_varnish_cannot_read(kvmctl: Any,
+                                          tmp_path: Path) -> None:
+    """As under an umask of 027: the message says what to do."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        fleet.write()
+        where = tmp_path / "store" / "fleet"
+        fleet.fakes[0].state.faults["vcl.load"] = (
+            106, "Message from VCC-compiler:\nCannot read file "
+            f"'{where}/releases/x.vcl' (Permission denied)")
+        assert fleet("deploy") == ExitCode.VARNISH
+        assert f"chmod -R go+rX {where}" in fleet.kvmctl.err
+
+
 def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
     """Those who review it need not be those who may update programs."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:

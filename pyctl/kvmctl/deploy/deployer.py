@@ -138,12 +138,19 @@ class Deployer:
         try:
             self.admin.load(vcl, self.depot.vcl_file(vcl))
         except VarnishError as e:
-            missing = "" if "Could not find VMOD" not in str(e) else (
-                "\nIts parameter vmod_path names the directories of VMODs: "
-                "that of tinykvm, and Varnish's own")
             raise VarnishError(
                 f"{self.node} does not load the new VCL; the old one serves "
-                f"on. Varnish says:\n{e}{missing}") from None
+                f"on. Varnish says:\n{e}{self._mend(str(e))}") from None
+
+    def _mend(self, said: str) -> str:
+        """What to do about what Varnish says, where that is known."""
+        if "Could not find VMOD" in said:
+            return ("\nIts parameter vmod_path names the directories of VMODs: "
+                    "that of tinykvm, and Varnish's own")
+        if "Permission denied" in said and f"{self.depot.root}/" in said:
+            return ("\nVarnish's user must be able to read the store: chmod -R "
+                    f"go+rX {self.depot.root}, and what it is in")
+        return ""
 
     def switch(self, release: Release, old: str | None) -> None:
         """vcl.use, and a look whether that is so; else back."""
