@@ -237,6 +237,8 @@ def test_names_that_clash(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
                   tmp_path / "store") == ExitCode.MANIFEST
     assert str(mine) in kvmctl.err and str(other) in kvmctl.err
     assert '"mine"' in kvmctl.err
+    assert kvmctl("check", site) == ExitCode.MANIFEST
+    assert kvmctl.out.count("both called") == 1
 
 
 def test_warnings_are_shown(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
