@@ -261,6 +261,31 @@ def test_a_store_that_varnish_cannot_read(kvmctl: Any,
         assert f"chmod -R go+rX {where}" in fleet.kvmctl.err
 
 
+def test_what_serves_outlives_its_history(kvmctl: Any,
+                                          tmp_path: Path) -> None:
+    """A history that was damaged is put aside; its releases serve on."""
+    with fleet_of(kvmctl, tmp_path, 2) as fleet:
+        there = tmp_path / "store" / "fleet"
+        fleet.write("a")
+        assert fleet("deploy") == ExitCode.OK
+        kept = {p for room in ("programs", "releases")
+                for p in (there / room).iterdir()}
+        (there / "history.json").rename(there / "history.json.damaged-1")
+        fleet.fakes[1].state.faults["vcl.load"] = (106, "no")
+        fleet.write("b", "failures = 1")
+        assert fleet("deploy") == ExitCode.FAILED
+        # The second node serves them, and the first one may go back.
+        assert all(p.exists() for p in kept)
+        # What failed is gone, and so is what was half written.
+        (there / "releases" / ".partial-x").touch()
+        fleet.fakes[0].state.faults["vcl.load"] = (106, "no")
+        before = set((there / "releases").iterdir())
+        fleet.write("c")
+        assert fleet("deploy") == ExitCode.DEPLOY
+        assert set((there / "releases").iterdir()) == {
+            p for p in before if not p.name.startswith(".")}
+
+
 def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
     """Those who review it need not be those who may update programs."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:

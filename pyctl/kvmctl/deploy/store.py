@@ -274,13 +274,25 @@ class Store:
         return names | {h for r in living for h in r.programs.values()}
 
     def clean(self) -> None:
-        """Removes the files that no living release names, and halves of others."""
+        """Removes the files of releases that live no more, and halves of others.
+
+        What the history does not know stays: a node may serve it, and the
+        history be a new one in the place of one that was damaged.
+        """
         with self._guard:
             keep = self.living_files()
+            gone = {r.name for r in self.releases() if r.state not in LIVING}
             # Whoever wrote these held the lock, and was killed.
-            for path in self.directory.glob(".partial-*"):
+            for path in (*self.directory.glob(".partial-*"),
+                         *self.directory.glob("*/.partial-*")):
                 path.unlink(missing_ok=True)
-            for room in ("releases", "programs"):
-                for path in (self.directory / room).glob("*"):
-                    if path.name not in keep:
-                        path.unlink(missing_ok=True)
+            named = ""
+            for path in (self.directory / "releases").glob("*"):
+                if path.stem.removesuffix(CANARY_SUFFIX) in gone \
+                        and path.name not in keep:
+                    path.unlink(missing_ok=True)
+                elif path.suffix == ".json":
+                    named += path.read_text(errors="replace")
+            for path in (self.directory / "programs").glob("*"):
+                if path.name not in keep and path.name not in named:
+                    path.unlink(missing_ok=True)
