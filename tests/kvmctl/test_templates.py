@@ -553,6 +553,8 @@ def test_routers(token: str, value: str, cookie: str,
     ('[[routes]]\nsynth = { body = "", location = "a\\r\\nb" }', "control"),
     ('[[routes]]\nchain = ["x"]\nstats = true', "chain"),
     ('[[routes]]\nstats = true\nacl = "x"', "no acl"),
+    ('[acls.a]\n[programs.p]\nfile = "p"\n[[routes]]\nacl = "a"\n'
+     'header = { name = "X", program = "p" }', "a route that answers"),
     ('[origins.x]\nhost = "h"\nmax_connections = 0', "max_connections"),
     ('[origins.x]\nhost = "h"\nconnect_timeout = -1', "seconds"),
 ])

@@ -76,7 +76,7 @@ def _used(site: Site) -> dict[str, set[str]]:
     origins |= set(site.policy.health_origins)
     for director in site.policy.directors:
         origins |= set(director.origins)
-    acls = {r.acl for r in site.routes if r.acl and r.target}
+    acls = {r.acl for r in site.routes if r.acl}
     if site.policy.purge:
         acls.add(site.policy.purge)
     return {"origins_used": origins, "acls_used": acls}
