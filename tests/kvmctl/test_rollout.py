@@ -15,6 +15,7 @@ import requests
 
 from kvmctl import files
 from kvmctl import site as sites
+from kvmctl.commands import status
 from kvmctl.deploy.prepare import Prepared
 from kvmctl.deploy.ship import Depot
 from kvmctl.errors import ExitCode, ManifestError
@@ -162,6 +163,26 @@ def test_an_error_of_this_side_counts_as_the_nodes(
         assert fleet.states() == ["taken back"] * 2 + ["failed", "skipped"]
         assert "ulimit -n" in fleet.kvmctl.out
         assert {f.state.active for f in fleet.fakes} == {first}
+
+
+def test_nor_does_it_hide_the_other_nodes(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = status.look
+
+    def of_all_but_one(site: Any, node: Any, store: Any) -> Any:
+        if str(node) == "fake1":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return look(site, node, store)
+
+    with fleet_of(kvmctl, tmp_path, 3) as fleet:
+        fleet.write("a")
+        assert fleet("deploy") == ExitCode.OK
+        monkeypatch.setattr(status, "look", of_all_but_one)
+        assert fleet("status") == ExitCode.VARNISH
+        assert "ulimit -n" in fleet.kvmctl.out
+        assert fleet.kvmctl.out.count("as it should be") == 2
+        assert fleet("metrics", "--once") == ExitCode.OK
+        assert 'kvmctl_node_up{node="fake1"} 0.0' in fleet.kvmctl.out
 
 
 def test_a_switch_that_cannot_be_noted_is_none(
