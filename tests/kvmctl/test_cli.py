@@ -29,6 +29,8 @@ from support.paths import PHOTOS, guest
     (["run", "/no/such"], ExitCode.MANIFEST),
     (["run", "/bin/true", "-H", "nonsense"], ExitCode.USAGE),
     (["run", "/bin/true", "-d", "@/no/such"], ExitCode.USAGE),
+    (["deploy", "--canary", "1%", "--watch", "nan"], ExitCode.USAGE),
+    (["top", "--interval", "nan"], ExitCode.USAGE),
 ])
 def test_exit_codes(kvmctl: Any, words: list[str], code: int) -> None:
     assert kvmctl(*words) == code
