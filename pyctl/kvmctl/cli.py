@@ -329,9 +329,11 @@ def invoke(arguments: list[str], env: Environment) -> int:
         env.stderr.write(e.format_message() + "\n")
         return ExitCode.USAGE
     except click.ClickException as e:
-        env.error(e.format_message())
+        # What is wrong may stand before --json, which is then not seen.
+        env.as_json = env.as_json or "--json" in arguments
+        code = _failed(env, e.format_message(), ExitCode.USAGE)
         env.stderr.write("try: kvmctl --help\n")
-        return ExitCode.USAGE
+        return code
     except click.exceptions.Exit as e:
         return e.exit_code
     except BrokenPipeError:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command line's other half: commands about nodes that serve."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,17 @@ import click
 
 from kvmctl import options
 from kvmctl.environment import Environment
+
+class _Seconds(click.FloatRange):
+    """A range, in which `nan` is not: it compares with nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
 
 _site_argument = click.argument(
     "site", type=click.Path(path_type=Path), default="edge.toml")
@@ -90,7 +102,7 @@ def plan(env: Environment, /, site: Path, out: Path, **chosen: Any) -> None:
 @click.option("--canary-cookie", "cookie", metavar="NAME",
               help="The value of this cookie decides who is in the share, "
                    "not the client's address.")
-@click.option("--watch", type=click.FloatRange(0, 86400), metavar="SECONDS",
+@click.option("--watch", type=_Seconds(0, 86400), metavar="SECONDS",
               help="Look at the canary for so long, then promote it, or "
                    "abort it as soon as it is worse.")
 @_least_option
@@ -150,7 +162,7 @@ def abort(env: Environment, /, site: Path, **chosen: Any) -> None:
 @click.pass_obj
 def rollback(env: Environment, /, site: Path, release: str | None,
              **chosen: Any) -> None:
-    """Switch back to an older release that is kept."""
+    """Switch back to what served before, or to another one that is kept."""
     from kvmctl.commands import rollback as command
     command.run(env, site, _where(chosen), release)
 
@@ -195,7 +207,7 @@ def stats(env: Environment, /, site: Path, **chosen: Any) -> None:
 @_site_argument
 @_node_options
 @click.option("--once", is_flag=True, help="One table, then the end.")
-@click.option("--interval", "seconds", type=click.FloatRange(0.1, 3600),
+@click.option("--interval", "seconds", type=_Seconds(0.1, 3600),
               default=1.0, show_default=True, help="Seconds of each table.")
 @options.json_option()
 @click.pass_obj

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
 from kvmctl.errors import ManifestError
 from kvmctl.toml_lines import Path as Keys
 from kvmctl.toml_lines import lines
@@ -151,7 +152,7 @@ class Place:
 def read(path: Path) -> Document:
     """Reads a TOML file. Raises ManifestError with file and line."""
     try:
-        text = path.read_bytes().decode()
+        text = files.read(path).decode()
     except FileNotFoundError:
         raise ManifestError(f"there is no {path}") from None
     except OSError as e:

@@ -12,10 +12,14 @@ from typing import Any, BinaryIO, TextIO
 _ORDERS = re.compile("(?!\x1b\\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def _write(stream: TextIO, line: str) -> None:
-    """A line, in which programs, files and nodes may have put their words."""
-    stream.write((_ORDERS.sub("\ufffd", line) if stream.isatty() else line)
-                 + "\n")
+def harmless(text: str) -> str:
+    """The text without what a terminal would obey."""
+    return _ORDERS.sub("\ufffd", text)
+
+
+def _write(stream: TextIO, text: str, end: str = "\n") -> None:
+    """What programs, files and nodes may have put their words in."""
+    stream.write((harmless(text) if stream.isatty() else text) + end)
 
 
 @dataclass
@@ -38,17 +42,22 @@ class Environment:
         """One line of the command's result."""
         _write(self.stdout, text)
 
+    def result_text(self, text: str) -> None:
+        """The command's whole result, with the ends of its lines."""
+        _write(self.stdout, text, "")
+
     def result_json(self, value: Any) -> None:
         """The command's whole result for a machine."""
         self.answered = True
         self.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
     def result_bytes(self, data: bytes) -> None:
-        """Result bytes as they are."""
+        """Result bytes: as they are, but on a terminal."""
         self.stdout.flush()
         buffer = getattr(self.stdout, "buffer", None)
-        if buffer is None:
-            self.stdout.write(data.decode("utf-8", "replace"))
+        if buffer is None or self.stdout.isatty():
+            self.result_text(data.decode("utf-8", "replace"))
+            self.stdout.flush()
         else:
             buffer.write(data)
             buffer.flush()

@@ -12,6 +12,8 @@ from typing import Any
 
 from kvmctl.errors import KvmctlError
 
+#: Bytes of what people write, and of programs and bodies: none is longer.
+TEXT, DATA = 16 << 20, 1 << 30
 _MENDS = {
     errno.ENOSPC: "free some space there, or name another directory",
     errno.EDQUOT: "free some space there, or name another directory",
@@ -61,11 +63,24 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def read(path: Path, most: int = TEXT) -> bytes:
+    """What is in the file. Raises OSError, also where more than `most` is.
+
+    A link in somebody's directory may lead to what has no end: /dev/zero.
+    """
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"more than {most >> 20} MiB", str(path))
+    return data
+
+
 def write_whole(path: Path, data: bytes, mode: int = 0o644,
-                synced: bool = False) -> None:
+                synced: bool = False, new: bool = False) -> None:
     """Writes a file that others see whole or not at all. Raises OSError.
 
-    synced: also after a crash of the machine.
+    synced: also after a crash of the machine. new: FileExistsError where
+    something is, also when that came just now.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
@@ -76,7 +91,11 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644,
             if synced:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(partial, path)
+        if new:
+            os.link(partial, path)
+            os.unlink(partial)
+        else:
+            os.replace(partial, path)
     except OSError as e:
         Path(partial).unlink(missing_ok=True)
         if e.filename is None:          # write() does not say where
@@ -86,8 +105,25 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644,
         Path(partial).unlink(missing_ok=True)
         raise
     if synced:
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def name_whole(made: Path, path: Path) -> None:
+    """Gives a file or directory that others made its name. Raises OSError.
+
+    It is whole there also after a crash of the machine: nobody looks again at
+    what a cache has.
+    """
+    for it in (made, *made.rglob("*")):
+        if it.is_file() or it.is_dir():
+            _sync(it)
+    os.replace(made, path)
+    _sync(path.parent)

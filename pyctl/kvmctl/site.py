@@ -185,6 +185,10 @@ def _route(place: Place, index: int, table: dict[str, Any],
     targeted = _check_targets(place, table, programs, origins)
     if "acl" in table:
         place.known("acl", table["acl"], acls, "acl")
+        if not targeted:
+            # It would keep nobody from what a later route answers.
+            raise place.error("\"acl\" is for a route that answers: with "
+                              "program, origin, synth or stats", "acl")
     synth = table.get("synth", {})
     methods = tuple(table.get("methods", ()))
     kind, path = _path(place, table)

@@ -44,6 +44,20 @@ def test_build_and_rebuild(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     assert other["fresh"] and other["sha256"] != first["sha256"]
 
 
+@pytest.mark.parametrize("name", ["it.h", "it.hh", "a/it.inc", "it.tpp",
+                                  "other.c", "it.def"])
+def test_what_a_source_includes_is_a_source(kvmctl: Any, mine: Path,
+                                            tmp_path: Path, name: str) -> None:
+    (mine / "mine.c").write_text(f'#include "{name}"\n' + _HELLO)
+    (mine / name).parent.mkdir(exist_ok=True)
+    seen = set()
+    for n in range(2):
+        (mine / name).write_text(f"int number = {n + 1};\n")
+        built, = kvmctl.json("build", mine, "-o", tmp_path / "out")
+        seen.add(built["sha256"])
+    assert len(seen) == 2
+
+
 @pytest.mark.parametrize("name", ["work", "store", "lock", "inputs"])
 def test_any_name_is_built_again(kvmctl: Any, mine: Path, tmp_path: Path,
                                  name: str) -> None:
@@ -193,12 +207,38 @@ def test_many_at_once(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     assert len(kvmctl.out.splitlines()) == 4
 
 
+def test_names_that_are_no_utf8(kvmctl: Any, mine: Path,
+                                tmp_path: Path) -> None:
+    """Of the directory, a header, and what a workspace of Go names."""
+    directory = tmp_path / os.fsdecode(b"g\xff")
+    mine.rename(directory)
+    (directory / os.fsdecode(b"\xfe.h")).touch()
+    (directory / "guest.toml").write_text('name = "it"\nsources = ["mine.c"]\n')
+    assert kvmctl("build", directory, "-o",
+                  tmp_path / "out") == ExitCode.OK, kvmctl.err
+    if shutil.which("go"):
+        (directory / "it.go").write_text("package main\nfunc main() {}\n")
+        (directory / "guest.toml").write_text(
+            'name = "it"\nlanguage = "go"\nsources = ["it.go"]\n')
+        assert kvmctl("build", directory, "-o", tmp_path / "out") in (
+            ExitCode.OK, ExitCode.BUILD)
+
+
 def test_names_that_clash(kvmctl: Any, mine: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "mine"
     shutil.copytree(mine, other)
     assert kvmctl("build", mine, other, "-o", tmp_path) == ExitCode.MANIFEST
     assert str(mine) in kvmctl.err and str(other) in kvmctl.err
+    # Nor can both be deployed, where each is built when its turn comes.
+    site = tmp_path / "edge.toml"
+    site.write_text('[site]\nname = "it"\n[programs.a]\nguest = "mine"\n'
+                    '[programs.b]\nguest = "other/mine"\n')
+    assert kvmctl("plan", site, "-o", tmp_path / "out", "--store",
+                  tmp_path / "store") == ExitCode.MANIFEST
+    assert str(mine) in kvmctl.err and str(other) in kvmctl.err
     assert '"mine"' in kvmctl.err
+    assert kvmctl("check", site) == ExitCode.MANIFEST
+    assert kvmctl.out.count("both called") == 1
 
 
 def test_warnings_are_shown(kvmctl: Any, mine: Path, tmp_path: Path) -> None:

@@ -29,12 +29,24 @@ from support.paths import PHOTOS, guest
     (["run", "/no/such"], ExitCode.MANIFEST),
     (["run", "/bin/true", "-H", "nonsense"], ExitCode.USAGE),
     (["run", "/bin/true", "-d", "@/no/such"], ExitCode.USAGE),
+    (["deploy", "--canary", "1%", "--watch", "nan"], ExitCode.USAGE),
+    (["top", "--interval", "nan"], ExitCode.USAGE),
 ])
 def test_exit_codes(kvmctl: Any, words: list[str], code: int) -> None:
     assert kvmctl(*words) == code
     assert "Traceback" not in kvmctl.err
     if code != ExitCode.OK:
         assert kvmctl.err and not kvmctl.out
+
+
+@pytest.mark.parametrize("words", [
+    ["history", "--limit", "x", "--json"], ["history", "--json", "--nope"],
+    ["init", "x", "--json"], ["render", "/no/such.toml", "--json"]])
+def test_failures_for_machines(kvmctl: Any, words: list[str]) -> None:
+    code = kvmctl(*words)
+    found = json.loads(kvmctl.out)
+    assert found["exit_code"] == code != ExitCode.OK
+    assert found["error"] in kvmctl.err
 
 
 def test_every_command_explains_itself(

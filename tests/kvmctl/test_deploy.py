@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvmctl.errors import ExitCode
+from kvmctl.errors import ExitCode, VarnishError
 from kvmctl.varnish import vsm
 from kvmctl.varnish.private import PrivateVarnish
 from support.node import Node
@@ -197,6 +197,26 @@ def test_a_damaged_artefact_is_written_again(node: Node) -> None:
     artefact.write_bytes(b"damaged")
     assert node("deploy", "--force") == ExitCode.OK
     assert artefact.read_bytes() == guest("hello").read_bytes()
+
+
+def test_the_node_looks_at_hashes_too(node: Node) -> None:
+    """Another file in the place of what was looked at here is not booted."""
+    node.write("hello")
+    name = node.deploy()
+    artefact, = (node.store / "it" / "programs").iterdir()
+    artefact.write_bytes(guest("echo").read_bytes())
+    admin = node.varnish.admin
+    with pytest.raises(VarnishError, match="SHA-256"):
+        admin.load("again", node.store / "it" / "releases" / f"{name}.vcl")
+    assert node("plan") == ExitCode.OK
+    assert "nothing to do" in node.kvmctl.out
+    node.write("hello", main_arguments=["x"])
+    plan = node.kvmctl.json("plan", node.site, *node.where)["nodes"][0]
+    assert not any("sha256" in line for line in plan["lines"])
+    # A hash of edge.toml's is another matter: it is the one that counts.
+    node.write("hello", sha256="0" * 64)
+    assert node("deploy") == ExitCode.VARNISH
+    assert "SHA-256" in node.kvmctl.err
 
 
 def test_status_for_people(node: Node) -> None:

@@ -55,6 +55,19 @@ def test_left_overs_of_the_dead_only(tmp_path: Path) -> None:
                                                     "kvmctl-else"}
 
 
+def test_nothing_of_others_is_looked_at(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes in /tmp must not keep root's doctor waiting."""
+    directory = tmp_path / "kvmctl-theirs" / "varnish"
+    directory.mkdir(parents=True)
+    (directory / "_.pid").write_text(f"{2**22 + 1}\n")
+    assert list(mend.left_over(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    (directory / "_.pid").unlink()
+    os.mkfifo(directory / "_.pid")
+    assert not list(mend.left_over(tmp_path))
+
+
 def test_the_cache_belongs_to_the_worker(tmp_path: Path) -> None:
     me = pwd.getpwuid(os.getuid()).pw_name
     found = mend.cache(me, tmp_path / "cache")

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmctl import schema, site
+from kvmctl import files, schema, site
 from kvmctl.deploy import planning
 from kvmctl.deploy.store import Release, Store
 from kvmctl.errors import (DeployError, ExitCode, KvmctlError, ManifestError,
@@ -451,3 +451,42 @@ def test_any_result_as_xml(results: list[Result]) -> None:
     assert len(root.findall("testsuite/testcase")) == len(results)
     assert len(root.findall(".//failure")) == sum(
         not r.good for r in results)
+
+
+# -- what has no end -----------------------------------------------------------
+
+@pytest.mark.parametrize("name, words, code", [
+    ("guest.toml", ["check", "."], ExitCode.MANIFEST),
+    ("edge.toml", ["render"], ExitCode.MANIFEST),
+    ("vcl.d/recv.vcl", ["render"], ExitCode.MANIFEST),
+    ("keys/a.pub", ["plan"], ExitCode.SIGNATURE),
+    ("it", ["plan"], ExitCode.DEPLOY),
+    ("it", ["inspect", "it"], ExitCode.GUEST),
+    ("it.json", ["inspect", "it"], ExitCode.GUEST),
+    ("it.sig", ["verify", "it", "--trust", "me.pub"], ExitCode.SIGNATURE),
+    ("tests/first.toml", ["check", "tests/first.toml"], ExitCode.MANIFEST),
+    ("body", ["check", "tests/first.toml"], ExitCode.MANIFEST),
+    ("body", ["run", "it", "--request", "it.http"], ExitCode.USAGE),
+])
+def test_links_to_what_has_no_end(kvmctl: Any, tmp_path: Path, name: str,
+                                  words: list[str], code: int,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """As somebody's directory may have them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "DATA", 1 << 20)
+    for directory in ("vcl.d", "keys", "tests"):
+        Path(directory).mkdir()
+    Path("it").write_bytes(b"no program")
+    Path("edge.toml").write_text(
+        '[site]\nname = "it"\n'
+        + ('trusted = "keys"\n' if name.startswith("keys") else "")
+        + '[programs.it]\nfile = "it"\n')
+    Path("tests/first.toml").write_text(
+        '[[tests]]\nname = "a"\nrequest = { body_file = "../body" }\n')
+    Path("it.http").write_text("POST /\n\n< body\n")
+    assert kvmctl("key", "me.pem") == ExitCode.OK
+    Path(name).unlink(missing_ok=True)
+    Path(name).symlink_to("/dev/zero")
+    store = ("--store", "store") if words[0] == "plan" else ()
+    assert kvmctl(*words, *store) == code
+    assert "Traceback" not in kvmctl.err

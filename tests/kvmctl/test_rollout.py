@@ -2,7 +2,9 @@
 """Many nodes: the budget of failures, taking back, drift, time."""
 
 import contextlib
+import errno
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,11 @@ from typing import Any
 import pytest
 import requests
 
+from kvmctl import files
 from kvmctl import site as sites
+from kvmctl.commands import status
+from kvmctl.deploy.prepare import Prepared
+from kvmctl.deploy.ship import Depot
 from kvmctl.errors import ExitCode, ManifestError
 from kvmctl.varnish.private import PrivateVarnish
 from support.fake_varnish import FakeVarnish
@@ -135,6 +141,208 @@ def test_beyond_the_budget_all_is_taken_back(kvmctl: Any,
         fleet.write("c")
         assert fleet("deploy", "--json") == ExitCode.DEPLOY
         assert fleet.states() == ["failed"] + ["skipped"] * 11
+
+
+def test_an_error_of_this_side_counts_as_the_nodes(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk has against one node: the others are taken back."""
+    put, asked = Depot.put_programs, []
+
+    def put_programs(self: Depot, prepared: Prepared) -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        put(self, prepared)
+
+    with fleet_of(kvmctl, tmp_path, 4) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["nodes"][0]["outcome"]["release"]["name"]
+        monkeypatch.setattr(Depot, "put_programs", put_programs)
+        fleet.write("b", "concurrency = 1")
+        assert fleet("deploy", "--json") == ExitCode.DEPLOY
+        assert fleet.states() == ["taken back"] * 2 + ["failed", "skipped"]
+        assert "ulimit -n" in fleet.kvmctl.out
+        assert {f.state.active for f in fleet.fakes} == {first}
+
+
+def test_nor_does_it_hide_the_other_nodes(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = status.look
+
+    def of_all_but_one(site: Any, node: Any, store: Any) -> Any:
+        if str(node) == "fake1":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return look(site, node, store)
+
+    with fleet_of(kvmctl, tmp_path, 3) as fleet:
+        fleet.write("a")
+        assert fleet("deploy") == ExitCode.OK
+        monkeypatch.setattr(status, "look", of_all_but_one)
+        assert fleet("status") == ExitCode.VARNISH
+        assert "ulimit -n" in fleet.kvmctl.out
+        assert fleet.kvmctl.out.count("as it should be") == 2
+        assert fleet("metrics", "--once") == ExitCode.OK
+        assert 'kvmctl_node_up{node="fake1"} 0.0' in fleet.kvmctl.out
+
+
+def test_a_switch_that_cannot_be_noted_is_none(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when the history is to say who serves."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        for word in "ab":
+            fleet.write(word)
+            serving = fleet.json("deploy")["release"]["name"]
+
+        def full(path: Path, data: bytes, mode: int = 0o644,
+                 synced: bool = False) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+        monkeypatch.setattr(files, "write_whole", full)
+        assert fleet("rollback") == ExitCode.DEPLOY
+        assert "No space left" in fleet.kvmctl.err
+        assert fleet.fakes[0].state.active == serving
+        assert not fleet.json("status")["drift"]
+
+
+def test_a_rollback_is_to_what_served(kvmctl: Any, tmp_path: Path) -> None:
+    """Not to the newest older release, which was rolled back from itself."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        names = []
+        for word in "abcdef":
+            if word == "f":
+                assert fleet("rollback", "--to", names[0]) == ExitCode.OK
+            fleet.write(word)
+            names.append(fleet.json("deploy")["release"]["name"])
+        # The oldest of all that are kept, and the one that is needed.
+        assert fleet("rollback") == ExitCode.OK
+        assert fleet.fakes[0].state.active == names[0]
+        assert fleet("rollback") == ExitCode.DEPLOY
+        assert fleet.fakes[0].state.active == names[0]
+        fleet.write("g")
+        fleet.json("deploy")
+        assert fleet("rollback") == ExitCode.OK
+        assert fleet.fakes[0].state.active == names[0]
+
+
+def test_the_word_of_probes_is_not_replaced(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by somebody who may write in the store, and not read the word."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["release"]["name"]
+        token = tmp_path / "store" / "fleet" / "token"
+        word, read_text = token.read_text(), Path.read_text
+        assert token.stat().st_mode & 0o777 == 0o640
+
+        def denied(path: Path, *more: Any) -> str:
+            if path == token:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES),
+                                      str(path))
+            return read_text(path, *more)
+
+        monkeypatch.setattr(Path, "read_text", denied)
+        fleet.write("b")
+        for command in ("deploy", "status", "rollback"):
+            assert fleet(command) == ExitCode.DEPLOY
+            assert f"{token}: Permission denied" in fleet.kvmctl.err
+        monkeypatch.undo()
+        assert token.read_text() == word
+        assert fleet.fakes[0].state.active == first
+
+
+def test_a_canary_of_another_store(kvmctl: Any, tmp_path: Path) -> None:
+    """Its history is on another machine; nothing ends it by the way."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        state = fleet.fakes[0].state
+        fleet.write("a")
+        first = fleet.json("deploy")["release"]["name"]
+        fleet.write("b")
+        name = fleet.json("deploy", "--canary", "10%")["release"]["name"]
+        router, there = state.active, tmp_path / "store"
+        there.rename(tmp_path / "elsewhere")
+        for words in (("deploy",), ("deploy", "--canary", "1%"), ("rollback",)):
+            assert fleet(*words) == ExitCode.DEPLOY
+            assert f"{name}-canary" in fleet.kvmctl.err
+            assert f"varnishadm vcl.use {first}" in fleet.kvmctl.err
+            assert state.active == router
+        state.active = first                    # as it says
+        assert fleet("deploy") == ExitCode.OK
+
+
+def test_a_store_that_varnish_cannot_read(kvmctl: Any,
+                                          tmp_path: Path) -> None:
+    """As under an umask of 027: the message says what to do."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        fleet.write()
+        where = tmp_path / "store" / "fleet"
+        fleet.fakes[0].state.faults["vcl.load"] = (
+            106, "Message from VCC-compiler:\nCannot read file "
+            f"'{where}/releases/x.vcl' (Permission denied)")
+        assert fleet("deploy") == ExitCode.VARNISH
+        assert f"chmod -R go+rX {where}" in fleet.kvmctl.err
+
+
+def test_what_serves_outlives_its_history(kvmctl: Any,
+                                          tmp_path: Path) -> None:
+    """A history that was damaged is put aside; its releases serve on."""
+    with fleet_of(kvmctl, tmp_path, 2) as fleet:
+        there = tmp_path / "store" / "fleet"
+        fleet.write("a")
+        assert fleet("deploy") == ExitCode.OK
+        kept = {p for room in ("programs", "releases")
+                for p in (there / room).iterdir()}
+        (there / "history.json").rename(there / "history.json.damaged-1")
+        fleet.fakes[1].state.faults["vcl.load"] = (106, "no")
+        fleet.write("b", "failures = 1")
+        assert fleet("deploy") == ExitCode.FAILED
+        # The second node serves them, and the first one may go back.
+        assert all(p.exists() for p in kept)
+        # What failed is gone, and so is what was half written.
+        (there / "releases" / ".partial-x").touch()
+        fleet.fakes[0].state.faults["vcl.load"] = (106, "no")
+        before = set((there / "releases").iterdir())
+        fleet.write("c")
+        assert fleet("deploy") == ExitCode.DEPLOY
+        assert set((there / "releases").iterdir()) == {
+            p for p in before if not p.name.startswith(".")}
+
+
+def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
+    """Those who review it need not be those who may update programs."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        for key, shown in (("hush", "+programs.hello.key = (secret)"),
+                           ("other", "+programs.hello.key = (another secret)"),
+                           ("", "-programs.hello.key = (secret)")):
+            fleet.write()
+            text = f'key = "{key}"\n' if key else ""
+            fleet.site.write_text(fleet.site.read_text().replace(
+                "[[routes]]", text + "[[routes]]"))
+            for how in ((), ("--json",)):
+                assert fleet("plan", *how) == ExitCode.OK
+                assert shown in fleet.kvmctl.out
+                assert not key or f'"{key}' not in fleet.kvmctl.out
+                assert "hush" not in fleet.kvmctl.out
+            assert fleet("deploy") == ExitCode.OK, fleet.kvmctl.err
+
+
+def test_a_canary_that_nothing_judges(kvmctl: Any, tmp_path: Path) -> None:
+    """A node by its address alone has no counters."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["release"]["name"]
+        fleet.write("b")
+        assert fleet("deploy", "--canary", "10%", "--watch",
+                     "5") == ExitCode.DEPLOY
+        assert "cannot be read" in fleet.kvmctl.err
+        # It was not begun: nobody would end it.
+        assert fleet.fakes[0].state.active == first
+        assert len(fleet.json("history")) == 1
+        name = fleet.json("deploy", "--canary", "10%")["release"]["name"]
+        assert fleet("promote") == ExitCode.DEPLOY
+        assert "cannot be read" in fleet.kvmctl.err
+        assert fleet.json("status")["canary"]["release"] == name
+        assert fleet("promote", "--force") == ExitCode.OK
+        assert fleet.fakes[0].state.active == name
 
 
 def test_nodes_that_are_not_there(kvmctl: Any, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from kvmctl.deploy import prepare
 from kvmctl.errors import ExitCode, SignatureError
 from kvmctl.guest import signature
+from kvmctl.site import ProgramEntry
 from support.paths import guest
 
 
@@ -59,6 +61,35 @@ def test_keys_are_what_openssl_knows(key: Path) -> None:
     done = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"],
                           capture_output=True, check=True)
     assert done.stdout == key.with_suffix(".pub").read_bytes()
+
+
+def test_no_key_is_lost(kvmctl: Any, tmp_path: Path,
+                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made is on the disk, and nothing takes its place."""
+    path, synced = tmp_path / "me.pem", []
+    fsync, link = os.fsync, os.link
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(
+        os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd))
+    # Another `kvmctl key` is a moment faster, at the one file or the other.
+    for other in (path, path.with_suffix(".pub")):
+        def late(source: str, to: Path, other: Path = other) -> None:
+            if to == other:
+                other.write_text("of another one")
+            link(source, to)
+
+        monkeypatch.setattr(os, "link", late)
+        assert kvmctl("key", path) == ExitCode.USAGE
+        assert f"{other} is there already" in kvmctl.err
+        assert list(tmp_path.iterdir()) == [other]
+        assert other.read_text() == "of another one"
+        other.unlink()
+    monkeypatch.setattr(os, "link", link)
+    synced.clear()
+    assert kvmctl("key", path) == ExitCode.OK
+    assert [Path(p).name.startswith(".partial-") for p in synced] == [
+        True, False] * 2
+    assert synced[-1] == str(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_whatever_changes_is_found(kvmctl: Any, program: Path,
@@ -143,6 +174,41 @@ def test_require(kvmctl: Any, program: Path, key: Path,
     # What was read was another file under this name.
     with pytest.raises(SignatureError, match="not what its record says"):
         signature.require(*moved[:1], keys, *moved[1:], digest="0" * 64)
+
+
+def test_what_was_signed_is_what_is_asked_for(kvmctl: Any, tmp_path: Path,
+                                               key: Path) -> None:
+    """More permissions do not go with an older record and its signature."""
+    (tmp_path / "it.c").write_text("int main(void) { return 0; }\n")
+    manifest, out = tmp_path / "guest.toml", tmp_path / "out"
+    entry = ProgramEntry("it", tmp_path, None)
+    keys = signature.trusted(key.with_suffix(".pub"))
+    manifest.write_text('name = "it"\nsources = ["it.c"]\n')
+    assert kvmctl("build", tmp_path, "--sign", "--key", key, "-o", out) == 0
+    prepare.program(entry, out, keys)
+    signed = {p: p.read_bytes() for p in (out / "it").iterdir()
+              if p.suffix in (".json", ".sig")}
+    manifest.write_text(manifest.read_text()
+                        + '[permissions]\nallowed_paths = ["/etc"]\n')
+    built, = kvmctl.json("build", tmp_path, "-o", out)
+    # The executable is the same.
+    for path, data in signed.items():
+        path.write_bytes(data)
+    with pytest.raises(SignatureError, match="not signed"):
+        prepare.program(entry, out, keys)
+    # Nor with one that the store was given for these sources.
+    for path in (out / ".store" / "inputs").iterdir():
+        path.write_bytes(next(iter(d for p, d in signed.items()
+                                   if p.suffix == ".json")))
+    shutil.rmtree(out / "it")
+    again, = kvmctl.json("build", tmp_path, "-o", out)
+    assert again["permissions"] == built["permissions"] != {}
+    # Nor while it is looked at.
+    assert kvmctl("sign", built["executable"], "--key", key) == 0
+    about = json.loads((out / "it" / "it.json").read_text())
+    with pytest.raises(SignatureError, match="changed meanwhile"):
+        signature.require(out / "it" / "it", keys,
+                          about=about | {"permissions": {}})
 
 
 def test_build_and_sign(kvmctl: Any, tmp_path: Path, key: Path) -> None:

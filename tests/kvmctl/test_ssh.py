@@ -2,6 +2,7 @@
 """Nodes behind ssh: their files, their command line, their HTTP."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,42 @@ def test_deploy_status_rollback(far: Far) -> None:
     assert f"{first}.vcl" not in kept and len(kept) == 5 * 2 + 1
 
 
+def test_any_store_is_translated(far: Far) -> None:
+    """The programs file writes its path in another way than VCL does."""
+    far.store = far.store.with_name("Jörgs \\ store")
+    far.where = ("--store", str(far.store))
+    far.write("hello")
+    name = far.deploy()
+    releases = far.there / "it" / "releases"
+    table = (releases / f"{name}.json").read_text().partition("\n")[2]
+    (artefact,) = (far.there / "it" / "programs").iterdir()
+    assert json.loads(table)["hello"]["filename"] == str(artefact)
+    assert str(releases) in (releases / f"{name}.vcl").read_text()
+
+
+def test_a_failure_leaves_what_another_store_deployed(far: Far) -> None:
+    """Two machines deploy to one node, and each knows its own releases."""
+    far.write("hello")
+    first = far.deploy()
+    kept = {p for p in (far.there / "it").rglob("*") if p.is_file()}
+    far.where = ("--store", str(far.store.with_name("another")))
+    far.write("echo", 'probe = { body = "Bonjour" }\n')
+    assert far("deploy") == ExitCode.DEPLOY
+    assert far.varnish.admin.active() == first
+    assert {p for p in (far.there / "it").rglob("*") if p.is_file()} == kept
+    # Its worker begins anew, and reads its files again.
+    far.varnish.admin.command("stop")
+    far.varnish.admin.command("start")
+    assert far.ask() == "Hello, World!\n"
+    # What is not loaded any more goes.
+    far.write("echo")
+    far.deploy()
+    far.varnish.admin.discard(first)
+    far.write("echo", main_arguments=["x"])
+    far.deploy()
+    assert not any(p.exists() for p in kept)
+
+
 def test_a_damaged_copy_is_sent_again(far: Far) -> None:
     far.write("hello")
     far.deploy()
@@ -109,6 +146,20 @@ def test_what_goes_wrong_is_told(far: Far) -> None:
     assert far.varnish.admin.active() == "boot"
     (far.there.parent / "there").unlink()
     far.deploy()
+
+
+def test_an_ssh_that_is_none(kvmctl: Any, tmp_path: Path,
+                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no node that fails."""
+    (tmp_path / "edge.toml").write_text('[nodes.far]\nssh = "far"\n'
+                                        '[site]\nname = "it"\n')
+    for program in (tmp_path, tmp_path / "none", tmp_path / "edge.toml"):
+        monkeypatch.setenv("KVMCTL_SSH", str(program))
+        for command in ("status", "deploy", "stats", "logs"):
+            where = ("--store", tmp_path / "store")
+            assert kvmctl(command, tmp_path / "edge.toml",
+                          *where) == ExitCode.HOST
+            assert f"KVMCTL_SSH names {program}" in kvmctl.err
 
 
 def test_no_process_is_left(far: Far) -> None:

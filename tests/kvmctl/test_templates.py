@@ -376,6 +376,31 @@ def test_snippets_and_own_templates(it: Site, kvmctl: Any) -> None:
     assert "receive" in kvmctl.err
 
 
+@pytest.mark.parametrize("text, words", [
+    (b"{{ 1 / 0 }}", "ZeroDivisionError"),
+    (b"{{ 'x' | duration }}", "ValueError"),
+    (b"{{ 'a' + 1 }}", "TypeError"),
+    (b"{{ site.nodes[0].reach.nope }}", "nope"),
+    (b"{% include 'deliver.vcl.j2' %}", "RecursionError"),
+    (b"\xff", "UnicodeDecodeError"),
+    # They make VCL, and do nothing else.
+    (b"{{ cycler.__init__.__globals__.os.getcwd() }}", "unsafe"),
+    (b"{{ site.path.parent.joinpath('x').write_text('') }}", "unsafe"),
+    (b"{{ (site.path | attr('parent')).name }}", "unsafe"),
+    (b"{{ site.nodes[0].reach.run('true') }}", "unsafe"),
+])
+def test_own_templates_that_are_wrong(kvmctl: Any, tmp_path: Path,
+                                      text: bytes, words: str) -> None:
+    (tmp_path / "vcl.d").mkdir()
+    (tmp_path / "vcl.d" / "deliver.vcl.j2").write_bytes(text)
+    path = tmp_path / "edge.toml"
+    path.write_text('[site]\nname = "it"\n[nodes.a]\nssh = "a"\n')
+    assert kvmctl("render", path) == ExitCode.MANIFEST
+    assert words in kvmctl.err
+    assert ("deliver.vcl.j2, line 1: " in kvmctl.err) == (text != b"\xff")
+    assert not (tmp_path / "x").exists()
+
+
 def test_every_line_has_its_place(tmp_path: Path) -> None:
     path = tmp_path / "edge.toml"
     path.write_text(HELLO + '[[routes]]\npath = "/"\nprogram = "hello"\n'
@@ -528,6 +553,8 @@ def test_routers(token: str, value: str, cookie: str,
     ('[[routes]]\nsynth = { body = "", location = "a\\r\\nb" }', "control"),
     ('[[routes]]\nchain = ["x"]\nstats = true', "chain"),
     ('[[routes]]\nstats = true\nacl = "x"', "no acl"),
+    ('[acls.a]\n[programs.p]\nfile = "p"\n[[routes]]\nacl = "a"\n'
+     'header = { name = "X", program = "p" }', "a route that answers"),
     ('[origins.x]\nhost = "h"\nmax_connections = 0', "max_connections"),
     ('[origins.x]\nhost = "h"\nconnect_timeout = -1', "seconds"),
 ])

@@ -2,20 +2,25 @@
 """Manual pages, completion, and what a pipe or CI sees."""
 
 import io
+import json
 import os
 import pty
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvmctl import cli, man
+from kvmctl.commands import top
 from kvmctl.environment import Environment
 from kvmctl.errors import ExitCode
+from kvmctl.observe.rates import Rate
+from kvmctl.varnish.admin import Node
 from support.paths import ROOT, guest
 
 _KVMCTL = [sys.executable, "-m", "kvmctl"]
@@ -95,6 +100,31 @@ def test_no_word_of_a_program_is_an_order(
     env = Environment(io.StringIO(), io.StringIO(), io.BytesIO())
     env.result(words)
     assert env.stdout.getvalue() == words + "\n"   # type: ignore[attr-defined]
+
+
+def test_nor_is_one_of_a_table_a_file_or_a_body(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words = "a\x1b]0;title\x07b[/x]"
+    sample = [Rate(words, "it", 1, 0, None, None, 1, 0, 0, None, None)]
+    monkeypatch.setattr(top, "_samples", lambda *_: iter([sample]))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def told(use: Callable[[Environment], object]) -> str:
+        env = Environment(_Terminal(), _Terminal(), io.BytesIO())
+        use(env)
+        said: str = env.stdout.getvalue()   # type: ignore[attr-defined]
+        return said
+
+    (tmp_path / "edge.toml").write_text(
+        '[site]\nname = "it"\n[[errors]]\nstatus = 404\n'
+        f'body = {json.dumps(words)}\n')
+    uses: list[Callable[[Environment], object]] = [
+        lambda env: top._live(env, Node(title="[/it]"), 1.0),
+        lambda env: cli.invoke(["render", str(tmp_path / "edge.toml")], env),
+        lambda env: env.result_bytes(words.encode())]
+    for use in uses:
+        said = told(use)
+        assert "a\ufffd]0;title\ufffdb[/x]" in said and "\x1b]" not in said
 
 
 @pytest.mark.parametrize("command, code", [

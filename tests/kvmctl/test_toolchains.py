@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from kvmctl.errors import BuildError, ManifestError
 from kvmctl.guest import manifest, toolchains
 from kvmctl.guest.fetch import Package
 from kvmctl.guest.toolchains import embed
+from kvmctl.guest.toolchains.library import Library
 from support.odd import damaged
 
 _HASH = "0" * 64
@@ -156,11 +158,55 @@ def test_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.name for p in cache.iterdir()] == [where.name]
 
 
+def test_what_is_kept_is_on_the_disk(cache: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has its name is not looked at again: not half of it after a crash."""
+    data = archive(("package/src/it.c", b"int it;"))
+    registry(monkeypatch, data)
+    done: list[str] = []
+    fsync, rename = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append("renamed")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    package(data).fetch()
+    assert done == ["package", "src", "it.c", "renamed", cache.name]
+    # And of what is compiled of it.
+    done.clear()
+    archive_file = Library(package(data), "src", ("src/it.c",), ()).compile()
+    assert done == ["partial.a", "renamed", cache.name]
+    assert archive_file.exists()
+
+
 def test_another_file_is_refused(cache: Path,
                                  monkeypatch: pytest.MonkeyPatch) -> None:
     registry(monkeypatch, archive(("package/x", b"bad")))
     with pytest.raises(BuildError, match="SHA-256"):
         package(b"good").fetch()
+    assert not list(cache.iterdir())
+
+
+def test_nothing_of_another_file_is_run(
+        cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip asks an sdist's own setup.py what it is: only of the right file."""
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "it-1.0.tar.gz").write_bytes(archive(
+        ("it-1.0/setup.py", f"open({str(tmp_path / 'ran')!r}, 'w')".encode()),
+        ("it-1.0/PKG-INFO", b"Metadata-Version: 1.0\nName: it\n")))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
+    # As offline: this environment's setuptools.
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    with pytest.raises(BuildError, match="cannot fetch it 1.0") as e:
+        Package("pypi", "it", "1.0", _HASH).fetch()
+    assert _HASH in str(e.value) and not (tmp_path / "ran").exists()
     assert not list(cache.iterdir())
 
 

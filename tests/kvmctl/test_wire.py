@@ -31,7 +31,7 @@ from kvmctl.errors import ExitCode, VarnishError
 from kvmctl.observe import log
 from kvmctl.observe.prometheus import Figures
 from kvmctl.trial.origin import Answer, Origin
-from kvmctl.varnish import stats, vsm
+from kvmctl.varnish import reach, stats, vsm
 from kvmctl.varnish.admin import Admin, Node, split_address
 from kvmctl.varnish.http import Client
 from kvmctl.varnish.reach import Local, Ssh, Stream
@@ -204,6 +204,41 @@ def test_any_directory_through_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
             assert found == {"_.index": b"abc"}
 
     any_directory()
+
+
+@pytest.mark.parametrize("script, words", [
+    ("exec yes", "more than 1 MiB"), ("exec yes >&2", "more than 1 MiB"),
+    ("exec sleep 60", "did not end"),
+    ("exec sleep 60 >&- 2>&-", "did not end"),
+    ("echo no >&2; exit 3", "no"), ("exit 3", "ended with 3")])
+def test_a_node_that_does_not_end(monkeypatch: pytest.MonkeyPatch,
+                                  tmp_path: Path, script: str,
+                                  words: str) -> None:
+    """Neither its words nor its silence are waited for."""
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("KVMCTL_SSH", str(program))
+    monkeypatch.setattr(reach, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(reach, "_RUN_SECONDS", 0.5)
+    monkeypatch.setattr(stats, "_SECONDS", 0.5)
+    began = time.monotonic()
+    with pytest.raises(VarnishError, match=words):
+        Ssh("it").run("cat", "it")
+    with pytest.raises(VarnishError, match="it"):
+        stats.programs(Node(title="it", ssh="it"))
+    assert time.monotonic() - began < 20
+
+
+def test_what_a_node_says_is_whole(monkeypatch: pytest.MonkeyPatch,
+                                   tmp_path: Path) -> None:
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\necho warning >&2\nexec cat\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("KVMCTL_SSH", str(program))
+    (tmp_path / "data").write_bytes(bytes(range(256)) * 4096)
+    with (tmp_path / "data").open("rb") as source:
+        assert Ssh("it").run("cat", source=source) == bytes(range(256)) * 4096
 
 
 # -- HTTP ----------------------------------------------------------------------

@@ -52,3 +52,10 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert code == ExitCode.USAGE and "main.c" in err
     assert (where / "main.c").read_text() == "mine"
     assert not (where / "guest.toml").exists()
+    # Nor is a link taken away that leads nowhere yet.
+    (where / "main.c").unlink()
+    (where / "README.md").unlink()
+    (where / "README.md").symlink_to(tmp_path / "none")
+    assert kvmctl("init", where, "--lang", "c")[0] == ExitCode.USAGE
+    assert (where / "README.md").is_symlink()
+    assert not (where / "guest.toml").exists()

@@ -7,23 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kvmctl.environment import Environment
-from kvmctl.errors import BuildError, KvmctlError, ManifestError
+from kvmctl.errors import BuildError, KvmctlError
 from kvmctl.guest import manifest, toolchains
 from kvmctl.guest.manifest import Manifest
 from kvmctl.guest.toolchains import Artefact
-
-
-def _load(guests: tuple[Path, ...]) -> list[Manifest]:
-    """Their manifests; two of one name would overwrite each other."""
-    found: dict[str, Manifest] = {}
-    for directory in guests:
-        it = manifest.load(directory)
-        other = found.setdefault(it.name, it)
-        if other.path != it.path:
-            raise ManifestError(
-                f"{it.path} and {other.path} are both called \"{it.name}\": "
-                "give one of them another \"name\", or another --out")
-    return list(found.values())
 
 
 def _all(env: Environment, guests: list[Manifest], out: Path,
@@ -54,7 +41,7 @@ def run(env: Environment, guests: tuple[Path, ...], out: Path,
     if sign:
         from kvmctl.guest import signature
         signer = signature.load_private(key)
-    built, errors = _all(env, _load(guests), out,
+    built, errors = _all(env, manifest.load_all(guests), out,
                          jobs or os.cpu_count() or 1)
     for artefact in built:
         if signer is not None:

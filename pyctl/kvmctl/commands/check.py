@@ -85,6 +85,7 @@ class _Checker:
         except KvmctlError as e:
             self._add(path, e)
             return
+        guests: list[Path] = []
         for entry in site.programs:
             place = document.top / "programs" / entry.name
             self._settings(path, f"[programs.{entry.name}]", entry.settings)
@@ -94,10 +95,17 @@ class _Checker:
             if entry.guest is not None:
                 if os.path.isfile(entry.guest / "guest.toml"):
                     self.guest(entry.guest / "guest.toml")
+                    guests.append(entry.guest)
                 else:
                     self.wrong += place.error(
                         f"there is no {entry.guest / 'guest.toml'}",
                         "guest").problems
+        try:
+            manifest.load_all(guests)
+        except DocumentError:
+            pass                        # told of already
+        except ManifestError as e:
+            self._add(path, e)
 
     def _executable(self, place: Place, file: Path, has_files: bool) -> None:
         """Is it there, and can it run as a guest?"""

@@ -116,8 +116,8 @@ def run(env: Environment, directory: Path, language: str) -> None:
     try:
         for file, text in files.items():
             (directory / file).parent.mkdir(parents=True, exist_ok=True)
-            made.append(directory / file)
             with (directory / file).open("x") as out:
+                made.append(directory / file)
                 out.write(text)
     except OSError as e:
         for path in made:

@@ -38,7 +38,7 @@ def run(env: Environment, path: Path, where: Where, once: bool,
         env.result_json({"nodes": every()})
         return
     if once:
-        env.stdout.write(
+        env.result_text(
             prometheus_client.generate_latest(registry).decode())
         return
     try:

@@ -21,7 +21,7 @@ def run(env: Environment, path: Path, with_origin: bool = False) -> None:
     library = (Path("/var/lib/tinykvm") / site.name / "programs.json"
                if site.programs else None)
     if not with_origin and not env.as_json:
-        env.stdout.write(render(site, library, _RELEASE))
+        env.result_text(render(site, library, _RELEASE))
         return
     lines = origin.lines(marked(site, library, _RELEASE))
     places = {place(keys): line for keys, line in

@@ -15,6 +15,7 @@ from kvmctl.deploy.router import Share
 from kvmctl.deploy.store import CANARY, CANARY_SUFFIX, LIVING, SERVING, Store
 from kvmctl.environment import Environment
 from kvmctl.errors import KvmctlError, VarnishError
+from kvmctl.files import sentence
 from kvmctl.site import Site
 from kvmctl.varnish import stats
 from kvmctl.varnish.admin import Node
@@ -124,8 +125,10 @@ def look_at_all(site: Site, nodes: Sequence[Node], files: Store,
             if counters and node.countable:
                 found["varnish"] = stats.counters(node, *counters)
             return found
-        except KvmctlError as e:
-            return {"node": str(node), "error": str(e), "drift": str(e)}
+        except (KvmctlError, OSError) as e:
+            # Too many open files, say: no reason to hide the other nodes.
+            said = sentence(e) if isinstance(e, OSError) else str(e)
+            return {"node": str(node), "error": said, "drift": said}
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         return list(pool.map(one, nodes))

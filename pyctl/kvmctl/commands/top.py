@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kvmctl import site as sites
 from kvmctl.commands.fleet import Where
-from kvmctl.environment import Environment
+from kvmctl.environment import Environment, harmless
 from kvmctl.errors import UsageError
 from kvmctl.observe.log import Watch, readable
 from kvmctl.observe.rates import Rate, rates
@@ -48,13 +48,17 @@ def _live(env: Environment, node: Node, seconds: float) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
+    from rich.text import Text
 
     def table(sample: list[Rate]) -> Table:
-        out = Table(title=f"{node}, every {seconds:g} s; Ctrl-C ends it")
+        # As Text: names of nodes and programs are no markup of Rich's either.
+        out = Table(title=Text(harmless(
+            f"{node}, every {seconds:g} s; Ctrl-C ends it")))
         for i, title in enumerate(_HEAD):
             out.add_column(title, justify="left" if i < 2 else "right")
         for rate in sample:
-            out.add_row(*_row(rate), style="red" if rate.errors else "")
+            out.add_row(*(Text(harmless(cell)) for cell in _row(rate)),
+                        style="red" if rate.errors else "")
         return out
 
     console = Console(file=env.stdout)

@@ -74,7 +74,7 @@ def begin(deployer: Deployer, prepared: Prepared, wanted: Share) -> Outcome:
     if current is not None:
         return Outcome(current, False, None, ())
     prepared = deployer.named(prepared)
-    release = deployer.release_of(prepared)
+    release = dataclasses.replace(deployer.release_of(prepared), replaced=old)
     vcl = release.canary_vcl
     deployer.files.record(release)
     try:
@@ -105,12 +105,18 @@ def figures(deployer: Deployer, vcl: str) -> Figures:
     return judge.figures(stats.programs(deployer.admin.node), vcl)
 
 
+def judgeable(deployer: Deployer) -> None:
+    """Raises DeployError where there are no counters to judge by."""
+    if not deployer.admin.node.countable:
+        raise DeployError(f"the counters of {deployer.node}, which judge a "
+                          "canary, cannot be read through -T alone: name it by "
+                          "-n, or by ssh")
+
+
 def verdict(deployer: Deployer, least: int = judge.MIN_REQUESTS) -> Verdict:
     """The canary against what serves beside it, since it began."""
     release = of(deployer)
-    if not deployer.admin.node.countable:
-        raise DeployError(f"the counters of {deployer.node} cannot be read "
-                          "through -T alone: name it by -n, or by ssh")
+    judgeable(deployer)
     beside = str(release.canary.get("beside", ""))
     try:
         before = Figures(**release.canary["baseline"])
@@ -142,6 +148,7 @@ def through(deployer: Deployer, prepared: Prepared, wanted: Share,
 
     One of too few requests stays a canary. Raises DeployError for a worse one.
     """
+    judgeable(deployer)
     outcome = begin(deployer, prepared, wanted)
     if not outcome.changed:
         return outcome

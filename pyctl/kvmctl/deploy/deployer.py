@@ -114,6 +114,7 @@ class Deployer:
     def bring_up(self, prepared: Prepared, release: Release) -> Outcome:
         """All steps; the release serves, or nothing of it is left."""
         old = self.serving()
+        release = replace(release, replaced=old or "")
         self.files.record(release)
         try:
             self.put(prepared, release.name)
@@ -137,12 +138,19 @@ class Deployer:
         try:
             self.admin.load(vcl, self.depot.vcl_file(vcl))
         except VarnishError as e:
-            missing = "" if "Could not find VMOD" not in str(e) else (
-                "\nIts parameter vmod_path names the directories of VMODs: "
-                "that of tinykvm, and Varnish's own")
             raise VarnishError(
                 f"{self.node} does not load the new VCL; the old one serves "
-                f"on. Varnish says:\n{e}{missing}") from None
+                f"on. Varnish says:\n{e}{self._mend(str(e))}") from None
+
+    def _mend(self, said: str) -> str:
+        """What to do about what Varnish says, where that is known."""
+        if "Could not find VMOD" in said:
+            return ("\nIts parameter vmod_path names the directories of VMODs: "
+                    "that of tinykvm, and Varnish's own")
+        if "Permission denied" in said and f"{self.depot.root}/" in said:
+            return ("\nVarnish's user must be able to read the store: chmod -R "
+                    f"go+rX {self.depot.root}, and what it is in")
+        return ""
 
     def switch(self, release: Release, old: str | None) -> None:
         """vcl.use, and a look whether that is so; else back."""
@@ -162,11 +170,11 @@ class Deployer:
             if self.trial.answers(release.name) is False:
                 raise DeployError(f"{self.node} does not answer by "
                                   f"{release.name} after the switch")
+            self.serves(release)
         except KvmctlError:
             if back is not None:
                 self.admin.use(back)
             raise
-        self.serves(release)
 
     def serves(self, release: Release) -> None:
         """The history's word for it."""
@@ -183,7 +191,7 @@ class Deployer:
         try:
             self.remove(release, old)
             self.files.mark(release, state, error[:2000])
-            self.depot.clean()
+            self.depot.clean(v.name for v in self.admin.vcls())
         except (KvmctlError, OSError) as e:
             self.say(f"could not tidy up: {e}")
 
@@ -212,6 +220,7 @@ class Deployer:
         """Whatever an interrupted command has left on the node."""
         listing = self.admin.listing()
         canary = self.router.canary(listing)
+        self._refuse_foreign(canary, self.router.serving(listing))
         for release in self.releases(store.CANDIDATE, store.CANARY):
             if listing.active == release.name:
                 self.serves(release)
@@ -227,6 +236,15 @@ class Deployer:
                 self.router.is_router(self.admin.listing().active):
             self.router.close()
         self._follow()
+
+    def _refuse_foreign(self, canary: str | None, serving: str | None) -> None:
+        """Of a canary that another store began nothing is left over."""
+        if canary is not None and canary.endswith(store.CANARY_SUFFIX) \
+                and canary not in {r.canary_vcl for r in self.releases()}:
+            raise DeployError(
+                f"{self.node} has a canary of another store, {canary}: promote "
+                "or abort it from there, or take it away by `varnishadm "
+                f"vcl.use {serving}`")
 
     def _follow(self) -> None:
         """The history says what the node says: who serves, who is kept."""
@@ -253,17 +271,18 @@ class Deployer:
         if serving is not None and self.router.possible(serving):
             self.router.rest(serving)
         kept = self.releases(store.KEPT, store.SERVING)
+        needed = {serving, *(r.replaced for r in kept if r.name == serving)}
         for release in kept[:-KEPT_RELEASES]:
-            if release.name == serving:
+            if release.name in needed:
                 continue
             self.discard(release.name)
             self.files.mark(release, store.DISCARDED)
-        self.depot.clean()
+        self.depot.clean(v.name for v in self.admin.vcls())
 
     # -- rollback ------------------------------------------------------
 
     def rollback(self, to: str | None = None) -> Outcome:
-        """Back to the release before the serving one, or to a named one."""
+        """Back to what served before the serving one, or to a named one."""
         self.admin.ping()
         self.put_away_leftovers()
         self.refuse_canary("roll back")
@@ -305,6 +324,11 @@ class Deployer:
                     return release
             raise DeployError(f"{self.node} keeps no release \"{to}\"; kept: "
                               + (", ".join(r.name for r in kept) or "none"))
+        # The newest older one may be what a rollback has left for good reasons.
+        before = [r.replaced for r in kept if r.name == serving]
+        for release in kept:
+            if release.name in before:
+                return release
         names = [r.name for r in kept]
         older = kept[:names.index(serving)] if serving in names else kept
         if not older:

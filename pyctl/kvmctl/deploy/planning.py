@@ -63,13 +63,21 @@ def _files(deployer: Deployer, release: Release) -> tuple[
     return library, vcl.replace(release.name, _NAME).splitlines()
 
 
-def _rows(table: dict[str, Any]) -> list[str]:
-    """Settings as lines; the file is known by its hash."""
+def _rows(table: dict[str, Any], before: dict[str, Any]) -> list[str]:
+    """Settings as lines; the file is known by its hash.
+
+    A plan is shown to many: of the key of live updates, only that it changes.
+    """
     out = []
     for name, values in sorted(table.items()):
         for key, value in sorted(values.items()):
+            if key == "sha256" and values["filename"].endswith(str(value)):
+                continue
             shown = (value.rpartition("/")[2][:12] if key == "filename"
                      else json.dumps(value))
+            if key == "key":
+                known = before.get(name, {}).get(key, value)
+                shown = "(secret)" if value == known else "(another secret)"
             out.append(f"programs.{name}.{key} = {shown}")
     return out
 
@@ -109,7 +117,8 @@ def plan(deployer: Deployer, prepared: Prepared) -> Plan:
             if old_library.get(name) != new_library.get(name) else
             "unchanged")
     for title, old, new in (
-            ("programs", _rows(old_library), _rows(new_library)),
+            ("programs", _rows(old_library, old_library),
+             _rows(new_library, old_library)),
             ("VCL", old_vcl, new_vcl)):
         result.lines += [line.rstrip("\n") for line in difflib.unified_diff(
             old, new, f"{title} that serves", f"{title} to come",

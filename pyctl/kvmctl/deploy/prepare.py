@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
 from kvmctl.deploy.store import Store
 from kvmctl.errors import DeployError
 from kvmctl.guest import manifest, signature, toolchains
@@ -33,19 +34,22 @@ def program(entry: ProgramEntry, out: Path,
 
     Raises BuildError, DeployError, SignatureError.
     """
+    about = None
     if entry.guest is not None:
         guest = manifest.load(entry.guest)
         built = toolchains.build(guest, out)
         executable, chosen = built.executable, guest.settings | entry.settings
+        about = built.record
     else:
         assert entry.file is not None
         executable, chosen = entry.file, dict(entry.settings)
     try:
-        digest = hashlib.sha256(executable.read_bytes()).hexdigest()
+        digest = hashlib.sha256(
+            files.read(executable, files.DATA)).hexdigest()
     except OSError as e:
         raise DeployError(f"cannot read {executable}: {e.strerror}") from None
     if trusted is not None:
-        signature.require(executable, trusted, digest=digest)
+        signature.require(executable, trusted, digest=digest, about=about)
     return Program(chosen, executable, digest)
 
 
@@ -64,9 +68,12 @@ class Prepared:
         return {n: p.sha256 for n, p in self.programs.items()}
 
     def library(self, root: Path) -> bytes:
-        """The programs file, for executables below root."""
-        table = {n: p.settings | {"filename": str(root / "programs"
-                                                  / p.sha256)}
+        """The programs file, for executables below root.
+
+        With their hashes: the node itself looks at them whenever it boots one.
+        """
+        table = {n: {"sha256": p.sha256} | p.settings | {
+                     "filename": str(root / "programs" / p.sha256)}
                  for n, p in self.programs.items()}
         text = json.dumps(table, indent=1, sort_keys=True)
         return (f"// The programs of {self.site.name}, by kvmctl\n{text}\n"
@@ -93,6 +100,7 @@ def prepare(site: Site, files: Store, out: Path, say: Say) -> Prepared:
     """Builds every program. Nothing is written into the store but a token."""
     programs = {}
     trusted = None if site.trusted is None else signature.trusted(site.trusted)
+    manifest.load_all(e.guest for e in site.programs if e.guest is not None)
     for entry in site.programs:
         say(f"building {entry.name} ...")
         programs[entry.name] = program(entry, out, trusted)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 from kvmctl.deploy.deployer import Deployer, Outcome
-from kvmctl.errors import KvmctlError
+from kvmctl.errors import ExitCode, KvmctlError
+from kvmctl.files import sentence
 from kvmctl.inventory import Rollout
 from kvmctl.varnish.admin import Node
 
@@ -40,14 +41,20 @@ class Result:
     seconds: float = 0.0
 
 
+def _why(error: KvmctlError | OSError) -> tuple[str, int]:
+    """Words and exit code: a disk's error on this side is one node's, too."""
+    if isinstance(error, KvmctlError):
+        return str(error), int(error.exit_code)
+    return sentence(error), int(ExitCode.FAILED)
+
+
 def _one(node: Node, open_: Open, work: Work) -> Result:
     began = monotonic()
     try:
         with open_(node) as deployer:
             outcome = work(deployer)
-    except KvmctlError as e:
-        return Result(str(node), FAILED, None, str(e), int(e.exit_code),
-                      monotonic() - began)
+    except (KvmctlError, OSError) as e:
+        return Result(str(node), FAILED, None, *_why(e), monotonic() - began)
     return Result(str(node), DONE if outcome.changed else UNCHANGED, outcome,
                   seconds=monotonic() - began)
 
@@ -57,9 +64,9 @@ def _back(node: Node, result: Result, open_: Open, undo: Undo) -> Result:
     try:
         with open_(node) as deployer:
             undo(deployer, result.outcome)
-    except KvmctlError as e:
-        return replace(result, state=STUCK, error=str(e),
-                       exit_code=int(e.exit_code))
+    except (KvmctlError, OSError) as e:
+        words, code = _why(e)
+        return replace(result, state=STUCK, error=words, exit_code=code)
     return replace(result, state=BACK)
 
 

@@ -5,13 +5,15 @@ On this machine that is the store. A node behind ssh has a copy of its own,
 with the same rooms; a file appears there whole, too, and is checked by hash.
 """
 
+import json
 import shlex
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 from kvmctl.deploy.prepare import Prepared
-from kvmctl.deploy.store import Store
+from kvmctl.deploy.store import CANARY_SUFFIX, Store
 from kvmctl.errors import DeployError, VarnishError
 from kvmctl.varnish.reach import Reach, Ssh
 
@@ -19,6 +21,13 @@ _REMOTE_STORE = Path("/var/lib/tinykvm")
 _PUT = ('set -e; umask 022; mkdir -p "$(dirname "$1")"; '
         'p=$(mktemp "$1.partial-XXXXXX"); trap \'rm -f "$p"\' EXIT; '
         'cat >"$p"; chmod "$2" "$p"; sync "$p"; mv "$p" "$1"')
+
+_CLEAN = ('cd "$1" 2>/dev/null || exit 0; shift; '
+          'for f in releases/* programs/*; do [ -f "$f" ] || continue; k=no; '
+          'for n in "$@"; do [ "${f#*/}" = "$n" ] && k=yes; done; '
+          'case $f in programs/*) '
+          'grep -qsF -- "${f#*/}" releases/*.json && k=yes;; esac; '
+          '[ $k = yes ] || rm -f -- "$f"; done')
 
 
 class Depot:
@@ -60,16 +69,18 @@ class Depot:
         """What the store has of a release, to a node of another machine."""
         if self._ssh is None:
             return
-        here, there = str(self._files.directory), str(self.root)
-        for path in (self._files.library_file(name),
-                     self._files.vcl_file(vcl)):
+        here, there = f"{self._files.directory}/", f"{self.root}/"
+        for path, written in (
+                (self._files.library_file(name), lambda s: json.dumps(s)[1:-1]),
+                (self._files.vcl_file(vcl), str)):
             try:
                 data = path.read_bytes()
             except OSError as e:
                 raise DeployError(f"cannot read {path}: {e.strerror}: the "
                                   "store is damaged; deploy anew") from None
             # Only paths in the store begin so.
-            data = data.replace(here.encode() + b"/", there.encode() + b"/")
+            data = data.replace(written(here).encode(),
+                                written(there).encode())
             with tempfile.TemporaryFile() as file:
                 file.write(data)
                 file.seek(0)
@@ -96,14 +107,16 @@ class Depot:
                               "room there, or name another \"store\" in "
                               "[nodes]") from None
 
-    def clean(self) -> None:
-        """Removes what no living release of the node names."""
+    def clean(self, loaded: Iterable[str]) -> None:
+        """Removes what no living release of the node names.
+
+        loaded: the VCLs that the node has. Some may be of another machine's
+        store, whose history is not known here: their files stay.
+        """
         self._files.clean()
         if self._ssh is None:
             return
-        script = ('cd "$1" 2>/dev/null || exit 0; shift; for f in '
-                  'programs/* releases/*; do [ -f "$f" ] || continue; '
-                  'k=no; for n in "$@"; do [ "${f#*/}" = "$n" ] && k=yes; '
-                  'done; [ $k = yes ] || rm -f -- "$f"; done')
-        self._ssh.run("sh", "-c", script, "sh", str(self.root),
-                      *sorted(self._files.living_files()))
+        keep = self._files.living_files()
+        for vcl in loaded:
+            keep |= {f"{vcl}.vcl", f"{vcl.removesuffix(CANARY_SUFFIX)}.json"}
+        self._ssh.run("sh", "-c", _CLEAN, "sh", str(self.root), *sorted(keep))

@@ -55,6 +55,7 @@ class Release:
     error: str = ""
     #: Of a canary: percent, header, cookie, since, baseline.
     canary: dict[str, Any] = field(default_factory=dict)
+    replaced: str = ""                  # the VCL that served before it did
 
     @property
     def canary_vcl(self) -> str:
@@ -117,7 +118,7 @@ def _is_canary(table: Any) -> bool:
 def _is_whole(release: Release) -> bool:
     """Are its fields what they are said to be?"""
     texts = (release.node, release.state, release.content, release.created,
-             release.by, release.error)
+             release.by, release.error, release.replaced)
     return (_is_file_name(release.name)
             and all(isinstance(text, str) for text in texts)
             and isinstance(release.programs, dict)
@@ -174,11 +175,17 @@ class Store:
         with self._guard:
             try:
                 token = path.read_text().strip()
-            except (OSError, UnicodeDecodeError):
+            except (FileNotFoundError, UnicodeDecodeError):
                 token = ""
+            except OSError as e:
+                # Kept releases carry it: with another one no rollback would
+                # know that they answer.
+                raise DeployError(
+                    f"cannot use the store: {files.sentence(e)}; another can "
+                    "be named by --store") from None
             if len(token) != 32 or not (token.isascii() and token.isalnum()):
                 token = secrets.token_hex(16)
-                write_whole(path, token.encode(), 0o600)
+                write_whole(path, token.encode(), 0o640)
             return token
 
     def add_program(self, executable: Path, digest: str) -> Path:
@@ -267,13 +274,25 @@ class Store:
         return names | {h for r in living for h in r.programs.values()}
 
     def clean(self) -> None:
-        """Removes the files that no living release names, and halves of others."""
+        """Removes the files of releases that live no more, and halves of others.
+
+        What the history does not know stays: a node may serve it, and the
+        history be a new one in the place of one that was damaged.
+        """
         with self._guard:
             keep = self.living_files()
+            gone = {r.name for r in self.releases() if r.state not in LIVING}
             # Whoever wrote these held the lock, and was killed.
-            for path in self.directory.glob(".partial-*"):
+            for path in (*self.directory.glob(".partial-*"),
+                         *self.directory.glob("*/.partial-*")):
                 path.unlink(missing_ok=True)
-            for room in ("releases", "programs"):
-                for path in (self.directory / room).glob("*"):
-                    if path.name not in keep:
-                        path.unlink(missing_ok=True)
+            named = ""
+            for path in (self.directory / "releases").glob("*"):
+                if path.stem.removesuffix(CANARY_SUFFIX) in gone \
+                        and path.name not in keep:
+                    path.unlink(missing_ok=True)
+                elif path.suffix == ".json":
+                    named += path.read_text(errors="replace")
+            for path in (self.directory / "programs").glob("*"):
+                if path.name not in keep and path.name not in named:
+                    path.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ and the SHA-256 of its file, and unpacked in the cache.
 """
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvmctl import paths
+from kvmctl import files, paths
 from kvmctl.errors import BuildError
 from kvmctl.guest.need import Need, program
 
@@ -82,7 +81,7 @@ class Package:
             raise BuildError(f"{self.name} {self.version} has no directory in "
                              "its archive")
         try:
-            os.replace(root, self.directory)
+            files.name_whole(root, self.directory)
         except OSError:
             if not self.directory.is_dir():     # else another was faster
                 raise
@@ -103,16 +102,23 @@ class Package:
                 tar.extractall(where)
 
     def _download(self, there: Path) -> None:
+        wanted = ""
         if self.registry == "npm":
             line = ["npm", "pack", "--silent", "--ignore-scripts",
                     f"{self.name}@{self.version}"]
         else:
+            # pip runs what is in an sdist to hear of its name: it must know
+            # the hash, which it takes from a file alone.
             line = [sys.executable, "-m", "pip", "download", "--quiet",
                     "--disable-pip-version-check", "--no-deps",
-                    "--no-binary", ":all:", f"{self.name}=={self.version}"]
+                    "--no-binary", ":all:", "--require-hashes", "-r",
+                    "/dev/stdin"]
+            wanted = (f"{self.name}=={self.version} "
+                      f"--hash=sha256:{self.sha256}\n")
         try:
             done = subprocess.run(line, cwd=there, capture_output=True,
-                                  text=True, check=False, timeout=_SECONDS)
+                                  text=True, check=False, timeout=_SECONDS,
+                                  input=wanted)
         except subprocess.TimeoutExpired:
             raise BuildError(f"fetching {self.name} took longer than "
                              f"{_SECONDS:.0f} s") from None

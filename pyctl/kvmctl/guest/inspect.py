@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
 from kvmctl.errors import GuestError
 from kvmctl.guest import abi, elf
 from kvmctl.guest.elf import Elf
@@ -95,7 +96,7 @@ def _problems(it: Elf, kind: str, interpreter: str | None, wx: bool,
 
 def _read(path: Path) -> tuple[bytes, Elf]:
     try:
-        data = path.read_bytes()
+        data = files.read(path, files.DATA)
     except OSError as e:
         raise GuestError(f"cannot read {path}: {e.strerror}") from None
     try:

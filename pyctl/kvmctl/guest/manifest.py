@@ -3,6 +3,7 @@
 
 import os.path
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from kvmctl import document as documents
 from kvmctl import files, schema
 from kvmctl.document import Document, DocumentError, Problem
+from kvmctl.errors import ManifestError
 from kvmctl.guest import settings
 from kvmctl.guest.fetch import Package
 from kvmctl.schema import check as schema_check
@@ -116,3 +118,19 @@ def file(directory: Path) -> Path:
 def load(directory: Path) -> Manifest:
     """Reads DIR/guest.toml, or the file itself when it is one."""
     return parse(documents.read(file(directory)))
+
+
+def load_all(directories: Iterable[Path]) -> list[Manifest]:
+    """What is to be built into one directory, each once.
+
+    Raises ManifestError when two of one name would overwrite each other.
+    """
+    found: dict[str, Manifest] = {}
+    for directory in directories:
+        it = load(directory)
+        other = found.setdefault(it.name, it)
+        if other.path != it.path:
+            raise ManifestError(
+                f"{it.path} and {other.path} are both called \"{it.name}\": "
+                "give one of them another \"name\"")
+    return list(found.values())

@@ -66,7 +66,7 @@ def parse(data: bytes) -> dict[str, Any]:
 def load(path: Path) -> dict[str, Any] | None:
     """A record by its own path; None when it is none."""
     try:
-        return parse(path.read_bytes())
+        return parse(files.read(path))
     except (OSError, ValueError):
         return None
 
@@ -102,18 +102,27 @@ def _sdk(inputs: Iterable[Path]) -> dict[str, str]:
     return {"version": __version__, "sha256": h.hexdigest()}
 
 
+def _asked(manifest: Manifest) -> dict[str, Any]:
+    """What guest.toml says of it."""
+    return {"name": manifest.name, "language": manifest.language,
+            "libc": manifest.libc} | {
+                part: _part(manifest, part)
+                for part in ("limits", "permissions", "main")}
+
+
 def make(manifest: Manifest, seen: "Inspection",
          inputs: Iterable[Path]) -> dict[str, Any]:
     """The record of what was compiled out of these inputs."""
-    return {
-        "format": FORMAT, "name": manifest.name, "sha256": seen.sha256,
-        "size": seen.size, "language": manifest.language,
-        "libc": manifest.libc, "kind": seen.kind,
-        "abi_calls": list(seen.abi_calls), "sdk": _sdk(inputs),
-        "limits": _part(manifest, "limits"),
-        "permissions": _part(manifest, "permissions"),
-        "main": _part(manifest, "main"),
-    }
+    return _asked(manifest) | {
+        "format": FORMAT, "sha256": seen.sha256, "size": seen.size,
+        "kind": seen.kind, "abi_calls": list(seen.abi_calls),
+        "sdk": _sdk(inputs)}
+
+
+def fits(record: dict[str, Any], manifest: Manifest) -> bool:
+    """Is it one of what guest.toml asks for, and of nothing more?"""
+    return all(record.get(key) == value
+               for key, value in _asked(manifest).items())
 
 
 def state(inputs: str, executable: Path) -> bytes:

@@ -78,16 +78,24 @@ def new_key(path: Path) -> PublicKey:
         raise UsageError(f"{path} is no name for a private key: .pub is the "
                          "public one's")
     public_file = path.with_suffix(".pub")
-    for there in (path, public_file):
-        if there.exists():
-            raise UsageError(f"{there} is there already: nothing was written")
     key = Ed25519PrivateKey.generate()
     public = PublicKey(public_file.stem, key.public_key())
+    private_data = key.private_bytes(
+        s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+    public_data = public.key.public_bytes(
+        s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo)
     with files.problems(UsageError, "the key cannot be written"):
-        files.write_whole(path, key.private_bytes(
-            s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()), 0o600)
-        files.write_whole(public_file, public.key.public_bytes(
-            s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo))
+        try:
+            files.write_whole(path, private_data, 0o600, synced=True, new=True)
+            try:
+                files.write_whole(public_file, public_data, synced=True,
+                                  new=True)
+            except BaseException:
+                path.unlink()           # half a pair is none
+                raise
+        except FileExistsError as e:
+            raise UsageError(f"{e.filename2 or e.filename} is there already: "
+                             "nothing was written") from None
     return public
 
 
@@ -101,7 +109,7 @@ def load_private(path: Path | None = None) -> "Ed25519PrivateKey":
     if not path.exists():
         raise SignatureError(f"there is no key {path}: kvmctl key makes one")
     with files.problems(SignatureError, "cannot read the key"):
-        mode, data = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
+        mode, data = stat.S_IMODE(path.stat().st_mode), files.read(path)
     if mode & 0o077:
         raise SignatureError(f"{path} can be read by others: chmod 600 {path}")
     try:
@@ -120,7 +128,7 @@ def load_public(path: Path) -> PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
         Ed25519PublicKey)
     with files.problems(SignatureError, "cannot read the key"):
-        data = path.read_bytes()
+        data = files.read(path)
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as e:
@@ -150,7 +158,7 @@ def sign(executable: Path, key: "Ed25519PrivateKey") -> Path:
     """
     place = record.file(executable)
     try:
-        data = place.read_bytes()
+        data = files.read(place)
         about = record.parse(data)
     except (OSError, ValueError):
         raise SignatureError(f"{executable} has no record {place.name} beside "
@@ -163,13 +171,14 @@ def sign(executable: Path, key: "Ed25519PrivateKey") -> Path:
             "key": PublicKey("", key.public_key()).fingerprint,
             "signature": base64.b64encode(signature).decode()}, indent=2)
         target = record.signature_file(executable)
-        files.write_whole(target, (text + "\n").encode())
+        files.write_whole(target, (text + "\n").encode(), synced=True)
     return target
 
 
 def _check_content(executable: Path, about: dict[str, Any],
                    digest: str | None = None) -> None:
-    found = digest or hashlib.sha256(executable.read_bytes()).hexdigest()
+    found = digest or hashlib.sha256(
+        files.read(executable, files.DATA)).hexdigest()
     if found != about["sha256"]:
         raise SignatureError(f"{executable} is not what its record says: its "
                              f"SHA-256 is {found[:12]}..., not "
@@ -179,7 +188,7 @@ def _check_content(executable: Path, about: dict[str, Any],
 def _read(executable: Path, path: Path) -> tuple[str, bytes]:
     """Fingerprint and signature."""
     try:
-        found = files.json_of(path.read_bytes())
+        found = files.json_of(files.read(path))
         if found["format"] != _FORMAT:
             raise ValueError(f"its format is {found['format']}")
         return str(found["key"]), base64.b64decode(found["signature"],
@@ -194,13 +203,14 @@ def _read(executable: Path, path: Path) -> tuple[str, bytes]:
 def require(executable: Path, keys: Sequence[PublicKey],
             record_path: Path | None = None,
             signature_path: Path | None = None,
-            digest: str | None = None) -> PublicKey:
+            digest: str | None = None,
+            about: dict[str, Any] | None = None) -> PublicKey:
     """Who, of these, signed exactly this executable with this record.
 
-    Record and signature lie beside it unless named. digest: the SHA-256 of what
-    the caller goes on with, when the file may be changed meanwhile. Raises
-    SignatureError when it is not signed, by nobody of these, or is not what was
-    signed.
+    Record and signature lie beside it unless named. digest and about: the
+    SHA-256 and the record of what the caller goes on with, when the files may
+    be changed meanwhile. Raises SignatureError when it is not signed, by nobody
+    of these, or is not what was signed.
     """
     from cryptography.exceptions import InvalidSignature
     record_path = record_path or record.file(executable)
@@ -214,17 +224,20 @@ def require(executable: Path, keys: Sequence[PublicKey],
             + (", ".join(f"{k.name} ({k.fingerprint[:16]}...)" for k in keys)
                or "none"))
     with files.problems(SignatureError, f"{executable} cannot be verified"):
-        data = record_path.read_bytes()
+        data = files.read(record_path)
         try:
             key.key.verify(signature, _CONTEXT + data)
         except InvalidSignature:
             raise SignatureError(f"{record_path} is not what {key.name} "
                                  "signed") from None
         try:
-            about = record.parse(data)
+            signed = record.parse(data)
         except ValueError as e:
             raise SignatureError(f"{record_path}: {e}") from None
-        _check_content(executable, about, digest)
+        if about is not None and about != signed:
+            raise SignatureError(f"{record_path} was changed meanwhile: build "
+                                 "and sign again")
+        _check_content(executable, signed, digest)
     return key
 
 

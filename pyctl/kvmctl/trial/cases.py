@@ -47,7 +47,7 @@ def _bytes(place: Place, table: dict[str, Any]) -> bytes:
         raise place.error("either \"body\" or \"body_file\"", "body_file")
     path = place.document.path.parent / str(table["body_file"])
     try:
-        return path.read_bytes()
+        return files.read(path, files.DATA)
     except OSError as e:
         raise place.error(f"cannot read {path}: {e.strerror}",
                           "body_file") from None

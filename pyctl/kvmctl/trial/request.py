@@ -80,7 +80,7 @@ def _body(lines: list[str], directory: Path) -> bytes:
     if len(lines) == 1 and lines[0].startswith("< "):
         path = directory / lines[0][2:].strip()
         try:
-            return path.read_bytes()
+            return files.read(path, files.DATA)
         except OSError as e:
             raise UsageError(f"cannot read {path}: {e.strerror}") from None
         except ValueError as e:
@@ -175,7 +175,7 @@ def parse(text: str, directory: Path, where: str) -> list[Request]:
 def read(path: Path) -> list[Request]:
     """Requests of a .http or .har file. Raises UsageError."""
     try:
-        text = path.read_text()
+        text = files.read(path, files.DATA).decode()
     except OSError as e:
         raise UsageError(f"cannot read {path}: {e.strerror}") from None
     except UnicodeDecodeError:

@@ -8,11 +8,13 @@ a stream and for files; where they are is told here and nowhere else.
 import contextlib
 import io
 import os
+import selectors
 import shlex
 import shutil
 import socket
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +24,44 @@ _SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 _END_SECONDS = 3.0
 #: No whole artefact takes longer to copy, nor a command to run there.
 _RUN_SECONDS = 300.0
+#: Nothing that is asked for is longer: artefacts go the other way.
+_MOST_BYTES = 64 << 20
+
+
+def captured(line: list[str], seconds: float, source: IO[bytes] | None = None,
+             ) -> "subprocess.CompletedProcess[bytes]":
+    """What a program writes, whoever may have written the program.
+
+    As subprocess.run() captures it, with its TimeoutExpired, but to a bound:
+    beyond it the program is ended, and VarnishError raised.
+    """
+    deadline = time.monotonic() + seconds
+    with subprocess.Popen(line, stdin=source or subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                          ) as process, selectors.DefaultSelector() as waiting:
+        assert process.stdout is not None and process.stderr is not None
+        out, err = bytearray(), bytearray()
+        waiting.register(process.stdout, selectors.EVENT_READ, out)
+        waiting.register(process.stderr, selectors.EVENT_READ, err)
+        try:
+            while waiting.get_map():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise subprocess.TimeoutExpired(line, seconds)
+                for key, _ in waiting.select(left):
+                    data = os.read(key.fd, 65536)
+                    key.data.extend(data)
+                    if not data:
+                        waiting.unregister(key.fileobj)
+                if len(out) + len(err) > _MOST_BYTES:
+                    raise VarnishError(f"{line[0]} writes more than "
+                                       f"{_MOST_BYTES >> 20} MiB")
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(line, process.returncode, bytes(out),
+                                       bytes(err))
 
 
 class Stream:
@@ -99,9 +139,12 @@ class Ssh:
         self.destination = destination
 
     def _ssh(self, *options: str) -> list[str]:
-        program = os.environ.get("KVMCTL_SSH") or shutil.which("ssh")
+        named = os.environ.get("KVMCTL_SSH")
+        program = shutil.which(named or "ssh")
         if program is None:
-            raise HostError("ssh is missing: apt-get install openssh-client")
+            raise HostError(
+                f"KVMCTL_SSH names {named}, which is no program" if named else
+                "ssh is missing: apt-get install openssh-client")
         return [program, *_SSH_OPTIONS, *options, "--", self.destination]
 
     def connect(self, host: str, port: int, seconds: float) -> Stream:
@@ -122,10 +165,7 @@ class Ssh:
     def run(self, *words: str, source: IO[bytes] | None = None) -> bytes:
         """What a program there writes. Raises VarnishError with its words."""
         try:
-            done = subprocess.run(self.line(*words),
-                                  stdin=source or subprocess.DEVNULL,
-                                  capture_output=True, check=False,
-                                  timeout=_RUN_SECONDS)
+            done = captured(self.line(*words), _RUN_SECONDS, source)
         except subprocess.TimeoutExpired:
             raise VarnishError(f"{self}: {words[0]} did not end in "
                                f"{_RUN_SECONDS:.0f} s") from None

@@ -9,6 +9,7 @@ from typing import Any
 from kvmctl import files
 from kvmctl.errors import VarnishError
 from kvmctl.varnish.admin import Node
+from kvmctl.varnish.reach import captured
 
 #: VCL -> program -> counter -> value
 Counters = dict[str, dict[str, dict[str, int]]]
@@ -31,13 +32,11 @@ def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
         words += ["-f", field]
     try:
         for _ in range(_TRIES):
-            done = subprocess.run(node.reach.line(*words), capture_output=True,
-                                  text=True, errors="replace", check=False,
-                                  timeout=_SECONDS,
-                                  stdin=subprocess.DEVNULL)
+            done = captured(node.reach.line(*words), _SECONDS)
+            said = done.stderr.decode(errors="replace")
             # varnishstat 7.1 asserts when counters go while it looks at them:
             # the worker begins anew, or a VCL is discarded.
-            if "Assert error in vsc_" not in done.stderr:
+            if "Assert error in vsc_" not in said:
                 break
             time.sleep(0.1)
     except subprocess.TimeoutExpired:
@@ -45,11 +44,11 @@ def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
                            ) from None
     if done.returncode != 0:
         # No counter of that name is an error for varnishstat only.
-        if "No" in done.stderr and "match" in done.stderr:
+        if "No" in said and "match" in said:
             return {}
-        raise VarnishError(f"varnishstat of {node}: {done.stderr.strip()}")
+        raise VarnishError(f"varnishstat of {node}: {said.strip()}")
     try:
-        return _values(files.json_of(done.stdout))
+        return _values(files.json_of(done.stdout.decode(errors="replace")))
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise VarnishError(f"varnishstat of {node} writes no counters as JSON"
                            ) from None

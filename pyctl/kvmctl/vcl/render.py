@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """edge.toml to VCL, through the templates in vcl/ and the user's own."""
 
+import traceback
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jinja2
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
 
 from kvmctl import __version__, paths
-from kvmctl.errors import ManifestError
+from kvmctl.errors import KvmctlError, ManifestError
 from kvmctl.policy import ErrorPage
 from kvmctl.site import Route, Site
 from kvmctl.vcl import escape, origin, snippets
@@ -74,10 +76,24 @@ def _used(site: Site) -> dict[str, set[str]]:
     origins |= set(site.policy.health_origins)
     for director in site.policy.directors:
         origins |= set(director.origins)
-    acls = {r.acl for r in site.routes if r.acl and r.target}
+    acls = {r.acl for r in site.routes if r.acl}
     if site.policy.purge:
         acls.add(site.policy.purge)
     return {"origins_used": origins, "acls_used": acls}
+
+
+class _Sandbox(SandboxedEnvironment):
+    """Templates write VCL. Whoever made them runs nothing here by that.
+
+    They see the fields of a site, not what its classes do; of a path its name.
+    """
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if isinstance(obj, PurePath):
+            return attr == "name"
+        ours = type(obj).__module__.partition(".")[0] == "kvmctl"
+        return not (ours and callable(value)) \
+            and super().is_safe_attribute(obj, attr, value)
 
 
 @lru_cache(maxsize=8)
@@ -85,7 +101,7 @@ def _environment(own: Path | None, templates: Path,
                  names: tuple[str, ...] = ()) -> Environment:
     """names are those of own's templates: a new one makes another choice."""
     directories = [d for d in (own, templates) if d is not None]
-    env = Environment(
+    env = _Sandbox(
         loader=ChoiceLoader([FileSystemLoader(d) for d in directories]),
         autoescape=False, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
@@ -99,24 +115,36 @@ def _environment(own: Path | None, templates: Path,
     return env
 
 
-def _rendered(env: Environment, template: str, **values: Any) -> str:
+def _rendered(env: Environment, template: str, own: bool = False,
+              **values: Any) -> str:
+    """own: some templates are the user's, and so may be what is wrong."""
     try:
         return env.get_template(template).render(version=__version__, **values)
     except jinja2.TemplateSyntaxError as e:
         raise ManifestError(f"{e.filename or e.name}, line {e.lineno}: "
                             f"{e.message}") from None
-    except jinja2.TemplateError as e:
-        raise ManifestError(f"the template {template}: {e}") from None
+    except KvmctlError:
+        raise
+    except Exception as e:
+        theirs = isinstance(e, jinja2.TemplateError)
+        if not (own or theirs):
+            raise
+        where = [f"{frame.filename}, line {frame.lineno}" for frame in
+                 traceback.extract_tb(e.__traceback__)
+                 if frame.filename.endswith(".j2")]
+        kind = "" if theirs else f"{type(e).__name__}: "
+        raise ManifestError(f"the template {(where or [template])[-1]}: "
+                            f"{kind}{e}") from None
 
 
 def marked(site: Site, library: Path | None, release: str,
            vmod: Path | None = None, token: str = "", space: str = "") -> str:
     """As render(), with the marks of origin.lines()."""
     own = site.vcl if site.vcl and site.vcl.is_dir() else None
-    env = _environment(own, paths.templates(), tuple(
-        sorted(p.name for p in own.glob("*.j2"))) if own else ())
+    names = tuple(sorted(p.name for p in own.glob("*.j2"))) if own else ()
+    env = _environment(own, paths.templates(), names)
     return _rendered(
-        env, "site.vcl.j2", site=site,
+        env, "site.vcl.j2", own=bool(names), site=site,
         library=str(library) if library else None, release=release,
         vmod=str(vmod) if vmod else None, token=token or "none", space=space,
         snippets=lambda: snippets.text(site.vcl), **_used(site))

@@ -7,6 +7,7 @@
 
 from pathlib import Path
 
+from kvmctl import files
 from kvmctl.document import suggestion
 from kvmctl.errors import ManifestError
 from kvmctl.vcl import escape, origin
@@ -38,7 +39,7 @@ def text(directory: Path | None) -> str:
     out = []
     for path in found(directory):
         try:
-            body = path.read_text()
+            body = files.read(path).decode()
         except (OSError, UnicodeDecodeError) as e:
             raise ManifestError(f"cannot read {path}: {e}") from None
         shown = f"{path.parent.name}/{path.name}"

@@ -69,7 +69,7 @@ def _inputs_hash(manifest: Manifest, plan: Plan) -> str:
         sort_keys=True).encode())
     for path in sorted(set(plan.inputs)):
         with files.problems(BuildError, f"{manifest.name}: cannot read"):
-            h.update(str(path).encode() + b"\0" + path.read_bytes())
+            h.update(os.fsencode(path) + b"\0" + path.read_bytes())
     return h.hexdigest()
 
 
@@ -101,7 +101,7 @@ def _make(manifest: Manifest, plan: Plan, work: Path) -> str:
         for prepare in plan.prepare:
             prepare()
         for name, text in plan.files.items():
-            (work / name).write_text(text)
+            (work / name).write_bytes(os.fsencode(text))
         said = [_run(manifest, step) for step in plan.steps]
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -137,7 +137,8 @@ def _build(manifest: Manifest, plan: Plan, out: Path) -> Artefact:
 
     def unchanged() -> Artefact | None:
         known = record.read(executable)
-        if known is None or not record.unchanged(state, inputs, executable):
+        if known is None or not record.fits(known, manifest) \
+                or not record.unchanged(state, inputs, executable):
             return None
         return Artefact(executable, known, UNCHANGED)
 
@@ -151,7 +152,7 @@ def _build(manifest: Manifest, plan: Plan, out: Path) -> Artefact:
         store = Store(out / ".store")
         about, said, how = store.find(inputs), "", KEPT
         try:
-            if about is None:
+            if about is None or not record.fits(about, manifest):
                 how = BUILT
                 about, said = _compile(manifest, plan, directory, partial)
                 store.add(inputs, partial, about)

@@ -10,6 +10,10 @@ from kvmctl.guest.manifest import Manifest
 from kvmctl.guest.toolchains.plan import (Need, Plan, Step, line, program,
                                           tree)
 
+#: What sources include has many names, and every one must be looked at.
+INCLUDED = tuple(f"*.{end}" for end in (
+    "h", "hh", "hpp", "hxx", "h++", "inc", "inl", "ipp", "tpp", "tcc", "def",
+    "c", "cc", "cpp", "cxx"))
 STANDARD = {"c": "-std=gnu11", "c++": "-std=c++17"}
 _COMPILERS = {
     ("c", "glibc"): ("gcc", "gcc"),
@@ -61,7 +65,7 @@ class C:
             "-o", output, *(f"-l{lib}" for lib in manifest.libraries)),
             manifest.directory, environment)
         return Plan(
-            (step,), (*tree(manifest.directory, "*.h", "*.hpp"),
+            (step,), (*tree(manifest.directory, *INCLUDED),
                       *tree(paths.sdk(), "*.h"), *manifest.sources),
             prepare=(fetched.package.fetch,) if fetched else (),
             identity=(fetched.package.identity,) if fetched else (),

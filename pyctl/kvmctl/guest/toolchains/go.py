@@ -33,7 +33,7 @@ class Go:
              "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOPROXY": "off",
              "GOCACHE": str(paths.cache() / "go"), "GO111MODULE": "on",
              "GOAMD64": "v1"})
-        return Plan((step,), (*tree(directory, "*.go", "*.s", "go.mod"),
+        return Plan((step,), (*tree(directory, "*.go", "*.s", "go.mod", "go.sum"),
                               *tree(sdk, "*.go", "*.s", "go.mod"),
                               *manifest.sources),
                     files={"go.work": "go 1.19\n" + "".join(

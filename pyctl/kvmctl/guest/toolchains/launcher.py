@@ -7,7 +7,7 @@ from pathlib import Path
 from kvmctl import paths
 from kvmctl.guest.manifest import Manifest
 from kvmctl.guest.toolchains import embed
-from kvmctl.guest.toolchains.c import STANDARD, reproducible
+from kvmctl.guest.toolchains.c import INCLUDED, STANDARD, reproducible
 from kvmctl.guest.toolchains.plan import Plan, Step, line, tree
 
 
@@ -46,6 +46,7 @@ def plan(manifest: Manifest, work: Path, output: Path, launcher: str, *,
         *link, *(f"-l{lib}" for lib in manifest.libraries)), work)
     return Plan(
         (*before, embed_step, compile_step),
-        (*tree(sdk, "*.h"), sdk / launcher, *manifest.sources, *inputs),
+        (*tree(sdk, "*.h"), sdk / launcher, *manifest.sources, *inputs,
+         *(tree(manifest.directory, *INCLUDED) if own else ())),
         files={"files.S": embed.table(files)}, prepare=tuple(prepare),
         identity=tuple(identity))

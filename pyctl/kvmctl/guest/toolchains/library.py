@@ -2,13 +2,12 @@
 """Static libraries of fetched sources, compiled once and kept in the cache."""
 
 import hashlib
-import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvmctl import paths
+from kvmctl import files, paths
 from kvmctl.errors import BuildError
 from kvmctl.guest.fetch import Package
 
@@ -50,7 +49,7 @@ class Library:
                            "-o", str(objects[-1])])
             partial = Path(temporary) / "partial.a"
             self._run(["ar", "rcsD", str(partial), *map(str, objects)])
-            os.replace(partial, self.archive)
+            files.name_whole(partial, self.archive)
         return self.archive
 
     def _run(self, line: list[str]) -> None:

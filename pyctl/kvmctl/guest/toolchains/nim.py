@@ -38,5 +38,5 @@ class Nim:
             *(f"--passL:-l{lib}" for lib in manifest.libraries),
             f"--nimcache:{work / 'nimcache'}", f"--out:{output}",
             manifest.sources[0]), work)
-        return Plan((step,), (*tree(manifest.directory, "*.nim"),
+        return Plan((step,), (*tree(manifest.directory, "*.nim", "*.nims", "*.cfg"),
                               *tree(sdk, "*.nim"), *manifest.sources))

@@ -24,5 +24,5 @@ class Pascal:
             "fpc", "-v0ew", "-l-", "-O2", "-Xs", "-XX", "-CX", f"-Fu{sdk}",
             f"-FU{work}", *manifest.cflags, f"-o{output}",
             manifest.sources[0]), work)
-        return Plan((step,), (*tree(manifest.directory, "*.pas", "*.pp"),
+        return Plan((step,), (*tree(manifest.directory, "*.pas", "*.pp", "*.inc"),
                               *tree(sdk, "*.pas"), *manifest.sources))

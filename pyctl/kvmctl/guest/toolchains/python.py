@@ -7,13 +7,13 @@ of their syntax.
 """
 
 import hashlib
-import os
 import subprocess
 import tempfile
 from pathlib import Path
 
 from kvmctl import paths
 from kvmctl.errors import BuildError
+from kvmctl.files import name_whole
 from kvmctl.guest.manifest import Manifest
 from kvmctl.guest.toolchains import launcher
 from kvmctl.guest.toolchains.plan import (Need, Plan, Step, file, line,
@@ -53,7 +53,7 @@ def _freeze() -> None:
             if done.returncode != 0:
                 raise BuildError("the standard library does not freeze:\n"
                                  + done.stderr.strip()[-1500:])
-        os.replace(Path(temporary) / "stdlib.o", target)
+        name_whole(Path(temporary) / "stdlib.o", target)
 
 
 class Python:
