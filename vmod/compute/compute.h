@@ -301,8 +301,8 @@ bool tkc_program_takes_pieces(struct tkc_program *);
 
 /*
  * The host's memory for request bodies that are on their way, or the answers of
- * other programs, and have no fork yet: max_memory in all of a program. False: so many bytes more are too many.
- * What was taken is to be given back.
+ * other programs, and have no fork yet: max_memory in all of a program. False:
+ * so many bytes more are too many. What was taken is to be given back.
  */
 uint64_t tkc_waiting_limit(const struct tkc_program *);
 bool tkc_waiting_take(struct tkc_program *, uint64_t bytes);
