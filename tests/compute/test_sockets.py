@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -541,3 +542,46 @@ def test_ends_while_the_program_hangs(engine: Engine, log: Any) -> None:
 
 def test_stats_are_json(chat: Chat) -> None:
     assert json.dumps(chat.counts())
+
+
+def taken_by_the_kernel() -> int:
+    """Bytes that a Unix socket takes of blocks like the guest's."""
+    a, b = socket.socketpair(socket.AF_UNIX)
+    a.setblocking(False)
+    total = 0
+    with a, b:
+        while True:
+            try:
+                n = a.send(bytes(65536))
+            except BlockingIOError:
+                return total
+            total += n
+            if n < 65536:
+                return total
+
+
+def test_who_has_nothing_waiting_holds_nothing(engine: Engine,
+                                               tmp_path: Path) -> None:
+    """What was once not read counts no more when it has been."""
+    at = str(tmp_path / "socket")
+    program = engine.define("chat", settings("chat") | {
+        "server": {"path": at}, "max_request_memory": 1})
+    program.start()
+
+    def events() -> int:
+        n: int = engine.stats()["programs"]["chat"]["socket_events"]
+        return n
+
+    size = taken_by_the_kernel() + 12_000
+    with ExitStack() as stack:
+        for _ in range(300):
+            before = events()
+            c = stack.enter_context(Client(at))
+            c.say(f"/flood {size}")
+            until(lambda n=before: events() >= n + 2)  # type: ignore[misc]
+            left = size
+            while left > 0:
+                data = c.socket.recv(65536)
+                assert data
+                left -= len(data)
+        assert c.ask("/who") == "300"

@@ -36,8 +36,10 @@ create_and_join(void)
 		check_as_frozen();
 	}
 	/* Without a reset, too: places are used again. */
-	for (i = 0; i < 20; i++)
+	for (i = 0; i < 20; i++) {
 		CHECK(does(OP_THREADS, 20, 0) == 2470);
+		CHECK(tk_keep(m));
+	}
 	check_as_frozen();
 	tear_down();
 }

@@ -60,11 +60,22 @@ could_wait(const struct intake *in, size_t len)
 	    all <= tkc_waiting_limit(in->program));
 }
 
+/* How much there was, at best `most`; where others have it, less; or 0. */
+static size_t
+take_memory(const struct intake *in, size_t most, size_t least)
+{
+
+	for (; most > least; most /= 2)
+		if (tkc_waiting_take(in->program, most))
+			return (most);
+	return (tkc_waiting_take(in->program, least) ? least : 0);
+}
+
 /* Room for len bytes more outside of a fork? */
 static int
 has_room(struct intake *in, size_t len)
 {
-	size_t want = in->len + len, room = in->room;
+	size_t want = in->len + len, room = in->room, n;
 	char *more;
 
 	if (want <= room)
@@ -76,16 +87,14 @@ has_room(struct intake *in, size_t len)
 		room = in->q->body_expected;
 	if (room < want)
 		room = want;
-	if (!tkc_waiting_take(in->program, room - in->room)) {
-		/* Less of it than would be good. */
-		room = want;
-		if (!could_wait(in, len) ||
-		    !tkc_waiting_take(in->program, room - in->room))
-			return (0);
-	}
+	n = take_memory(in, room - in->room, (could_wait(in, len) ? want :
+	    room) - in->room);
+	if (n == 0)
+		return (0);
+	room = in->room + n;
 	more = realloc(in->data, room);
 	if (more == NULL) {
-		tkc_waiting_give(in->program, room - in->room);
+		tkc_waiting_give(in->program, n);
 		return (0);
 	}
 	in->data = more;

@@ -22,8 +22,6 @@
 #define CHUNK		16384
 /* So many reads of one client in its turn: others wait. */
 #define MOST_READS	16
-/* Of the room for what waits, when nothing does. */
-#define KEEP		16384
 
 static void
 name_peer(struct tkc_client *c)
@@ -253,8 +251,8 @@ tkc_client_flush(struct tkc_client *c)
 	}
 	if (c->out_at == c->out_len) {
 		c->out_at = c->out_len = 0;
-		/* It may never be as much again. */
-		if (c->out_size > KEEP) {
+		/* Who has read it all holds nothing that would end him. */
+		if (c->out_size > 0) {
 			free(c->out);
 			c->out = NULL;
 			c->out_size = 0;

@@ -175,12 +175,12 @@ deadlock(struct tk_machine *m)
 	for (i = 0; i < m->threads.n; i++) {
 		t = &m->threads.thread[i];
 		if (t->state == TK_THREAD_BLOCKED && t->futex != 0)
-			return (tk_end(m, TK_MISUSE, t->futex, "waits for a "
-			    "lock that no other thread can release (futex at "
-			    "0x%llx)", (unsigned long long)t->futex));
+			return (tk_fail(m, t->futex, "waits for a lock that "
+			    "no other thread can release (futex at 0x%llx)",
+			    (unsigned long long)t->futex));
 	}
-	return (tk_end(m, TK_MISUSE, 0, "waits for a descriptor that nothing "
-	    "can change"));
+	return (tk_fail(m, 0, "waits for a descriptor that nothing can "
+	    "change"));
 }
 
 /* Nobody can run: until somebody's time is over. */
