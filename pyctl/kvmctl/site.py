@@ -133,8 +133,9 @@ def _origin(place: Place, name: str, table: dict[str, Any]) -> Origin:
 def _program(base: Path, name: str, table: dict[str, Any]) -> ProgramEntry:
     rest = {k: v for k, v in table.items() if k not in ("guest", "file")}
     guest, file = table.get("guest"), table.get("file")
-    return ProgramEntry(name, files.real(base / guest) if guest else None,
-                        files.real(base / file) if file else None, rest)
+    return ProgramEntry(
+        name, files.real(base / guest) if guest is not None else None,
+        files.real(base / file) if file is not None else None, rest)
 
 
 def _path(place: Place, table: dict[str, Any]) -> tuple[str, str]:

@@ -56,6 +56,8 @@ def test_ours_are_right(kvmctl: Any) -> None:
     ("edge.toml", '[programs.it]\nguest = "no-such"\n'
      '[programs.other]\nfile = "/no/such"\n\n[[routes]]\nprogram = "it"\n',
      ["2: [programs.it]: there is no ", "4: [programs.other]: there is no "]),
+    ("edge.toml", '[programs.it]\nguest = "/"\n[programs.other]\nfile = ""\n',
+     ["2: [programs.it]: there is no ", "4: [programs.other]: there is no "]),
     ("edge.toml", '[programs.item]\nguest = "."\n\n[[routes]]\n'
      'path = "/"\nprogram = "itme"\n',
      ['6: [[routes]] number 1: there is no program "itme"; did you mean '
