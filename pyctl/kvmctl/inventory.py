@@ -34,6 +34,9 @@ def node(place: Place, base: Path, name: str, table: dict[str, Any]) -> Node:
     if ssh is None and "store" in table:
         raise place.error("\"store\" is a directory of the other machine, with "
                           "\"ssh\"", "store")
+    if not Path(table.get("store", "/")).is_absolute():
+        # varnishd would look for it elsewhere than ssh does.
+        raise place.error("\"store\" is an absolute path", "store")
     secret, instance = table.get("secret"), table.get("name")
     if secret is not None and ssh is None:
         secret = base / secret
