@@ -16,6 +16,7 @@ import requests
 from kvmctl import files
 from kvmctl import site as sites
 from kvmctl.commands import status
+from kvmctl.deploy import store
 from kvmctl.deploy.prepare import Prepared
 from kvmctl.deploy.ship import Depot
 from kvmctl.errors import ExitCode, ManifestError
@@ -305,6 +306,21 @@ def test_what_serves_outlives_its_history(kvmctl: Any,
         assert fleet("deploy") == ExitCode.DEPLOY
         assert set((there / "releases").iterdir()) == {
             p for p in before if not p.name.startswith(".")}
+
+
+def test_what_the_history_forgets_leaves_nothing(
+        kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_REMEMBERED", 2)
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        names = []
+        for n in range(7):
+            for fault in ({"vcl.use": (300, "no")}, {}):
+                fleet.fakes[0].state.faults = fault
+                fleet.write(f"{n} {len(fault)}")
+                assert (fleet("deploy") == ExitCode.OK) == (not fault)
+            names.append(fleet.fakes[0].state.active)
+        there = tmp_path / "store" / "fleet" / "releases"
+        assert {p.stem for p in there.iterdir()} == set(names[-5:])
 
 
 def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:

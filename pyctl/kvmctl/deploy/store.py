@@ -149,6 +149,8 @@ class Store:
         self._guard = threading.RLock()
         # What was read last, and of which file: (inode, mtime, size).
         self._read: tuple[tuple[int, int, int], list[Release]] | None = None
+        # What ended just now; the history may have forgotten it already.
+        self._ended: set[str] = set()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -263,6 +265,8 @@ class Store:
                         json.dumps(rows, indent=1).encode() + b"\n")
 
     def mark(self, release: Release, state: str, error: str = "") -> None:
+        if state not in LIVING:
+            self._ended.add(release.name)
         self.record(replace(release, state=state, error=error))
 
     def living_files(self) -> set[str]:
@@ -281,7 +285,8 @@ class Store:
         """
         with self._guard:
             keep = self.living_files()
-            gone = {r.name for r in self.releases() if r.state not in LIVING}
+            gone = self._ended | {r.name for r in self.releases()
+                                  if r.state not in LIVING}
             # Whoever wrote these held the lock, and was killed.
             for path in (*self.directory.glob(".partial-*"),
                          *self.directory.glob("*/.partial-*")):
