@@ -383,6 +383,7 @@ def test_snippets_and_own_templates(it: Site, kvmctl: Any) -> None:
     (b"{{ site.nodes[0].reach.nope }}", "nope"),
     (b"{% include 'deliver.vcl.j2' %}", "RecursionError"),
     (b"\xff", "UnicodeDecodeError"),
+    (b"{% include 'nope.j2' %}", "there is no template nope.j2"),
     # They make VCL, and do nothing else.
     (b"{{ cycler.__init__.__globals__.os.getcwd() }}", "unsafe"),
     (b"{{ site.path.parent.joinpath('x').write_text('') }}", "unsafe"),

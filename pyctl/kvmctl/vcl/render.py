@@ -132,7 +132,8 @@ def _rendered(env: Environment, template: str, own: bool = False,
         where = [f"{frame.filename}, line {frame.lineno}" for frame in
                  traceback.extract_tb(e.__traceback__)
                  if frame.filename.endswith(".j2")]
-        kind = "" if theirs else f"{type(e).__name__}: "
+        kind = ("there is no template " if isinstance(e, jinja2.TemplateNotFound)
+                else "" if theirs else f"{type(e).__name__}: ")
         raise ManifestError(f"the template {(where or [template])[-1]}: "
                             f"{kind}{e}") from None
 
