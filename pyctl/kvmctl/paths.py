@@ -61,7 +61,7 @@ def cache() -> Path:
     """
     named = os.environ.get("KVMCTL_CACHE")
     if named:
-        return Path(named).resolve()
+        return Path(os.path.realpath(named))
     if (CHECKOUT / "Makefile").exists():
         return CHECKOUT / "build" / "cache"
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

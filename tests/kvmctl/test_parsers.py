@@ -455,6 +455,28 @@ def test_any_result_as_xml(results: list[Result]) -> None:
 
 # -- what has no end -----------------------------------------------------------
 
+@pytest.mark.parametrize("words, code", [
+    (["build", "g", "-o", "ring"], ExitCode.BUILD),
+    (["build", "g", "-o", "ring/x"], ExitCode.BUILD),
+    (["plan", "--store", "ring"], ExitCode.DEPLOY),
+    (["history", "--store", "ring/x"], ExitCode.DEPLOY),
+    (["metrics", "--once", "--store", "ring"], ExitCode.OK),
+    (["init", "ring", "--lang", "c"], ExitCode.USAGE),
+    (["run", "ring"], ExitCode.MANIFEST),
+    (["run", "g", "-o", "ring"], ExitCode.BUILD),
+])
+def test_links_in_a_ring(kvmctl: Any, tmp_path: Path, words: list[str],
+                         code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ring").symlink_to("ring")
+    Path("edge.toml").write_text('[site]\nname = "it"\n')
+    Path("g").mkdir()
+    Path("g/it.c").write_text("int main(void) { return 0; }\n")
+    Path("g/guest.toml").write_text('sources = ["it.c"]\n')
+    assert kvmctl(*words) == code, kvmctl.err
+    assert "Traceback" not in kvmctl.err
+
+
 @pytest.mark.parametrize("name, words, code", [
     ("guest.toml", ["check", "."], ExitCode.MANIFEST),
     ("edge.toml", ["render"], ExitCode.MANIFEST),

@@ -8,7 +8,7 @@ from pathlib import Path
 from kvmctl import paths
 from kvmctl.environment import Environment
 from kvmctl.errors import UsageError
-from kvmctl.files import sentence
+from kvmctl.files import real, sentence
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 
@@ -92,7 +92,7 @@ requests it gets in `edge.toml`, what it must answer in `tests`.
 
 def run(env: Environment, directory: Path, language: str) -> None:
     """Makes the folder; what is there already is never overwritten."""
-    name = directory.resolve().name
+    name = real(directory).name
     if not _NAME.fullmatch(name):
         raise UsageError(f"\"{name}\" is no name for a program: letters, "
                          "digits, dashes and underscores, a letter first")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from watchfiles import DefaultFilter, watch
 
+from kvmctl import files
 from kvmctl.decimals import decimal
 from kvmctl.dev.live import Live, directories, load_site
 from kvmctl.dev.log import Reporter, following
@@ -35,7 +36,7 @@ class _Sources(DefaultFilter):
     """Everything but what builds write."""
 
     def __init__(self, out: Path) -> None:
-        super().__init__(ignore_paths=(out.resolve(),))
+        super().__init__(ignore_paths=(files.real(out),))
 
 
 def _port(site: Site, options: Options) -> int:

@@ -143,7 +143,7 @@ class Store:
     """The rooms of one site. Changes happen within locked()."""
 
     def __init__(self, root: Path | None, site: str) -> None:
-        self.directory = (root or default_root()).resolve() / site
+        self.directory = files.real(root or default_root()) / site
         self._history = self.directory / "history.json"
         # Nodes are deployed to by threads of one process.
         self._guard = threading.RLock()

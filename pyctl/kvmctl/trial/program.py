@@ -4,6 +4,7 @@
 from pathlib import Path
 from typing import Any
 
+from kvmctl import files
 from kvmctl.environment import Environment
 from kvmctl.guest import manifest, toolchains
 
@@ -20,4 +21,4 @@ def prepare(env: Environment, path: Path,
         built = toolchains.build(guest, out)
         return guest.name, guest.settings | {
             "filename": str(built.executable), "concurrency": 1}
-    return path.name, {"filename": str(path.resolve()), "concurrency": 1}
+    return path.name, {"filename": str(files.real(path)), "concurrency": 1}

@@ -170,7 +170,7 @@ def build(manifest: Manifest, out: Path) -> Artefact:
     Raises BuildError with the compiler's own message, with what must be
     installed, or with what the disk has against it.
     """
-    out = out.resolve()
+    out = files.real(out)
     work = out / manifest.name / _WORK
     partial = out / manifest.name / f".{manifest.name}.partial"
     plan = registry.find(manifest.language).plan(manifest, work, partial)
