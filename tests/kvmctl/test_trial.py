@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from kvmctl import files
 from kvmctl.errors import ExitCode, UsageError
 from kvmctl.trial import request
 from support.paths import SOURCES, guest
@@ -37,6 +38,19 @@ def failures(kvmctl: Any, project: Path) -> dict[str, str]:
     """Name of each test to all that is wrong with its answer."""
     run(kvmctl, project, "--json")
     return {r["name"]: " ".join(r["wrong"]) for r in json.loads(kvmctl.out)}
+
+
+@pytest.mark.kvm
+def test_an_answer_that_is_too_long(kvmctl: Any,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may stream for ever; whoever asks it keeps the answer."""
+    monkeypatch.setattr(files, "DATA", 1 << 20)
+    url = "/alphabet/{}/10000"
+    assert kvmctl("run", guest("streamtest"),
+                  url.format(1 << 20)) == ExitCode.OK, kvmctl.err
+    assert kvmctl("run", guest("streamtest"),
+                  url.format((1 << 20) + 1)) == ExitCode.GUEST
+    assert "more than 1 MiB" in kvmctl.err
 
 
 @pytest.mark.kvm

@@ -14,7 +14,7 @@ from typing import Any
 
 from cffi import FFI
 
-from kvmctl import paths
+from kvmctl import files, paths
 from kvmctl.errors import GuestError, HostError, ManifestError
 
 _PART = re.compile(r"/\* cffi: begin \*/(.*?)/\* cffi: end \*/", re.S)
@@ -254,6 +254,10 @@ class Program:
                 self._engine._raise(error)
             if span.len == 0:
                 break
+            if len(body) + span.len > files.DATA:
+                raise GuestError("it answers more than "
+                                 f"{files.DATA >> 20} MiB, which are not kept "
+                                 "here: Varnish passes such streams on")
             body += ffi.buffer(span.ptr, span.len)
         return {
             "status": response.status,
