@@ -251,6 +251,27 @@ def test_the_word_of_probes_is_not_replaced(
         assert fleet.fakes[0].state.active == first
 
 
+def test_what_is_over_is_no_failure(kvmctl: Any, tmp_path: Path) -> None:
+    """A command is given up or done; what is left is for the next one."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        state = fleet.fakes[0].state
+        fleet.write("a")
+        first = fleet.json("deploy")["release"]["name"]
+        fleet.write("b")
+        name = fleet.json("deploy", "--canary", "10%")["release"]["name"]
+        state.faults["vcl.discard"] = (300, "no")
+        assert fleet("promote", "--force") == ExitCode.OK, fleet.kvmctl.err
+        assert state.active == name and f"{name}-canary" in state.vcls
+        state.faults.clear()
+        fleet.write("c")
+        assert fleet("deploy") == ExitCode.OK
+        assert f"{name}-canary" not in state.vcls
+        # Who hands on to labels is asked after the switch.
+        state.faults["vcl.deps"] = (300, "no")
+        assert fleet("rollback", "--to", first) == ExitCode.OK
+        assert state.active == first
+
+
 def test_a_canary_of_another_store(kvmctl: Any, tmp_path: Path) -> None:
     """Its history is on another machine; nothing ends it by the way."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:

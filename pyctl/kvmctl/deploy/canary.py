@@ -186,7 +186,6 @@ def promote(deployer: Deployer, prepared: Prepared) -> Outcome:
             deployer.router.probe_through(release.canary_vcl)
             deployer.discard(release.name)
         raise
-    deployer.discard(release.canary_vcl)
     deployer.tidy()
     done = dataclasses.replace(release, state=store.SERVING, canary={})
     return Outcome(done, True, old, tuple(answers))

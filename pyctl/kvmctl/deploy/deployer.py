@@ -268,8 +268,9 @@ class Deployer:
 
     def _tidy(self) -> None:
         serving = self.serving()
-        if serving is not None and self.router.possible(serving):
-            self.router.rest(serving)
+        self._rest(serving)
+        self.discard(*(r.canary_vcl for r in
+                       self.releases(store.KEPT, store.SERVING)))
         kept = self.releases(store.KEPT, store.SERVING)
         needed = {serving, *(r.replaced for r in kept if r.name == serving)}
         for release in kept[:-KEPT_RELEASES]:
@@ -278,6 +279,11 @@ class Deployer:
             self.discard(release.name)
             self.files.mark(release, store.DISCARDED)
         self.depot.clean(v.name for v in self.admin.vcls())
+
+    def _rest(self, serving: str | None) -> None:
+        """Labels hold no other release than the one that serves."""
+        if serving is not None and self.router.possible(serving):
+            self.router.rest(serving)
 
     # -- rollback ------------------------------------------------------
 
@@ -290,8 +296,10 @@ class Deployer:
         target = self._rollback_target(serving, to)
         self._ready(target)
         self.switch(target, serving)
-        if self.router.possible(target.name):
-            self.router.rest(target.name)
+        try:
+            self._rest(target.name)
+        except KvmctlError as e:        # the next command's business
+            self.say(f"could not tidy up: {e}")
         return Outcome(target, True, serving, ())
 
     def _ready(self, target: Release) -> None:
