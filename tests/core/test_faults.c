@@ -279,6 +279,25 @@ memory_limit(void)
 	tear_down();
 }
 
+/* What earlier calls wrote, and was kept, is not the next one's. */
+static void
+memory_limit_of_what_is_kept(void)
+{
+	unsigned i;
+
+	set_up(&(struct boot){ .request_memory = 4 });
+	for (i = 0; i < 4; i++) {
+		/* Two MiB, of eight. */
+		CHECK(succeeds(5, OP_WRITE, i * 512, 512, 1) == 512);
+		CHECK(tk_keep(m));
+		/* Long enough to be looked at. */
+		CHECK(succeeds(5, OP_SLEEP, 50, 0, 0) == 0);
+		CHECK(tk_keep(m));
+	}
+	fails(TK_OUT_OF_MEMORY, "memory", 20, OP_HOG, 0, 0);
+	tear_down();
+}
+
 static void
 misuse_of_host_calls(void)
 {
@@ -339,6 +358,7 @@ TESTS(
 	T_KVM(ends_of_the_process),
 	T_KVM(time_limit),
 	T_KVM(memory_limit),
+	T_KVM(memory_limit_of_what_is_kept),
 	T_KVM(memory_limit_of_the_hosts_writes),
 	T_KVM(memory_limit_of_many_calls),
 	T_KVM(memory_limit_of_zeroed_pages),

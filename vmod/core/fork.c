@@ -76,6 +76,18 @@ must_read_log(struct tk_machine *m)
 	    faults == UINT64_MAX || faults != m->fault_count);
 }
 
+/* What the call wrote is of the working set. */
+static void
+learn(struct tk_machine *m)
+{
+
+	if (!must_read_log(m))
+		return;
+	if (tk_vcpu_dirty_log(m->vcpu, m->ws.log))
+		m->broken = true;
+	tk_ws_learn(&m->ws);
+}
+
 /*--------------------------------------------------------------------
  * The watchdog asks: has this call written too much? Its pages are in the
  * dirty log, or the host wrote them and made them members of the working set;
@@ -415,11 +427,7 @@ tk_reset(struct tk_machine *m)
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	TK_CHECK_OBJ(ma, TK_MASTER_MAGIC);
-	if (must_read_log(m)) {
-		if (tk_vcpu_dirty_log(m->vcpu, m->ws.log))
-			m->broken = true;
-		tk_ws_learn(&m->ws);
-	}
+	learn(m);
 	/* The host's own writes may have backed pages, too. */
 	if (m->changed || m->journal.n > 0) {
 		if (tk_pt_undo(&m->space.pt) ||
@@ -449,11 +457,11 @@ tk_keep(struct tk_machine *m)
 {
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
+	learn(m);
 	count_anew(m);
 	m->exits = 0;
 	m->fault_thread = 0;
-	/* Some later reset must find what was written meanwhile. */
-	m->scan = true;
+	m->scan = false;
 	return (tk_threads_settle(&m->threads, &m->master->threads));
 }
 
