@@ -53,6 +53,15 @@ def test_too_large_with_and_without_a_length(engine: Engine) -> None:
 
 
 @pytest.mark.kvm
+def test_an_answer_without_end_leaves_room_to_say_so(engine: Engine) -> None:
+    with origin.serving(origin.endless) as url:
+        page = apitest(engine, url).request(url="/fetch",
+                                            headers=[f"X-Url: {url}/"])
+    assert page.body == b"-63 0  0\n"
+    assert page.pages_written < 8 * MIB // 4096
+
+
+@pytest.mark.kvm
 def test_storage_gets_memory_for_an_answer(engine: Engine,
                                            tmp_path: Path) -> None:
     """As much as it may have of its own, without a buffer that it gives."""

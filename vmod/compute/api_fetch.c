@@ -55,17 +55,19 @@ on_send(void *priv, char *buf, size_t room, uint64_t offset)
 	return (0);
 }
 
-/* What one request may have of us, as of its own memory. */
+/*
+ * What one request may have of us. It counts as its own memory, of which the
+ * program needs a little to go on with: a 16th.
+ */
 static uint64_t
 most(const struct call *c)
 {
 	const struct tkc_instance *in = c->in;
 	uint64_t limit;
 
-	limit = (uint64_t)((c->inv != NULL ? in->request_memory : in->memory) *
-	    MIB);
 	if (c->inv == NULL)
-		return (limit);
+		return ((uint64_t)(in->memory * MIB));
+	limit = (uint64_t)(in->request_memory * MIB / 16 * 15);
 	return (c->inv->fetched < limit ? limit - c->inv->fetched : 0);
 }
 
@@ -76,7 +78,7 @@ too_large(struct call *c, uint64_t limit)
 	(void)snprintf(c->f.why, sizeof c->f.why, "the answer is larger than "
 	    "%llu bytes (%s)", (unsigned long long)limit, !c->ours ?
 	    "the program's buffer" : c->inv != NULL ?
-	    "max_request_memory, less what was fetched before" :
+	    "15/16 of max_request_memory, less what was fetched before" :
 	    "max_memory");
 	return (false);
 }
