@@ -66,7 +66,7 @@ TEST_PACKAGES = gdb openssl groff-base clang libclang-rt-14-dev \
 # variables ask pkg-config.
 ifeq ($(TK_SET_UP),)
 
-# `make demo test` is one after the other; each has -j for itself.
+# `make demo test` is one after the other.
 .NOTPARALLEL:
 
 all lib vmod guests demo serve bench check-types install: setup
@@ -146,10 +146,13 @@ demo: lib vmod
 serve: lib vmod
 	@exec $(PY) -m kvmctl.demo --serve
 
-test: lib vmod guests language-guests test-programs bench-programs fuzzers analysis check-types
+# The analysers look at one file after the other, which is slow: side by side.
+test: lib vmod guests language-guests test-programs bench-programs fuzzers check-types
+	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes analysis
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long: lib vmod guests language-guests test-programs bench-programs fuzzers analysis
+test-long: lib vmod guests language-guests test-programs bench-programs fuzzers
+	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes analysis
 	@$(PY) -m pytest $(PYTEST_OPTIONS)
 
 check-types:

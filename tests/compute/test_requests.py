@@ -163,8 +163,10 @@ def test_a_crash_costs_its_request_only(hostile: Program) -> None:
         assert hostile.request(url="/empty-body").status == 204
 
 
-def test_a_secret_of_one_request_is_not_the_next_ones(
-        hostile: Program) -> None:
+def test_a_secret_of_one_request_is_not_the_next_ones(engine: Engine) -> None:
+    hostile = engine.define("hostile", {
+        "filename": str(guest("hostile")), "max_memory": 64,
+        "concurrency": 2})
     secret = "s3cret-" + "0123456789abcdef" * 2
     for i in range(10):
         assert hostile.request(url="/plant-secret", arg=secret).status == 200

@@ -53,8 +53,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
     env = {k: v for k, v in os.environ.items()
            if not k.startswith("MAKE") and k != "MFLAGS"}
     logs = tmp_path_factory.mktemp("checked")
-    built = subprocess.run(make("guests", "checked-build", "test-programs"),
-                           env=env, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        make(f"-j{os.cpu_count()}", "guests", "checked-build", "test-programs"),
+        env=env, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     started = {layer: Run(layer, logs / layer, env) for layer in SOME}
     yield started
