@@ -10,6 +10,7 @@ import click
 from kvmctl import options
 from kvmctl.environment import Environment
 
+
 class _Seconds(click.FloatRange):
     """A range, in which `nan` is not: it compares with nothing."""
 

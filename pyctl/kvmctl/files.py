@@ -14,6 +14,7 @@ from kvmctl.errors import KvmctlError
 
 #: Bytes of what people write, and of programs and bodies: none is longer.
 TEXT, DATA = 16 << 20, 1 << 30
+_PIECE = 1 << 20
 _MENDS = {
     errno.ENOSPC: "free some space there, or name another directory",
     errno.EDQUOT: "free some space there, or name another directory",
@@ -26,8 +27,10 @@ _MENDS = {
 }
 
 
-def sentence(error: OSError) -> str:
+def sentence(error: OSError | KvmctlError) -> str:
     """What went wrong with which file, and what to do."""
+    if isinstance(error, KvmctlError):
+        return str(error)
     file = error.filename2 or error.filename
     if isinstance(file, bytes):
         file = os.fsdecode(file)
@@ -68,11 +71,15 @@ def read(path: Path, most: int = TEXT) -> bytes:
 
     A link in somebody's directory may lead to what has no end: /dev/zero.
     """
+    data = bytearray()
     with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise OSError(errno.EFBIG, f"more than {most >> 20} MiB", str(path))
-    return data
+        # Not read(most): it would take so much memory beforehand.
+        while piece := file.read(_PIECE):
+            data += piece
+            if len(data) > most:
+                raise OSError(errno.EFBIG, f"more than {most >> 20} MiB",
+                              str(path))
+    return bytes(data)
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644,

@@ -24,7 +24,6 @@ SOME = {
 }
 
 
-
 def make(*words: str) -> list[str]:
     return ["make", "-C", str(ROOT), "TK_SET_UP=yes", *words]
 

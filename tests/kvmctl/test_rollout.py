@@ -61,6 +61,14 @@ class Fleet:
         return self.kvmctl.json(command, self.site, "--store",
                                 self.directory / "store", *more)
 
+    def canary(self) -> tuple[str, str]:
+        """One node's releases: what serves, and a canary of ten percent."""
+        self.write("a")
+        first: str = self.json("deploy")["release"]["name"]
+        self.write("b")
+        name: str = self.json("deploy", "--canary", "10%")["release"]["name"]
+        return first, name
+
     def states(self) -> list[str]:
         """Of the last command, which wrote JSON."""
         return [n["state"] for n in json.loads(self.kvmctl.out)["nodes"]]
@@ -255,10 +263,7 @@ def test_what_is_over_is_no_failure(kvmctl: Any, tmp_path: Path) -> None:
     """A command is given up or done; what is left is for the next one."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:
         state = fleet.fakes[0].state
-        fleet.write("a")
-        first = fleet.json("deploy")["release"]["name"]
-        fleet.write("b")
-        name = fleet.json("deploy", "--canary", "10%")["release"]["name"]
+        first, name = fleet.canary()
         state.faults["vcl.discard"] = (300, "no")
         assert fleet("promote", "--force") == ExitCode.OK, fleet.kvmctl.err
         assert state.active == name and f"{name}-canary" in state.vcls
@@ -276,10 +281,7 @@ def test_a_canary_of_another_store(kvmctl: Any, tmp_path: Path) -> None:
     """Its history is on another machine; nothing ends it by the way."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:
         state = fleet.fakes[0].state
-        fleet.write("a")
-        first = fleet.json("deploy")["release"]["name"]
-        fleet.write("b")
-        name = fleet.json("deploy", "--canary", "10%")["release"]["name"]
+        first, name = fleet.canary()
         router, there = state.active, tmp_path / "store"
         there.rename(tmp_path / "elsewhere")
         for words in (("deploy",), ("deploy", "--canary", "1%"), ("rollback",)):

@@ -168,18 +168,6 @@ wait_until_up(struct tkc_program *p, struct wait *w, struct tkc_error *err)
 	}
 }
 
-/* There is one. Lock held. */
-static void
-take_idle(struct tkc_program *p, struct tkc_invocation **pinv)
-{
-	struct tkc_instance *in = p->live;
-
-	*pinv = in->idle;
-	in->idle = (*pinv)->next;
-	in->busy++;
-	p->total.reservations++;
-}
-
 /*
  * In place of a fork that could once not be made: out of descriptors, or of
  * memory, for a moment. Lock held before and after.
@@ -213,8 +201,35 @@ try_again(struct tkc_program *p, struct tkc_instance *in)
 		tkc_program_unload(p);
 }
 
+/* Who asks for a fork: only the first waits for one. */
+enum asks { ANYBODY, WHO_KEEPS_FORKS, SLOW_BODY };
+
+/* The last one is not for bodies whose clients may take as long as they like. */
+static bool
+has_fork(const struct tkc_instance *in, enum asks who)
+{
+
+	return (in->idle != NULL &&
+	    (who != SLOW_BODY || in->idle->next != NULL));
+}
+
 static int
-reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
+no_fork(struct tkc_program *p, enum asks who, struct tkc_error *err)
+{
+
+	if (who == WHO_KEEPS_FORKS)
+		return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, and who "
+		    "keeps forks of other programs does not wait: raise "
+		    "concurrency (%g)", p->name, p->settings.concurrency));
+	p->total.queue_refused++;
+	return (tkc_fail(err, TKC_QUEUE, "%s: so much of request bodies waits "
+	    "for the rest of them already as max_memory allows (%g MiB), and "
+	    "of its forks the last idle one is for others", p->name,
+	    p->settings.max_memory));
+}
+
+static int
+reserve(struct tkc_program *p, enum asks who, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 	struct tkc_instance *in;
@@ -224,7 +239,7 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 
 	/* The clock is read only when there is something to wait for. */
 	if (!(p->state == TKC_UP && p->registry->warm &&
-	    p->live->idle != NULL))
+	    has_fork(p->live, who)))
 		w.until = tkc_after(p->settings.max_queue_time);
 	for (;;) {
 		if (w.until != 0) {
@@ -234,17 +249,14 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 		}
 		in = p->live;
 		tk_assert(in != NULL);
-		if (in->idle != NULL)
+		if (has_fork(in, who))
 			break;
 		if (in->forks < in->wanted && tkc_now() >= in->again_at) {
 			try_again(p, in);
 			continue;
 		}
-		if (!queue)
-			return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, "
-			    "and who keeps forks of other programs does not "
-			    "wait: raise concurrency (%g)", p->name,
-			    p->settings.concurrency));
+		if (who != ANYBODY)
+			return (no_fork(p, who, err));
 		e = wait_once(p, &p->returned, &w, &in_time, err);
 		if (e != 0)
 			return (e);
@@ -257,13 +269,16 @@ reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 			    p->settings.concurrency));
 		}
 	}
-	take_idle(p, pinv);
+	*pinv = in->idle;
+	in->idle = (*pinv)->next;
+	in->busy++;
+	p->total.reservations++;
 	return (0);
 }
 
 static int
-timed_reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
-    struct tkc_error *err)
+timed_reserve(struct tkc_program *p, enum asks who,
+    struct tkc_invocation **pinv, struct tkc_error *err)
 {
 	uint64_t start = 0;
 	bool slow;
@@ -275,7 +290,7 @@ timed_reserve(struct tkc_program *p, bool queue, struct tkc_invocation **pinv,
 	slow = p->live == NULL || p->live->idle == NULL;
 	if (slow)
 		start = tkc_now();
-	e = reserve(p, queue, pinv, err);
+	e = reserve(p, who, pinv, err);
 	if (slow)
 		p->total.reservation_ns += tkc_now() - start;
 	/* Now, not at the release: whoever looks sees what is stuck. */
@@ -289,7 +304,7 @@ tkc_reserve(struct tkc_program *p, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 
-	return (timed_reserve(p, true, pinv, err));
+	return (timed_reserve(p, ANYBODY, pinv, err));
 }
 
 int
@@ -297,33 +312,15 @@ tkc_reserve_idle(struct tkc_program *p, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
 
-	return (timed_reserve(p, false, pinv, err));
+	return (timed_reserve(p, WHO_KEEPS_FORKS, pinv, err));
 }
 
 int
 tkc_reserve_spare(struct tkc_program *p, struct tkc_invocation **pinv,
     struct tkc_error *err)
 {
-	struct wait w = { 0, false };
-	int e;
 
-	TK_CHECK_OBJ(p, TKC_PROGRAM_MAGIC);
-	*pinv = NULL;
-	(void)pthread_mutex_lock(&p->lock);
-	w.until = tkc_after(p->settings.max_queue_time);
-	e = wait_until_up(p, &w, err);
-	if (e == 0 && (p->live->idle == NULL || p->live->idle->next == NULL)) {
-		p->total.queue_refused++;
-		e = tkc_fail(err, TKC_QUEUE, "%s: so much of request bodies "
-		    "waits for the rest of them already as max_memory allows "
-		    "(%g MiB), and of its forks the last idle one is for "
-		    "others", p->name, p->settings.max_memory);
-	}
-	if (e == 0)
-		take_idle(p, pinv);
-	tkc_program_publish(p);
-	(void)pthread_mutex_unlock(&p->lock);
-	return (e);
+	return (timed_reserve(p, SLOW_BODY, pinv, err));
 }
 
 /*--------------------------------------------------------------------*/

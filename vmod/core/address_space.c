@@ -327,8 +327,7 @@ tk_space_fill(struct tk_space *sp, tk_gva gva, const void *from, size_t len)
 		    tk_pt_set(&sp->pt, e, gpa | tk_entry_flags(v->prot))))
 			return (ENOMEM);
 		gpa = tk_pte(e) & TK_PTE_ADDR;
-		if (gpa < sp->pt.mem->rw_gpa || (sp->pages.ws != NULL &&
-		    tk_ws_full(sp->pages.ws)))
+		if (gpa < sp->pt.mem->rw_gpa || tk_pool_full(&sp->pages))
 			return (ENOMEM);
 		n = TK_PAGE - (gva & (TK_PAGE - 1));
 		if (n > len)

@@ -385,10 +385,13 @@ tk_empty_call(struct tk_machine *m, struct tk_error *err)
 
 /* What is private now is not what the calls to come will write. */
 static void
-count_anew(struct tk_machine *m)
+begin_anew(struct tk_machine *m)
 {
 
 	m->pages_before = m->pages_seen = m->ws.n;
+	m->exits = 0;
+	m->fault_thread = 0;
+	m->scan = false;
 }
 
 /* The private pages are too many: become as the day the fork was made. */
@@ -445,10 +448,7 @@ tk_reset(struct tk_machine *m)
 	if (pages > m->request_pages ||
 	    !tk_ws_restore(&m->ws, &m->mem, &ma->mem))
 		start_over(m);
-	count_anew(m);
-	m->exits = 0;
-	m->fault_thread = 0;
-	m->scan = false;
+	begin_anew(m);
 	return (pages);
 }
 
@@ -458,10 +458,7 @@ tk_keep(struct tk_machine *m)
 
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	learn(m);
-	count_anew(m);
-	m->exits = 0;
-	m->fault_thread = 0;
-	m->scan = false;
+	begin_anew(m);
 	return (tk_threads_settle(&m->threads, &m->master->threads));
 }
 
@@ -472,7 +469,7 @@ tk_shrink(struct tk_machine *m)
 	TK_CHECK_OBJ(m, TK_MACHINE_MAGIC);
 	if (m->ws.n > 0)
 		start_over(m);
-	count_anew(m);
+	begin_anew(m);
 }
 
 bool

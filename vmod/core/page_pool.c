@@ -52,8 +52,7 @@ tk_pool_take(struct tk_page_pool *pool, tk_gpa *gpa)
 		pool->next += TK_PAGE;
 		return (true);
 	}
-	if (pool->n_unused == 0 || (pool->ws != NULL &&
-	    tk_ws_full(pool->ws))) {
+	if (pool->n_unused == 0 || tk_pool_full(pool)) {
 		pool->exhausted = true;
 		return (false);
 	}

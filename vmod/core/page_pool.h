@@ -27,6 +27,14 @@ struct tk_page_pool {
 void tk_pool_init(struct tk_page_pool *, const struct tk_memory *);
 void tk_pool_fini(struct tk_page_pool *);
 
+/* The call under way has written all that it may: tk_ws_full(). */
+static inline bool
+tk_pool_full(const struct tk_page_pool *pool)
+{
+
+	return (pool->ws != NULL && tk_ws_full(pool->ws));
+}
+
 /* Takes over what `from` says; memory and working set stay. 0 or ENOMEM. */
 int tk_pool_copy(struct tk_page_pool *, const struct tk_page_pool *from);
 

@@ -134,7 +134,7 @@ cpu_main(void *arg)
 		if (x == TK_EXIT_KICK && p->stop)
 			break;
 		if (x == TK_EXIT_KICK && c->m->watch.over)
-			fail(c, "the request wrote more memory than it may");
+			fail(c, "the request " TK_WROTE_TOO_MUCH);
 		else if (x == TK_EXIT_KICK)
 			fail(c, "ran too long, or longer than the request");
 		else if (!c->failed) {

@@ -223,8 +223,7 @@ entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
 			continue;
 		page = tk_memory_at(sp->pt.mem, gpa);
 		if (!tk_page_is_zero(page)) {
-			if (sp->pages.ws != NULL &&
-			    tk_ws_full(sp->pages.ws)) {
+			if (tk_pool_full(&sp->pages)) {
 				entries_clear(sp, a, end);
 				break;
 			}

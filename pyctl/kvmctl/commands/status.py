@@ -127,8 +127,8 @@ def look_at_all(site: Site, nodes: Sequence[Node], files: Store,
             return found
         except (KvmctlError, OSError) as e:
             # Too many open files, say: no reason to hide the other nodes.
-            said = sentence(e) if isinstance(e, OSError) else str(e)
-            return {"node": str(node), "error": said, "drift": said}
+            return {"node": str(node), "error": sentence(e),
+                    "drift": sentence(e)}
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         return list(pool.map(one, nodes))

@@ -43,9 +43,9 @@ class Result:
 
 def _why(error: KvmctlError | OSError) -> tuple[str, int]:
     """Words and exit code: a disk's error on this side is one node's, too."""
-    if isinstance(error, KvmctlError):
-        return str(error), int(error.exit_code)
-    return sentence(error), int(ExitCode.FAILED)
+    code = (error.exit_code if isinstance(error, KvmctlError)
+            else ExitCode.FAILED)
+    return sentence(error), int(code)
 
 
 def _one(node: Node, open_: Open, work: Work) -> Result:
