@@ -10,6 +10,8 @@ import dataclasses
 import datetime
 import json
 import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -512,3 +514,15 @@ def test_links_to_what_has_no_end(kvmctl: Any, tmp_path: Path, name: str,
     store = ("--store", "store") if words[0] == "plan" else ()
     assert kvmctl(*words, *store) == code
     assert "Traceback" not in kvmctl.err
+
+
+def test_a_bound_takes_no_memory(tmp_path: Path) -> None:
+    """Where there is less than it: only what is read is taken."""
+    (tmp_path / "it").write_bytes(b"it")
+    done = subprocess.run(
+        [sys.executable, "-c", "import resource, sys\n"
+         "from pathlib import Path\nfrom kvmctl import files\n"
+         "resource.setrlimit(resource.RLIMIT_AS, (files.DATA // 2,) * 2)\n"
+         "assert files.read(Path(sys.argv[1]), files.DATA) == b'it'\n",
+         tmp_path / "it"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
