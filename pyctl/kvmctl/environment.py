@@ -8,8 +8,11 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
 
-#: What a terminal obeys, but for colours, which are ours.
-_ORDERS = re.compile("(?!\x1b\\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: What a terminal obeys, but for colours, which are ours: control characters,
+#: and those that show a line's letters in another order (Unicode, UAX #9: the
+#: explicit embeddings, overrides and isolates).
+_ORDERS = re.compile("(?!\x1b\\[[0-9;]*m)"
+                     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def harmless(text: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 
 from kvmctl import cli, man
 from kvmctl.commands import top
-from kvmctl.environment import Environment
+from kvmctl.environment import Environment, harmless
 from kvmctl.errors import ExitCode
 from kvmctl.observe.rates import Rate
 from kvmctl.varnish.admin import Node
@@ -96,6 +96,9 @@ def test_no_word_of_a_program_is_an_order(
         assert "\ufffd]0;title\ufffdb\ufffdc\ufffd[2Jd\ufffde\tf" in said
         assert set(re.findall("\x1b(.[0-9;]*.)", said)) <= {
             "[31m", "[33m", "[2m", "[0m"}
+    assert harmless("\u202egnp.exe\u202c \u2066\u2069") == \
+        "\ufffdgnp.exe\ufffd \ufffd\ufffd"
+    assert harmless("\u05e9\u05dc\u05d5\u05dd") == "\u05e9\u05dc\u05d5\u05dd"
     # A pipe has them as they were.
     env = Environment(io.StringIO(), io.StringIO(), io.BytesIO())
     env.result(words)

@@ -448,6 +448,7 @@ class Soak:
                 "rss_kib": after.rss_kib, "fds": after.descriptors,
                 "rss_growth_kib": after.rss_kib - before.rss_kib,
                 "fd_growth": after.descriptors - before.descriptors,
+                "fds_more": dict(after.kinds - before.kinds),
                 "leaked_vcls": len(admin.vcls()) - 1,
                 "unclassified": self.counts["unclassified"],
                 "examples": self.unclassified, "seed": self.seed,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What Varnish's worker process holds: memory, descriptors, threads."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 
@@ -17,7 +19,17 @@ class Child:
         self.rss_kib = sum(int(lines[name].split()[0])
                            for name in ("RssAnon", "RssShmem"))
         self.threads = int(lines["Threads"])
-        self.descriptors = len(list((pid / "fd").iterdir()))
+        #: How many descriptors there are of each kind: "socket", a name of
+        #: the kernel's ("anon_inode:[eventpoll]"), or a file's.
+        self.kinds = Counter(self._kind(fd) for fd in (pid / "fd").iterdir())
+        self.descriptors = self.kinds.total()
+
+    @staticmethod
+    def _kind(descriptor: Path) -> str:
+        try:
+            return re.sub(r":\[\d+\]$", "", str(descriptor.readlink()))
+        except OSError:
+            return "closed meanwhile"
 
     @staticmethod
     def _caches(process: Path) -> bool:
