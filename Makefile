@@ -29,7 +29,7 @@ PREFIX	= /usr
 
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
-.PHONY: all lib vmod guests setup packages demo serve test test-long \
+.PHONY: all lib vmod guests setup packages demo serve for-tests test test-long \
     bench soak fuzz languages language-guests language-packages setup-languages \
     install clean check-types
 
@@ -146,13 +146,17 @@ demo: lib vmod
 serve: lib vmod
 	@exec $(PY) -m kvmctl.demo --serve
 
-# The analysers look at one file after the other, which is slow: side by side.
-test: lib vmod guests language-guests test-programs bench-programs fuzzers check-types
-	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes analysis
+# All that the tests use, with all cores: compilers and analysers look at one
+# file after the other.
+for-tests: lib vmod guests language-guests test-programs bench-programs fuzzers \
+    check-types analysis
+
+test:
+	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes for-tests
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long: lib vmod guests language-guests test-programs bench-programs fuzzers
-	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes analysis
+test-long:
+	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes for-tests
 	@$(PY) -m pytest $(PYTEST_OPTIONS)
 
 check-types:

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "guest_ops.h"
@@ -477,6 +478,41 @@ map_again(unsigned long n, unsigned long len)
 	return ((long)i);
 }
 
+static volatile long traps_caught;
+
+static void
+on_trap(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *u = context;
+
+	(void)sig;
+	(void)info;
+	u->uc_mcontext.gregs[REG_EFL] &= ~0x100L;
+	traps_caught++;
+}
+
+/* Exceptions after an instruction: int3, or one instruction with TF set. */
+static long
+traps(long n, int step)
+{
+	struct sigaction sa;
+	long i;
+
+	memset(&sa, 0, sizeof sa);
+	sa.sa_sigaction = on_trap;
+	sa.sa_flags = SA_SIGINFO;
+	sigaction(SIGTRAP, &sa, NULL);
+	for (i = 0; i < n; i++)
+		if (!step)
+			__asm__ volatile ("int3");
+		else
+			__asm__ volatile ("lea -128(%%rsp), %%rsp\n"
+			    "pushfq\n	orl $0x100, (%%rsp)\n	popfq\n"
+			    "nop\n	lea 128(%%rsp), %%rsp"
+			    : : : "memory", "cc");
+	return (traps_caught);
+}
+
 long
 operate_threads(unsigned long op, unsigned long a, unsigned long b)
 {
@@ -508,6 +544,8 @@ operate_threads(unsigned long op, unsigned long a, unsigned long b)
 		return (map_again(a, b));
 	case OP_SIGWAIT:
 		return (sigwait_for());
+	case OP_TRAPS:
+		return (traps((long)a, (int)b));
 	default:
 		return (-1);
 	}

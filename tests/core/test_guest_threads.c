@@ -6,6 +6,9 @@
  * frozen state after it.
  */
 
+#include <pthread.h>
+#include <time.h>
+
 #include "one_fork.h"
 
 #define does(op, a, b)	succeeds(20, (op), (a), (b), 0)
@@ -168,6 +171,49 @@ turns_without_a_call(void)
 	tear_down();
 }
 
+static _Atomic bool traps_are_over;
+static pthread_t trapping;
+
+static void *
+kick(void *unused)
+{
+	struct timespec ts = { 0, 100000 };
+
+	(void)unused;
+	while (!traps_are_over) {
+		(void)nanosleep(&ts, NULL);
+		(void)pthread_kill(trapping, TK_KICK_SIGNAL);
+	}
+	return (NULL);
+}
+
+/*
+ * A kick may come when an instruction that traps is over, and its exception not
+ * yet delivered: nothing would bring that again.
+ */
+static void
+no_trap_is_lost(void)
+{
+	pthread_t t;
+	int spinner;
+
+	for (spinner = 0; spinner < 2; spinner++) {
+		set_up(&(struct boot){ .spinner = spinner });
+		trapping = pthread_self();
+		traps_are_over = false;
+		CHECK(pthread_create(&t, NULL, kick, NULL) == 0);
+		CHECK_MSG(does(OP_TRAPS, 2000, 0) == 2000, "int3: %ld",
+		    (long)g.result);
+		check_as_frozen();
+		CHECK_MSG(does(OP_TRAPS, 2000, 1) == 2000, "TF: %ld",
+		    (long)g.result);
+		traps_are_over = true;
+		CHECK(pthread_join(t, NULL) == 0);
+		check_as_frozen();
+		tear_down();
+	}
+}
+
 static void
 lazy_memory(void)
 {
@@ -196,5 +242,6 @@ TESTS(
 	T_KVM(time_limit_with_threads),
 	T_KVM(many_wait_in_accept),
 	T_KVM(turns_without_a_call),
+	T_KVM(no_trap_is_lost),
 	T_KVM(lazy_memory)
 )

@@ -342,7 +342,7 @@ tk_debug_kicked(struct tk_machine *m, enum tk_verdict *v)
 	poll_debugger(m);
 	/* Elsewhere the registers are not the program's: see tk_slice_over(). */
 	if (m->debug == NULL || !m->debug->interrupt ||
-	    r.rip >= TK_USER_END || !tk_vcpu_is_quiet(m->vcpu))
+	    r.rip >= TK_USER_END || tk_exception_waits(m))
 		return (false);
 	m->in_ring0 = false;
 	*v = stop_and_go(m, TK_DEBUG_INTERRUPTED, SIGINT, &r);

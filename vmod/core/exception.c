@@ -100,6 +100,23 @@ tk_exception_frame(const struct tk_machine *m, const struct tk_vcpu *v,
 	return ((f.cs & 3) == 3 || f.rip >= TK_KERNEL);
 }
 
+bool
+tk_exception_waits(const struct tk_machine *m)
+{
+	tk_gva rip = m->vcpu->regs->rip;
+	uint8_t op[2];
+
+	/*
+	 * KVM does not tell of those of INT3 and INT n, for which there is no
+	 * place to put the instruction's length (KVM_GET_VCPU_EVENTS). Where
+	 * one lies before RIP by chance, the next kick sees another place.
+	 */
+	return (!tk_vcpu_is_quiet(m->vcpu) ||
+	    (tk_read(m, op, rip - 1, 1) && op[0] == 0xcc) ||
+	    (tk_read(m, op, rip - 2, 2) && op[0] == 0xcd &&
+	    (op[1] == BP || op[1] == OF)));
+}
+
 static const char *
 vector_name(unsigned vector)
 {

@@ -26,6 +26,12 @@ bool tk_user_resume(struct tk_machine *, const struct kvm_regs *);
 bool tk_exception_frame(const struct tk_machine *, const struct tk_vcpu *,
     unsigned vector, struct kvm_regs *r, uint64_t *code);
 
+/*
+ * After a kick: may the registers not be exchanged yet, as an exception waits for
+ * its delivery to who runs now?
+ */
+bool tk_exception_waits(const struct tk_machine *);
+
 /* The signal that Linux would send for it. */
 int tk_exception_signal(unsigned vector);
 

@@ -395,6 +395,15 @@ classify_io(struct tk_vcpu *v, unsigned *vector)
 	return (TK_EXIT_PORT);
 }
 
+static enum tk_exit
+kicked(struct tk_vcpu *v)
+{
+
+	v->at_kick = *v->regs;
+	v->kicked = true;
+	return (TK_EXIT_KICK);
+}
+
 enum tk_exit
 tk_vcpu_run(struct tk_vcpu *v, unsigned *vector)
 {
@@ -402,6 +411,11 @@ tk_vcpu_run(struct tk_vcpu *v, unsigned *vector)
 	int r, e;
 
 	run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+	if (__builtin_expect(v->kicked, 0)) {
+		v->kicked = false;
+		if (memcmp(v->regs, &v->at_kick, sizeof v->at_kick) == 0)
+			run->kvm_dirty_regs = 0;
+	}
 	if (__builtin_expect(v->sregs_dirty, 0)) {
 		run->s.regs.sregs = v->sregs;
 		run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
@@ -415,7 +429,7 @@ tk_vcpu_run(struct tk_vcpu *v, unsigned *vector)
 		/* Only now: a kick from here on is for the next entry. */
 		run->immediate_exit = 0;
 		if (e == EINTR || e == EAGAIN)
-			return (TK_EXIT_KICK);
+			return (kicked(v));
 		run->exit_reason = KVM_EXIT_UNKNOWN;
 		run->hw.hardware_exit_reason = (uint64_t)e;
 		v->spoiled = true;
@@ -425,7 +439,7 @@ tk_vcpu_run(struct tk_vcpu *v, unsigned *vector)
 	case KVM_EXIT_IO:
 		return (classify_io(v, vector));
 	case KVM_EXIT_INTR:
-		return (TK_EXIT_KICK);
+		return (kicked(v));
 	case KVM_EXIT_SHUTDOWN:
 		v->spoiled = true;
 		return (TK_EXIT_SHUTDOWN);

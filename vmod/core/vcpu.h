@@ -43,6 +43,14 @@ struct tk_vcpu {
 	 * such a machine is not entered again.
 	 */
 	bool			spoiled;
+	/*
+	 * Its last exit was a kick, with these general registers. KVM may hold
+	 * an exception that it was about to deliver, and forgets it when
+	 * registers are written (the kernel's __set_regs()): a fault comes
+	 * again, a trap would be lost.
+	 */
+	bool			kicked;
+	struct kvm_regs		at_kick;
 	struct tk_vcpu		*next_idle;
 	/* Further ones of the same machine, made when they are wanted. */
 	struct tk_vcpu		*extra[TK_MAX_CPUS - 1];
@@ -104,7 +112,7 @@ int tk_vcpu_get_bases(struct tk_vcpu *, tk_gva *fs, tk_gva *gs);
 /* Sets them for the code that runs now, wherever it stands. 0 or EPERM. */
 int tk_vcpu_set_bases(struct tk_vcpu *, tk_gva fs, tk_gva gs);
 
-/* No exception waits for its delivery to the guest. */
+/* No exception that KVM tells of waits for its delivery to the guest. */
 bool tk_vcpu_is_quiet(const struct tk_vcpu *);
 /* None does any more. 0 or errno. */
 int tk_vcpu_drop_events(const struct tk_vcpu *);

@@ -23,14 +23,6 @@ static _Thread_local pid_t my_tid;
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tk_watch *watches;
 
-/* A real-time signal: nothing in libc, Varnish or Python uses this one. */
-static int
-kick_signal(void)
-{
-
-	return (SIGRTMIN + 11);
-}
-
 uint64_t
 tk_now(void)
 {
@@ -71,7 +63,7 @@ look_at(struct tk_watch *w, uint64_t now)
 	if (w->stopped != NULL && w->stopped(w))
 		w->deadline = 0;
 	if (w->over || now >= w->deadline || (slice != 0 && now >= slice))
-		(void)syscall(SYS_tgkill, getpid(), w->thread, kick_signal());
+		(void)syscall(SYS_tgkill, getpid(), w->thread, TK_KICK_SIGNAL);
 	w->state = TK_WATCH_RUNNING;
 }
 
@@ -113,7 +105,7 @@ tk_watchdog_start(void)
 	memset(&sa, 0, sizeof sa);
 	sa.sa_handler = on_kick;
 	sa.sa_flags = SA_RESTART;
-	if (sigaction(kick_signal(), &sa, &before))
+	if (sigaction(TK_KICK_SIGNAL, &sa, &before))
 		return (errno);
 	if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
 		other_handler = before.sa_handler;

@@ -322,8 +322,7 @@ tk_slice_over(struct tk_machine *m)
 	 * exception wait for its delivery: it is this thread's.
 	 */
 	if (m->threads.alive < 2 || tk_debug_stepping(m) ||
-	    r->rip >= TK_USER_END ||
-	    !tk_vcpu_is_quiet(m->vcpu))
+	    r->rip >= TK_USER_END || tk_exception_waits(m))
 		return (TK_RESUME);
 	m->in_ring0 = false;
 	/* The reset looks at threads only when the guest called. */
