@@ -66,6 +66,17 @@ def test_settings_are_the_engines() -> None:
         assert _SETTINGS[key]["type"] == types[kind], key
 
 
+def test_every_setting_is_in_the_manual() -> None:
+    manual = (ROOT / "vmod" / "varnish" / "vmod_tinykvm.vcc").read_text()
+    settings = manual.split("\nSETTINGS\n")[1].split("\nSTORAGE\n")[0]
+    keys = re.findall(r'\{ "(\w+)", \w+,[^{}]*?\b(true|false) \}', _ENGINE)
+    assert len(keys) > 40
+    for key, effective in keys:
+        assert effective == "false" or re.search(
+            rf"^(\w+ \(.*\), |[\w, ]+, )*{key}\b|\*{key}\*", settings,
+            re.M), key
+
+
 @pytest.mark.parametrize("key", [k for k, it in _SETTINGS.items()
                                  if "maximum" in it])
 def test_ranges_are_the_engines(key: str) -> None:

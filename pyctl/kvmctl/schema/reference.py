@@ -104,14 +104,22 @@ def _table(title: str, table: Schema, level: int = 2) -> Iterator[str]:
     yield ""
 
 
+def _entry(it: Schema) -> Schema | None:
+    """The table that an entry of a list is, or may be."""
+    items = it.get("items", {}) if it.get("type") == "array" else {}
+    found: list[Schema] = [one for one in (items, *items.get("anyOf", ()))
+                           if "properties" in one]
+    return found[0] if found else None
+
+
 def _inner(title: str, it: Schema) -> Iterator[tuple[str, Schema]]:
     """Tables below, with what TOML calls them."""
-    for name, value in schema.properties(it):
+    for name, value in schema.properties(_shown(it)):
         path = f"{title}.{name}".lstrip(".")
-        if value.get("type") == "array" and "properties" in value["items"]:
-            yield f"[[{path}]]", value["items"] | {
-                "description": value["description"]}
-            yield from _inner(path, value["items"])
+        entry = _entry(value)
+        if entry is not None:
+            yield f"[[{path}]]", entry | {"description": value["description"]}
+            yield from _inner(path, entry)
         elif isinstance(value.get("additionalProperties"), dict):
             yield f"[{path}.NAME]", value["additionalProperties"] | {
                 "description": value["description"]}

@@ -32,7 +32,8 @@ static const struct row calls[MAX_CALL] = {
 	/* Memory */
 	ROW(brk, tk_sys_brk, "x", FULL, ""),
 	ROW(mmap, tk_sys_mmap, "xuxxdx", PARTIAL,
-	    "no MAP_SHARED with write access to files; shared between "
+	    "a copy of what is in the file then, MAP_SHARED only to read; "
+	    "other memory with X only with executable_heap; shared between "
 	    "the threads of the VM alone"),
 	ROW(munmap, tk_sys_munmap, "xu", FULL, ""),
 	ROW(mremap, tk_sys_mremap, "xuuxx", PARTIAL,
@@ -52,15 +53,17 @@ static const struct row calls[MAX_CALL] = {
 	ROW(pwritev, tk_sys_pwritev, "dxdu", FULL, ""),
 	ROW(preadv2, tk_sys_preadv2, "dxduxx", PARTIAL, "no flags"),
 	ROW(pwritev2, tk_sys_pwritev2, "dxduxx", PARTIAL, "no flags"),
-	ROW(sendfile, tk_sys_sendfile, "ddxu", FULL, ""),
+	ROW(sendfile, tk_sys_sendfile, "ddxu", PARTIAL,
+	    "not into files, EINVAL: programs read and write instead"),
 	ROW(close, tk_sys_close, "d", FULL, ""),
 	ROW(close_range, tk_sys_close_range, "uux", FULL, ""),
 	ROW(dup, tk_sys_dup, "d", FULL, ""),
 	ROW(dup2, tk_sys_dup2, "dd", FULL, ""),
 	ROW(dup3, tk_sys_dup3, "ddx", FULL, ""),
 	ROW(fcntl, tk_sys_fcntl, "ddx", PARTIAL,
-	    "locks are granted: nobody else is there; no signals, "
-	    "leases, seals"),
+	    "locks of writable files that a request opened hold against "
+	    "other requests, with EDEADLK in place of waiting; all else "
+	    "is granted; no signals, leases, seals"),
 	ROW(ioctl, tk_sys_ioctl, "dxx", PARTIAL,
 	    "FIONBIO, FIONREAD, FIOCLEX, FIONCLEX; nothing is a terminal"),
 	ROW(lseek, tk_sys_lseek, "ddd", FULL, ""),
@@ -71,7 +74,7 @@ static const struct row calls[MAX_CALL] = {
 	ROW(fallocate, tk_sys_fallocate, "dxuu", REFUSED,
 	    "EOPNOTSUPP: the libc writes the bytes itself"),
 	ROW(flock, tk_sys_flock, "dd", PARTIAL,
-	    "granted: nobody else is there"),
+	    "as locks of fcntl, with ENOLCK in place of waiting"),
 	ROW(umask, tk_sys_umask, "o", FULL, ""),
 	ROW(stat, tk_sys_stat, "sx", FULL, ""),
 	ROW(lstat, tk_sys_lstat, "sx", FULL, ""),
@@ -148,7 +151,8 @@ static const struct row calls[MAX_CALL] = {
 	ROW(eventfd2, tk_sys_eventfd2, "ux", FULL, ""),
 	ROW(timerfd_create, tk_sys_timerfd_create, "dx", PARTIAL,
 	    "not the alarm clocks"),
-	ROW(timerfd_settime, tk_sys_timerfd_settime, "dxxx", FULL, ""),
+	ROW(timerfd_settime, tk_sys_timerfd_settime, "dxxx", PARTIAL,
+	    "a wall clock that is set changes nothing"),
 	ROW(timerfd_gettime, tk_sys_timerfd_gettime, "dx", FULL, ""),
 	ROW(epoll_create, tk_sys_epoll_create, "d", FULL, ""),
 	ROW(epoll_create1, tk_sys_epoll_create1, "x", FULL, ""),
