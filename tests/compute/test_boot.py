@@ -156,6 +156,47 @@ def test_many_define_at_once(engine: Engine) -> None:
     assert engine.stats()["programs"]["it"]["filename"] == str(guest("hello"))
 
 
+_ENVIRONMENT = r"""
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "kvm_api.h"
+
+static char all[4096];
+
+static void
+on_get(const char *url, const char *arg)
+{
+
+	(void)url;
+	(void)arg;
+	respond_text(200, all);
+}
+
+int
+main(void)
+{
+	char **e;
+
+	for (e = environ; *e != NULL; e++)
+		snprintf(all + strlen(all), sizeof all - strlen(all), "%s\n", *e);
+	set_backend_get(on_get);
+	wait_for_requests();
+}
+"""
+
+
+def test_the_environment(engine: Engine, tmp_path: Path) -> None:
+    it = engine.define("it", {
+        "filename": compiled(tmp_path, "it", _ENVIRONMENT),
+        "environment": ["A=B", "LC_ALL=C.UTF-8", "KVM_NAME=other", "KVM=x"]})
+    it.start()
+    assert it.request().body.decode().splitlines() == [
+        "LC_TYPE=C", "USER=root", "A=B", "LC_ALL=C.UTF-8", "KVM=x",
+        "KVM_NAME=it", "KVM_GROUP=test", "KVM_TYPE=request",
+        "KVM_STATE=state", "KVM_DEBUG=0"]
+
+
 def test_arguments_and_environment(engine: Engine) -> None:
     bad = engine.define("bad", {"filename": str(guest("hostile-boot")),
                                 "main_arguments": ["x y", "z"],

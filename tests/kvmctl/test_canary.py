@@ -35,6 +35,14 @@ def session() -> Iterator[requests.Session]:
         yield it
 
 
+def test_requests_that_were_turned_away_are_errors() -> None:
+    """A canary whose queue is full is worse, though its answers are right."""
+    it = judge.figures({"v": {"p": {
+        "invocations": 70, "program_exception": 5, "queue_refused": 20,
+        "reservation_timeouts": 10}}}, "v")
+    assert (it.requests, it.errors) == (100, 35)
+
+
 def begun(node: Node, *options: str) -> str:
     """hello serves, echo is the canary; its release."""
     node.write("hello")

@@ -25,7 +25,7 @@ from kvmctl.varnish import stats
 from kvmctl.varnish.admin import Node as AdminNode
 from kvmctl.varnish.private import PrivateVarnish
 from support.node import Node
-from support.paths import GUESTS
+from support.paths import GUESTS, ROOT
 from support.wait import until
 
 
@@ -265,3 +265,10 @@ echo '{{"counters": {{"MGT.uptime": {{"value": 7}}}}}}'
     (tmp_path / "varnishstat").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert stats.counters("here", "MGT.uptime") == {"MGT.uptime": 7}
+
+
+def test_gauges_are_those_of_the_counters_file() -> None:
+    """What goes down again is no counter for Prometheus."""
+    text = (ROOT / "vmod/varnish/tinykvm.vsc").read_text()
+    assert set(re.findall(r"varnish_vsc:: (\w+)\n\t:type:\t+gauge", text)) \
+        == set(rates.GAUGES)

@@ -19,34 +19,58 @@
 
 #define MIB		(1024.0 * 1024.0)
 
-/* What main() finds in its environment: the guest ABI. */
+/* Has one of these the name of this one, before its "="? */
+static bool
+is_named(const char *const *all, unsigned n, const char *entry)
+{
+	size_t len = strcspn(entry, "=");
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (strncmp(all[i], entry, len) == 0 &&
+		    (all[i][len] == '=' || all[i][len] == '\0'))
+			return (true);
+	return (false);
+}
+
+/*
+ * What main() finds in its environment: the guest ABI. A name stands once: what
+ * is configured is instead of a default, and not instead of what KVM_* say.
+ */
 static tkc_strings
 environment(const struct tkc_program *p, const char *type, int debug)
 {
 	const struct tkc_settings *s = &p->settings;
+	static const char *const defaults[] = {
+		"LC_TYPE=C", "LC_ALL=C", "USER=root"
+	};
 	char *extra[3] = { NULL };
-	const char **all;
+	const char **all, *last[5];
 	tkc_strings env = NULL;
 	unsigned i, n = 0, own = 0;
 
 	while (s->environment[own] != NULL)
 		own++;
-	all = calloc(own + 8, sizeof *all);
+	all = calloc(own + 9, sizeof *all);
 	if (all == NULL ||
 	    asprintf(&extra[0], "KVM_NAME=%s", p->name) < 0 ||
 	    asprintf(&extra[1], "KVM_GROUP=%s", s->group) < 0 ||
 	    asprintf(&extra[2], "KVM_TYPE=%s", type) < 0)
 		goto out;
-	all[n++] = "LC_TYPE=C";
-	all[n++] = "LC_ALL=C";
-	all[n++] = "USER=root";
+	last[0] = extra[0];
+	last[1] = extra[1];
+	last[2] = extra[2];
+	last[3] = "KVM_STATE=state";
+	last[4] = debug ? "KVM_DEBUG=1" : "KVM_DEBUG=0";
+	for (i = 0; i < 3; i++)
+		if (!is_named((const char *const *)s->environment, own,
+		    defaults[i]))
+			all[n++] = defaults[i];
 	for (i = 0; i < own; i++)
-		all[n++] = s->environment[i];
-	all[n++] = extra[0];
-	all[n++] = extra[1];
-	all[n++] = extra[2];
-	all[n++] = "KVM_STATE=state";
-	all[n++] = debug ? "KVM_DEBUG=1" : "KVM_DEBUG=0";
+		if (!is_named(last, 5, s->environment[i]))
+			all[n++] = s->environment[i];
+	for (i = 0; i < 5; i++)
+		all[n++] = last[i];
 	env = tkc_strings_copy(all, n);
 out:
 	free(extra[0]);

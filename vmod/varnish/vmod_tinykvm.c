@@ -293,7 +293,8 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
 	text = tkc_stats(vmod_of(priv)->registry, pattern != NULL ? pattern :
-	    "", indentation < 0 ? -1 : (int)(indentation & 15), &err);
+	    "", indentation < 0 ? -1 : indentation > 8 ? 8 :
+	    (int)indentation, &err);
 	if (text == NULL) {
 		VRT_fail(ctx, "tinykvm.stats(): %s", err.text);
 		return ("");

@@ -22,7 +22,8 @@ from kvmctl.varnish.admin import Node
 
 _COLUMNS = (("invocations", "requests"), ("program_exception", "faults"),
             ("program_timeout", "timeouts"), ("program_memory", "memory"),
-            ("reservation_timeouts", "queue full"), ("forks", "forks"),
+            ("reservation_timeouts", "waited too long"),
+            ("queue_refused", "queue full"), ("forks", "forks"),
             ("forks_busy", "busy"))
 _AT_A_TIME = 8
 

@@ -59,7 +59,8 @@ def figures(counters: Counters, vcl: str) -> Figures:
     for values in counters.get(vcl, {}).values():
         # Requests that got no fork were never entered.
         requests += (values.get("invocations", 0)
-                     + values.get("reservation_timeouts", 0))
+                     + values.get("reservation_timeouts", 0)
+                     + values.get("queue_refused", 0))
         errors += sum(values.get(key, 0) for key in FAILED)
         microseconds += (values.get("cpu_time", 0)
                          + values.get("reservation_time", 0))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from kvmctl.varnish.stats import FAILED, Counters
 
 GAUGES = ("forks", "forks_busy", "queue_length", "storage_queue",
-          "storage_timers", "master_bytes", "working_set_bytes")
+          "storage_timers", "sockets_open", "master_bytes",
+          "working_set_bytes")
 
 
 @dataclass(frozen=True)

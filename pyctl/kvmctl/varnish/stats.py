@@ -15,7 +15,7 @@ from kvmctl.varnish.reach import captured
 Counters = dict[str, dict[str, dict[str, int]]]
 #: Counters of requests that went wrong.
 FAILED = ("program_exception", "program_timeout", "program_memory",
-          "reservation_timeouts", "program_status_5xx")
+          "reservation_timeouts", "queue_refused", "program_status_5xx")
 _SECONDS = 30
 _TRIES = 20
 _COUNTER = re.compile(r"[a-z][a-z0-9_]*")
