@@ -381,6 +381,7 @@ main(void)
 	handler = JS_UNDEFINED;
 	random_state[0] = 1;
 	open_globals();
+	kvm_answer_free(&answer);
 	result = JS_Eval(js, kvm_files[0].data, kvm_files[0].len,
 	    kvm_files[0].name, JS_EVAL_TYPE_MODULE);
 	if (!JS_IsException(result))

@@ -303,6 +303,7 @@ main(void)
 	if (lua == NULL)
 		kvm_boot_failed("Lua: out of memory");
 	luaL_openlibs(lua);
+	kvm_answer_free(&answer);
 	open_module(lua);
 	lua_pushcfunction(lua, on_error);
 	lua_pushfstring(lua, "@%s", kvm_files[0].name);
