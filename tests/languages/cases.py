@@ -129,6 +129,8 @@ GUESTS = (
         Ask("/product/7", re.compile("number 7, price 10.50")),
         Ask("/echo", "SHOUT", method="POST", data=b"shout"),
         Ask("/dice", re.compile("^[0-9a-f]{16}\n$")),
+        Ask("/product/%B2", "no such page\n", 404),
+        Ask("/product/" + "1" * 5000, "no such page\n", 404),
         Ask("/nowhere", "no such page\n", 404)), 512),
     _hello("wasm-hello", "WebAssembly (wasm3)", 24,
            "Hello from WebAssembly! 5050\n", log="unreachable executed",
