@@ -83,7 +83,8 @@ GUESTS = (
     Guest("go-hello", "Go", (
         Ask("/", f"Hello from Go! {AGENT}\n"),
         Ask("/version", re.compile(r"^go1\.")), _TOO_MANY,
-        Ask("/fail", FAILED, 500, log="asked to fail")), 96),
+        Ask("/fail", FAILED, 500, log="asked to fail"),
+        Ask("/fail/nil", FAILED, 500, log="panic: ")), 96),
     Guest("go-gc", "Go, goroutines", (
         Ask("/", re.compile("^32752 nodes, 2047 kept, 0 collections")),
         Ask("/gc", re.compile("^32752 nodes, 2047 kept, [4-9] collections"))),
