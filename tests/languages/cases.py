@@ -124,7 +124,11 @@ GUESTS = (
         Ask("/?q=%3C12", re.compile("<p>1 products, together 18.00")),
         Ask("/", re.compile("<td>9</td><td>A&amp;B"), method="POST",
             data=b'[{"id": 9, "name": "A&B", "price": 2}]'),
-        Ask("/", re.compile("JSON"), 400, method="POST", data=b"[")), 128),
+        Ask("/", re.compile("JSON"), 400, method="POST", data=b"["),
+        Ask("/?q=%", re.compile("hex digit"), 400),
+        Ask("/", None, 400, method="POST", data=b"[null]"),
+        Ask("/", re.compile("<td>NaN</td>"), method="POST", data=b"[{}]")),
+        128),
     _hello("python-hello", "Python (static)", 256,
            f"Hello from Python! {AGENT}\n",
            log="ValueError: asked to fail", more=(
