@@ -153,6 +153,9 @@ GUESTS = (
             '[{"part":"bearing","n":25},\n{"part":"belt","n":25}]\n'),
         Ask("/q?DELETE+FROM+stock", "[]\n"),
         Ask("/q?SELECT+count(*)+n+FROM+stock", '[{"n":10000}]\n'),
+        Ask("/q?SELECT+9e999+a,-9e999+b,x'00ff'+c,x''+d,char(65,0,66)+e",
+            '[{"a":9.0e+999,"b":-9.0e+999,"c":"00ff","d":"",'
+            '"e":"A\\u0000B"}]\n'),
         Ask("/q?SELEKT", re.compile("syntax error"), 400)), 256),
     Guest("compute", "C, SHA-256 and matrices", (
         Ask("/sha256?n=64", hashlib.sha256(bytes(
