@@ -178,7 +178,11 @@ GUESTS = (
         Ask("/?level=9", None, method="POST", data=_TEXT, arg="gzip",
             headers=("Content-Encoding: gzip",)),
         Ask("/", _TEXT.decode(), method="POST", data=_TEXT,
-            arg="identity")), 512),
+            arg="identity"),
+        Ask("/", _TEXT.decode(), method="POST", data=_TEXT,
+            arg="gzip;q=0.5, identity"),
+        Ask("/", None, method="POST", data=_TEXT, arg="identity, gzip",
+            headers=("Content-Encoding: gzip",))), 512),
 )
 
 assert json.loads(_JSON)
