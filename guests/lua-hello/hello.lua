@@ -8,6 +8,9 @@ kvm.serve(function(request)
 		return { headers = { ["Set-Cookie"] = { "a=1", "b=2" },
 		    ["X-One"] = 1 } }
 	end
+	if request.url == "/list" then
+		return { "no text" }
+	end
 	if request.url == "/dice" then
 		return tostring(math.random())
 	end

@@ -62,6 +62,7 @@ _TOO_MANY = Ask("/headers", FAILED, 500,
                 log="an answer has at most 64 headers")
 _COOKIES = Ask("/cookies", "", headers=("Set-Cookie: a=1", "Set-Cookie: b=2",
                                         "X-One: 1"))
+_LIST = Ask("/list", FAILED, 500, log="answer is a list")
 #: A byte that is no UTF-8, as Python has it in texts.
 NO_UTF8 = "\udcff"
 _JSON = b'{"a" : [1, 2 , {"b": "x y"}], "c": null }'
@@ -99,14 +100,14 @@ GUESTS = (
     _hello("ocaml-hello", "OCaml", 32, f"Hello from OCaml! {AGENT}\n",
            more=(_TOO_MANY,)),
     _hello("lua-hello", "Lua", 32, "Hello from Lua 5.4!\n",
-           log="hello.lua:5: asked to fail", more=(_COOKIES,)),
+           log="hello.lua:5: asked to fail", more=(_COOKIES, _LIST)),
     Guest("lua-edge", "Lua, edge logic", (
         Ask("/shop/item/17", '{"backend":"shop","rule":"old shop",'
             '"url":"/products/17"}\n'),
         Ask("/admin/x", '{"rule":"admin","status":403}\n'),
         Ask("/", '{"backend":"default","rule":"none"}\n')), 48),
     _hello("luajit-hello", "LuaJIT", 32, "Hello from Lua 5.1!\n",
-           more=(_COOKIES,)),
+           more=(_COOKIES, _LIST)),
     Guest("luajit-compute", "LuaJIT, numeric", (
         Ask("/?size=64", "1058 of 4096 points\n"),
         Ask("/?size=200", "10192 of 40000 points\n"),

@@ -252,6 +252,9 @@ take_answer(lua_State *L, struct kvm_answer *a)
 	if (!lua_istable(L, t))
 		luaL_error(L, "the handler's answer is a %s, not a string or "
 		    "a table", luaL_typename(L, t));
+	if (lua_rawlen(L, t) > 0)
+		luaL_error(L, "the handler's answer is a list, not a string or "
+		    "a table of its parts");
 	lua_getfield(L, t, "status");
 	if (!lua_isnil(L, -1))
 		a->status = (int)lua_tonumber(L, -1);
