@@ -52,13 +52,14 @@ choose(const char *accept)
 	static const enum coding order[] = { ZSTD, BROTLI, GZIP };
 	enum coding best = IDENTITY;
 	int most = 0, w, any = weight(accept, "*");
+	int plain = weight(accept, names[IDENTITY]);
 	unsigned i;
 
 	for (i = 0; i < 3; i++) {
 		w = weight(accept, names[order[i]]);
 		if (w < 0)
 			w = any;
-		if (w > most) {
+		if (w > most && w >= plain) {
 			most = w;
 			best = order[i];
 		}

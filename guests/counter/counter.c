@@ -33,6 +33,14 @@ find(const char *name)
 	for (i = 0; i < used; i++)
 		if (strcmp(table[i].name, name) == 0)
 			return (&table[i]);
+	return (NULL);
+}
+
+/* NULL: the table is full. */
+static struct entry *
+add(const char *name)
+{
+
 	if (used == MAX_NAMES)
 		return (NULL);
 	strncpy(table[used].name, name, MAX_NAME - 1);
@@ -44,10 +52,13 @@ static void
 count(size_t n, const struct virtbuffer *in, size_t result_size)
 {
 	struct entry *e = find(in[0].data);
-	long by = *(const long *)in[1].data, now = -1;
+	long by = *(const long *)in[1].data, now = by == 0 ? 0 : -1;
 
 	(void)n;
 	(void)result_size;
+	/* Who only looks takes no place in the table. */
+	if (e == NULL && by != 0)
+		e = add(in[0].data);
 	if (e != NULL) {
 		now = e->count += by;
 		changed = changed || by != 0;
@@ -58,6 +69,7 @@ count(size_t n, const struct virtbuffer *in, size_t result_size)
 static void
 save(const void *data, size_t len)
 {
+	size_t written;
 	FILE *f;
 
 	(void)data;
@@ -67,9 +79,9 @@ save(const void *data, size_t len)
 	f = fopen("state", "w");
 	if (f == NULL)
 		return;
-	if (fwrite(table, sizeof table[0], used, f) == used)
+	written = fwrite(table, sizeof table[0], used, f);
+	if (fclose(f) == 0 && written == used)
 		changed = false;
-	fclose(f);
 }
 
 static void
@@ -96,6 +108,8 @@ take(size_t len, const void *data)
 {
 
 	used = len / sizeof table[0];
+	if (used > MAX_NAMES)
+		used = MAX_NAMES;
 	memcpy(table, data, used * sizeof table[0]);
 	changed = true;
 }
@@ -111,7 +125,10 @@ on_request(const struct kvm_request *r)
 	long by = strcmp(r->method, "POST") == 0, now = 0;
 	struct virtbuffer in[2] = { { name, sizeof name }, { &by, sizeof by } };
 
-	strncpy(name, r->url, sizeof name - 1);
+	/* Cut off, two names would be one. */
+	if (r->url_len >= sizeof name)
+		respond_text(414, "the name is too long\n");
+	memcpy(name, r->url, r->url_len);
 	if (storage_callv((void *)count, 2, in, &now, sizeof now) < 0)
 		respond_text(503, "storage is not available\n");
 	if (now < 0)

@@ -14,6 +14,8 @@ func main() {
 		switch r.URL() {
 		case "/fail":
 			panic("asked to fail")
+		case "/fail/nil":
+			panic(nil)
 		case "/version":
 			return kvm.Text(runtime.Version() + "\n")
 		case "/headers":

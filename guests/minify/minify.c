@@ -4,6 +4,7 @@
  * JSON or CSS in (POST), the same without what only people need.
  */
 
+#include <ctype.h>
 #include <stdlib.h>
 
 #include "kvm_api.h"
@@ -39,6 +40,21 @@ is_space(char c)
 	return (c == ' ' || c == '\t' || c == '\n' || c == '\r');
 }
 
+/* Is what stands behind a backslash an escape of JSON? */
+static int
+is_escape(const struct scan *c)
+{
+	const char *s = c->s + c->at;
+	size_t left = c->len - c->at, i;
+
+	if (*s != 'u')
+		return (*s != '\0' && strchr("\"\\/bfnrt", *s) != NULL);
+	for (i = 1; i <= 4 && i < left; i++)
+		if (!isxdigit((unsigned char)s[i]))
+			return (0);
+	return (i == 5);
+}
+
 /* Copies a quoted string with its quotes; *at stands behind it. */
 static int
 copy_string(struct scan *c, int css)
@@ -58,6 +74,10 @@ copy_string(struct scan *c, int css)
 		c->at++;
 		if (ch == quote)
 			return (1);
+		if (ch == '\\' && c->at < c->len && !css && !is_escape(c)) {
+			c->error = "there is no such escape";
+			return (0);
+		}
 		if (ch == '\\' && c->at < c->len)
 			c->out[c->n++] = c->s[c->at++];
 	}
@@ -223,7 +243,8 @@ minify_json(struct scan *c)
 }
 
 /*--------------------------------------------------------------------
- * CSS: comments and spaces that separate nothing go.
+ * CSS: comments and spaces that separate nothing go. Where a comment alone is
+ * between two words it keeps them apart, but is no space: an empty one stays.
  */
 
 static int
@@ -236,7 +257,7 @@ is_one_of(char c, const char *set)
 static int
 minify_css(struct scan *c)
 {
-	int space = 0;
+	int space = 0, comment = 0;
 	char ch, last;
 
 	while (c->at < c->len) {
@@ -250,7 +271,7 @@ minify_css(struct scan *c)
 				return (0);
 			}
 			c->at = (size_t)(end - c->s) + 2;
-			space = 1;
+			comment = 1;
 			continue;
 		}
 		if (is_space(ch)) {
@@ -260,10 +281,16 @@ minify_css(struct scan *c)
 		}
 		last = c->n > 0 ? c->out[c->n - 1] : '{';
 		/* Around + and - a space may matter (calc), before ( and : too. */
-		if (space && !is_one_of(last, "{};,>~(") &&
-		    !is_one_of(ch, "{};,>~)") && last != ':')
-			c->out[c->n++] = ' ';
-		space = 0;
+		if ((space || comment) && !is_one_of(last, "{};,>~(") &&
+		    !is_one_of(ch, "{};,>~)") && last != ':') {
+			if (space)
+				c->out[c->n++] = ' ';
+			else {
+				memcpy(c->out + c->n, "/**/", 4);
+				c->n += 4;
+			}
+		}
+		space = comment = 0;
 		if (ch == '}' && c->n > 0 && c->out[c->n - 1] == ';')
 			c->n--;
 		if (ch == '"' || ch == '\'') {

@@ -10,7 +10,7 @@ from pages import page
 
 STOCK = [{"id": n, "name": f"Product {n}", "price": n * 1.5}
          for n in range(1, 201)]
-BY_ID = {p["id"]: p for p in STOCK}
+BY_ID = {str(p["id"]): p for p in STOCK}
 
 
 def application(environ, start_response):
@@ -27,9 +27,8 @@ def application(environ, start_response):
     elif path == "/dice":
         body = f"{random.getrandbits(64):016x}\n".encode()
         kind = "text/plain"
-    elif path.startswith("/product/") and path[9:].isdigit() \
-            and int(path[9:]) in BY_ID:
-        body = page(BY_ID[int(path[9:])]).encode()
+    elif path.startswith("/product/") and path[9:] in BY_ID:
+        body = page(BY_ID[path[9:]]).encode()
         kind = "text/html; charset=utf-8"
     else:
         start_response("404 Not Found", [("Content-Type", "text/plain")])

@@ -22,19 +22,27 @@ ${products.map(row)}</table>
     products.reduce((sum, p) => sum + p.price, 0).toFixed(2)}</p>
 `;
 
-kvm.serve(async request => {
+// What is asked for. Throws what is wrong with it.
+function wanted(request) {
     let products = stock;
     if (request.method === "POST") {
-        try {
-            products = JSON.parse(request.body);
-        } catch (e) {
-            return { status: 400, body: `${e.message}\n` };
-        }
+        products = JSON.parse(request.body).map(p => ({
+            id: p.id, name: String(p.name), price: Number(p.price) }));
     }
     const q = /[?&]q=([^&]*)/.exec(request.url);
     if (q) {
         const word = decodeURIComponent(q[1]).toLowerCase();
         products = products.filter(p => p.name.toLowerCase().includes(word));
+    }
+    return products;
+}
+
+kvm.serve(async request => {
+    let products;
+    try {
+        products = wanted(request);
+    } catch (e) {
+        return { status: 400, body: `${e.message}\n` };
     }
     return {
         type: "text/html; charset=utf-8",

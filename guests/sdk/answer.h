@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  *
  * An answer put together piece by piece: what launchers of interpreters need.
- * Memory is not freed; the end of the request takes it back.
+ * The end of the request takes its memory back; where nothing is reset, the next
+ * request frees it.
  */
 
 #ifndef KVM_ANSWER_H
@@ -34,6 +35,17 @@ kvm_answer_init(struct kvm_answer *a)
 	a->type = "text/plain; charset=utf-8";
 	a->body = "";
 	a->body_len = 0;
+}
+
+/* Of the answer before, if it is still there. */
+static inline void
+kvm_answer_free(struct kvm_answer *a)
+{
+	unsigned n;
+
+	for (n = 0; n < a->extra.num_headers; n++)
+		free((void *)(uintptr_t)a->header[n].field);
+	a->extra.num_headers = 0;
 }
 
 /* A copy of "name: value". 0, or -1 when there are too many. */

@@ -291,8 +291,8 @@ begin_streaming_response(int16_t status, const char *type, size_t type_len,
 }
 
 /*
- * How long the fetched object may be cached; milliseconds. 0, or -1 when this
- * is no backend request.
+ * How long the fetched object may be cached; milliseconds, less than 2^32 (49
+ * days). 0, or -1 when this is no backend request.
  */
 static inline int
 sys_set_cacheable(bool cached, long ttl_ms, long grace_ms, long keep_ms)

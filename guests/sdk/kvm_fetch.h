@@ -81,7 +81,9 @@ static inline struct kvm_fetched
 fetch_post(const char *url, const char *type, const void *data, size_t len)
 {
 
-	return (fetch_with(NULL, url, NULL, type, data, len));
+	/* Nothing to send is no reason to GET. */
+	return (fetch_with(len == 0 ? "POST" : NULL, url, NULL, type, data,
+	    len));
 }
 
 static inline const char *

@@ -8,6 +8,7 @@
  */
 
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include <sqlite3.h>
@@ -118,11 +119,12 @@ bad(int status, const char *what)
 }
 
 static void
-add_text(sqlite3_str *out, const char *s)
+add_text(sqlite3_str *out, const char *s, int len)
 {
+	const char *end = s + len;
 
 	sqlite3_str_appendchar(out, 1, '"');
-	for (; *s != '\0'; s++)
+	for (; s < end; s++)
 		if (*s == '"' || *s == '\\')
 			sqlite3_str_appendf(out, "\\%c", *s);
 		else if ((unsigned char)*s < ' ')
@@ -133,27 +135,52 @@ add_text(sqlite3_str *out, const char *s)
 }
 
 static void
+add_blob(sqlite3_str *out, const unsigned char *p, int len)
+{
+	int i;
+
+	sqlite3_str_appendchar(out, 1, '"');
+	for (i = 0; i < len; i++)
+		sqlite3_str_appendf(out, "%02x", p[i]);
+	sqlite3_str_appendchar(out, 1, '"');
+}
+
+static void
 add_value(sqlite3_str *out, sqlite3_stmt *s, int i)
 {
+	double d;
 
 	switch (sqlite3_column_type(s, i)) {
 	case SQLITE_NULL:
 		sqlite3_str_appendall(out, "null");
 		break;
-	case SQLITE_INTEGER:
+	case SQLITE_BLOB:
+		add_blob(out, sqlite3_column_blob(s, i),
+		    sqlite3_column_bytes(s, i));
+		break;
 	case SQLITE_FLOAT:
+		/* JSON has no infinity; SQLite's own writes it like this. */
+		d = sqlite3_column_double(s, i);
+		if (isinf(d)) {
+			sqlite3_str_appendall(out, d > 0 ? "9.0e+999" :
+			    "-9.0e+999");
+			break;
+		}
+		/* FALLTHROUGH */
+	case SQLITE_INTEGER:
 		sqlite3_str_appendall(out,
 		    (const char *)sqlite3_column_text(s, i));
 		break;
 	default:
-		add_text(out, (const char *)sqlite3_column_text(s, i));
+		add_text(out, (const char *)sqlite3_column_text(s, i),
+		    sqlite3_column_bytes(s, i));
 	}
 }
 
 static void
 on_request(const struct kvm_request *r)
 {
-	const char *sql = NULL;
+	const char *sql = NULL, *name;
 	sqlite3_str *out = sqlite3_str_new(db);
 	sqlite3_stmt *s;
 	int e, i, rows = 0;
@@ -175,7 +202,8 @@ on_request(const struct kvm_request *r)
 		for (i = 0; i < sqlite3_column_count(s); i++) {
 			if (i > 0)
 				sqlite3_str_appendall(out, ",");
-			add_text(out, sqlite3_column_name(s, i));
+			name = sqlite3_column_name(s, i);
+			add_text(out, name, (int)strlen(name));
 			sqlite3_str_appendall(out, ":");
 			add_value(out, s, i);
 		}

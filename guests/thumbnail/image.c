@@ -4,16 +4,19 @@
 
 #include <png.h>
 #include <setjmp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <webp/encode.h>
 
 #include <jpeglib.h>
+#include <jerror.h>
 
 #include "image.h"
 
 const char image_too_large[] = "the image has too many pixels";
+const char image_too_high[] = "the image would be higher than WebP can be";
 
 static const char *
 image_new(struct image *im, unsigned long width, unsigned long height)
@@ -68,6 +71,33 @@ jpeg_silent(j_common_ptr c)
 	(void)c;
 }
 
+/* What is missing libjpeg makes up, in grey, and only warns. */
+static void
+jpeg_warns(j_common_ptr c, int level)
+{
+
+	if (level < 0 && c->err->msg_code == JWRN_HIT_MARKER)
+		jpeg_failed(c);
+}
+
+/*
+ * The four colours of print, which libjpeg leaves as they are; Adobe's programs
+ * write them inverted.
+ */
+static void
+from_cmyk(uint8_t *p, size_t n, bool inverted)
+{
+	unsigned k, c;
+
+	for (; n > 0; n--, p += 4) {
+		k = inverted ? p[3] : 255U - p[3];
+		for (c = 0; c < 3; c++)
+			p[c] = (uint8_t)((inverted ? p[c] : 255U - p[c]) * k /
+			    255);
+		p[3] = 255;
+	}
+}
+
 const char *
 image_read_jpeg(struct image *im, const uint8_t *data, size_t len)
 {
@@ -79,6 +109,7 @@ image_read_jpeg(struct image *im, const uint8_t *data, size_t len)
 	j.err = jpeg_std_error(&failure.base);
 	failure.base.error_exit = jpeg_failed;
 	failure.base.output_message = jpeg_silent;
+	failure.base.emit_message = jpeg_warns;
 	if (setjmp(failure.out)) {
 		jpeg_destroy_decompress(&j);
 		return ("the JPEG is damaged");
@@ -91,11 +122,13 @@ image_read_jpeg(struct image *im, const uint8_t *data, size_t len)
 		jpeg_destroy_decompress(&j);
 		return (error);
 	}
-	j.out_color_space = JCS_EXT_RGBA;
+	j.out_color_space = j.num_components == 4 ? JCS_CMYK : JCS_EXT_RGBA;
 	(void)jpeg_start_decompress(&j);
 	while (j.output_scanline < j.output_height) {
 		row = im->rgba + (size_t)j.output_scanline * j.output_width * 4;
 		(void)jpeg_read_scanlines(&j, &row, 1);
+		if (j.out_color_space == JCS_CMYK)
+			from_cmyk(row, j.output_width, j.saw_Adobe_marker);
 	}
 	(void)jpeg_finish_decompress(&j);
 	jpeg_destroy_decompress(&j);
@@ -128,17 +161,21 @@ average(const struct image *from, int x0, int x1, int y0, int y1,
 	out[3] = (uint8_t)((alpha + n / 2) / n);
 }
 
-int
+const char *
 image_shrink(struct image *to, const struct image *from, int width)
 {
 	long height = ((long)from->height * width + from->width / 2) /
 	    from->width;
+	const char *error;
 	int x, y, x0, x1, y0, y1;
 
 	if (height < 1)
 		height = 1;
-	if (image_new(to, (unsigned long)width, (unsigned long)height) != NULL)
-		return (0);
+	if (height > WEBP_MAX_DIMENSION)
+		return (image_too_high);
+	error = image_new(to, (unsigned long)width, (unsigned long)height);
+	if (error != NULL)
+		return (error);
 	for (y = 0; y < to->height; y++) {
 		y0 = (int)((long)y * from->height / to->height);
 		y1 = (int)((long)(y + 1) * from->height / to->height);
@@ -150,7 +187,7 @@ image_shrink(struct image *to, const struct image *from, int width)
 			    to->rgba + ((size_t)y * width + x) * 4);
 		}
 	}
-	return (1);
+	return (NULL);
 }
 
 size_t

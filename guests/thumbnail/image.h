@@ -19,13 +19,13 @@ struct image {
 	uint8_t		*rgba;
 };
 
-extern const char image_too_large[];
+extern const char image_too_large[], image_too_high[];
 
 const char *image_read_png(struct image *, const uint8_t *, size_t);
 const char *image_read_jpeg(struct image *, const uint8_t *, size_t);
 
-/* Averages areas; keeps the aspect. 0: no memory. */
-int image_shrink(struct image *, const struct image *, int width);
+/* Averages areas; keeps the aspect. */
+const char *image_shrink(struct image *, const struct image *, int width);
 
 /* Bytes of *webp, 0 on failure. quality 0..100. */
 size_t image_write_webp(const struct image *, float quality, uint8_t **webp);

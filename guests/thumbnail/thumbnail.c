@@ -64,8 +64,9 @@ on_post(const char *url, const char *arg, const char *type,
 		respondf(error == image_too_large ? 413 : 400, "%s\n", error);
 	if (width > in.width)
 		width = in.width;
-	if (!image_shrink(&out, &in, width))
-		respond_text(413, "not enough memory for the image\n");
+	error = image_shrink(&out, &in, width);
+	if (error != NULL)
+		respondf(413, "%s\n", error);
 	size = image_write_webp(&out, QUALITY, &webp);
 	if (size == 0)
 		respond_text(500, "the WebP encoder failed\n");

@@ -13,6 +13,7 @@ import pytest
 from kvmctl.engine.library import Engine, Program
 from kvmctl.errors import ManifestError
 from support import origin
+from support.compiled import compiled
 from support.paths import settings
 
 MIB = 1 << 20
@@ -103,6 +104,29 @@ def test_a_post_is_read_from_the_guest(engine: Engine) -> None:
         program = apitest(engine, url)
         ask(program, "/fetch/post-much", url, f"X-Size: {5 * MIB}")
     assert got == [b"p" * (5 * MIB)]
+
+
+@pytest.mark.kvm
+def test_a_post_of_nothing(engine: Engine, tmp_path: Path) -> None:
+    """It is none the less one."""
+    program = compiled(tmp_path, "it", r"""
+        #include "kvm_fetch.h"
+        static void on_request(const struct kvm_request *r) {
+            struct kvm_fetched f = fetch_post(r->arg, "text/plain", "", 0);
+            respondf(200, "%ld %d", f.error, f.status);
+        }
+        int main(void) { kvm_serve(on_request); }""")
+    got: list[str] = []
+
+    def take(it: Any) -> None:
+        got.append(it.command)
+        origin.body(b"ok")(it)
+
+    with origin.serving(take) as url:
+        answer = engine.define("it", {
+            "filename": program, "allowed_fetch": [url]}).request(
+                arg=f"{url}/")
+    assert (answer.body, got) == (b"0 200", ["POST"])
 
 
 @pytest.mark.kvm

@@ -19,7 +19,7 @@ from kvmctl import schema
 from kvmctl.errors import BuildError, ManifestError
 from kvmctl.guest import manifest, toolchains
 from kvmctl.guest.fetch import Package
-from kvmctl.guest.toolchains import embed
+from kvmctl.guest.toolchains import embed, python
 from kvmctl.guest.toolchains.library import Library
 from support.odd import damaged
 
@@ -81,6 +81,39 @@ def test_libraries_that_would_be_ignored(tmp_path: Path, language: str,
 def test_every_language_has_one_toolchain() -> None:
     found = [name for t in toolchains.TOOLCHAINS for name in t.languages]
     assert sorted(found) == sorted(schema.choices("guest", "language"))
+
+
+def test_headers_of_a_module_are_sources(tmp_path: Path) -> None:
+    """C that becomes WebAssembly includes what other C does."""
+    for name in ("it.c", "words.h", "it.wasm"):
+        (tmp_path / name).touch()
+    for source, there in (("it.c", True), ("it.wasm", False)):
+        (tmp_path / "guest.toml").write_text(
+            f'name = "it"\nlanguage = "wasm"\nsources = ["{source}"]\n')
+        it = manifest.load(tmp_path)
+        plan = toolchains.find("wasm").plan(it, tmp_path / "w", tmp_path / "o")
+        assert (it.directory / "words.h" in plan.inputs) is there
+
+
+@pytest.mark.parametrize("package", ["minimal", "stdlib"])
+def test_an_update_of_pythons_library(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Its modules are in two packages: either makes another frozen library."""
+    def frozen() -> str:
+        guest = manifest.load(tmp_path)
+        (name,) = toolchains.find("python").plan(
+            guest, tmp_path / "w", tmp_path / "o").identity
+        return name
+    (tmp_path / "it.py").touch()
+    (tmp_path / "guest.toml").write_text(
+        'name = "it"\nlanguage = "python"\nsources = ["it.py"]\n')
+    monkeypatch.setattr(python, "_PACKAGE_FILES", tmp_path)
+    for name in ("minimal", "stdlib"):
+        (tmp_path / f"libpython3.11-{name}:amd64.md5sums").write_text("1")
+    before = frozen()
+    assert frozen() == before
+    (tmp_path / f"libpython3.11-{package}:amd64.md5sums").write_text("2")
+    assert frozen() != before
 
 
 def test_no_way_to_a_libc(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ def _hello(name: str, language: str, pages: int, answer: str,
 
 _TOO_MANY = Ask("/headers", FAILED, 500,
                 log="an answer has at most 64 headers")
+_COOKIES = Ask("/cookies", "", headers=("Set-Cookie: a=1", "Set-Cookie: b=2",
+                                        "X-One: 1"))
+_LIST = Ask("/list", FAILED, 500, log="answer is a list")
 #: A byte that is no UTF-8, as Python has it in texts.
 NO_UTF8 = "\udcff"
 _JSON = b'{"a" : [1, 2 , {"b": "x y"}], "c": null }'
@@ -81,7 +84,8 @@ GUESTS = (
     Guest("go-hello", "Go", (
         Ask("/", f"Hello from Go! {AGENT}\n"),
         Ask("/version", re.compile(r"^go1\.")), _TOO_MANY,
-        Ask("/fail", FAILED, 500, log="asked to fail")), 96),
+        Ask("/fail", FAILED, 500, log="asked to fail"),
+        Ask("/fail/nil", FAILED, 500, log="panic: ")), 96),
     Guest("go-gc", "Go, goroutines", (
         Ask("/", re.compile("^32752 nodes, 2047 kept, 0 collections")),
         Ask("/gc", re.compile("^32752 nodes, 2047 kept, [4-9] collections"))),
@@ -96,13 +100,14 @@ GUESTS = (
     _hello("ocaml-hello", "OCaml", 32, f"Hello from OCaml! {AGENT}\n",
            more=(_TOO_MANY,)),
     _hello("lua-hello", "Lua", 32, "Hello from Lua 5.4!\n",
-           log="hello.lua:5: asked to fail"),
+           log="hello.lua:5: asked to fail", more=(_COOKIES, _LIST)),
     Guest("lua-edge", "Lua, edge logic", (
         Ask("/shop/item/17", '{"backend":"shop","rule":"old shop",'
             '"url":"/products/17"}\n'),
         Ask("/admin/x", '{"rule":"admin","status":403}\n'),
         Ask("/", '{"backend":"default","rule":"none"}\n')), 48),
-    _hello("luajit-hello", "LuaJIT", 32, "Hello from Lua 5.1!\n"),
+    _hello("luajit-hello", "LuaJIT", 32, "Hello from Lua 5.1!\n",
+           more=(_COOKIES, _LIST)),
     Guest("luajit-compute", "LuaJIT, numeric", (
         Ask("/?size=64", "1058 of 4096 points\n"),
         Ask("/?size=200", "10192 of 40000 points\n"),
@@ -110,6 +115,9 @@ GUESTS = (
     _hello("quickjs-hello", "JavaScript (QuickJS)", 64,
            f"Hello from JavaScript! {AGENT}\n", more=(
                Ask("/symbol", FAILED, 500, log="cannot convert symbol"),
+               Ask("/array", FAILED, 500, log="an array or a function"),
+               Ask("/error", FAILED, 500, log="Error: asked to fail"),
+               Ask("/floats", FAILED, 500, log="Uint8Array"), _COOKIES,
                Ask("/thrower", FAILED, 500, log="Error: no text"))),
     Guest("quickjs-render", "JavaScript, rendering", (
         Ask("/", re.compile("Product &lt;20&gt;.*together 315.00", re.S),
@@ -117,7 +125,11 @@ GUESTS = (
         Ask("/?q=%3C12", re.compile("<p>1 products, together 18.00")),
         Ask("/", re.compile("<td>9</td><td>A&amp;B"), method="POST",
             data=b'[{"id": 9, "name": "A&B", "price": 2}]'),
-        Ask("/", re.compile("JSON"), 400, method="POST", data=b"[")), 128),
+        Ask("/", re.compile("JSON"), 400, method="POST", data=b"["),
+        Ask("/?q=%", re.compile("hex digit"), 400),
+        Ask("/", None, 400, method="POST", data=b"[null]"),
+        Ask("/", re.compile("<td>NaN</td>"), method="POST", data=b"[{}]")),
+        128),
     _hello("python-hello", "Python (static)", 256,
            f"Hello from Python! {AGENT}\n",
            log="ValueError: asked to fail", more=(
@@ -129,6 +141,8 @@ GUESTS = (
         Ask("/product/7", re.compile("number 7, price 10.50")),
         Ask("/echo", "SHOUT", method="POST", data=b"shout"),
         Ask("/dice", re.compile("^[0-9a-f]{16}\n$")),
+        Ask("/product/%B2", "no such page\n", 404),
+        Ask("/product/" + "1" * 5000, "no such page\n", 404),
         Ask("/nowhere", "no such page\n", 404)), 512),
     _hello("wasm-hello", "WebAssembly (wasm3)", 24,
            "Hello from WebAssembly! 5050\n", log="unreachable executed",
@@ -140,6 +154,9 @@ GUESTS = (
             '[{"part":"bearing","n":25},\n{"part":"belt","n":25}]\n'),
         Ask("/q?DELETE+FROM+stock", "[]\n"),
         Ask("/q?SELECT+count(*)+n+FROM+stock", '[{"n":10000}]\n'),
+        Ask("/q?SELECT+9e999+a,-9e999+b,x'00ff'+c,x''+d,char(65,0,66)+e",
+            '[{"a":9.0e+999,"b":-9.0e+999,"c":"00ff","d":"",'
+            '"e":"A\\u0000B"}]\n'),
         Ask("/q?SELEKT", re.compile("syntax error"), 400)), 256),
     Guest("compute", "C, SHA-256 and matrices", (
         Ask("/sha256?n=64", hashlib.sha256(bytes(
@@ -162,7 +179,11 @@ GUESTS = (
         Ask("/?level=9", None, method="POST", data=_TEXT, arg="gzip",
             headers=("Content-Encoding: gzip",)),
         Ask("/", _TEXT.decode(), method="POST", data=_TEXT,
-            arg="identity")), 512),
+            arg="identity"),
+        Ask("/", _TEXT.decode(), method="POST", data=_TEXT,
+            arg="gzip;q=0.5, identity"),
+        Ask("/", None, method="POST", data=_TEXT, arg="identity, gzip",
+            headers=("Content-Encoding: gzip",))), 512),
 )
 
 assert json.loads(_JSON)

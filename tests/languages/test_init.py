@@ -36,6 +36,11 @@ def test_init_build_run(language: str, tmp_path: Path) -> None:
     code, out, err = kvmctl("run", where, "/a?b", "-o", tmp_path / "out")
     assert code == 0, err
     assert out == "Hello from my-guest: GET /a?b\n"
+    # However long that is; what is cut off is.
+    code, out, err = kvmctl("run", where, "-X", "M" * 5000, "-o",
+                            tmp_path / "out")
+    assert code == 0 and out.startswith("Hello from my-guest: MMM"), err
+    assert "\0" not in out
     code, out, err = kvmctl("test", where, "-o", tmp_path / "out")
     assert code == 0, out + err
     assert out.count("ok  ") == 2

@@ -96,6 +96,28 @@ def test_bytes_that_are_no_text(site: Live) -> None:
     assert b"\r\nX-Url: /url/\xff\r\n" in head + b"\r\n"
 
 
+def test_headers_that_are_no_text() -> None:
+    """Python's texts of them are their bytes in the answer, too."""
+    agent = "Zo\u00eb \u20ac" + NO_UTF8
+    with Engine() as engine:
+        answer = engine.define("it", settings("python-hello")).request(
+            headers=[f"User-Agent: {agent}"])
+    assert answer.body == (f"Hello from Python! {agent}\n".encode(
+        "utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize("name", ["python-hello", "python-wsgi", "wasm-hello"])
+def test_without_a_reset(name: str) -> None:
+    """An interpreter serves on in what it has: nothing is left on its stack."""
+    one = next(g for g in GUESTS if g.name == name).asks[0]
+    with Engine(lambda _program, _kind, text: print(text)) as engine:
+        program = engine.define(name, settings(name, ephemeral=False))
+        for _ in range(1500):
+            answer = ask(program, one)
+            wrong = one.wrong(answer.status, answer.body)
+            assert wrong is None, wrong
+
+
 def test_compressed_bodies_are_the_body(site: Live) -> None:
     def compressed(coding: str) -> bytes:
         answer = site.ask("/compress/", "POST", data=_TEXT, stream=True,

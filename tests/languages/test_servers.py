@@ -115,6 +115,15 @@ def test_a_thousand_connections(name: str, live: Live) -> None:
     assert late["working_set_bytes"] <= early["working_set_bytes"] + (1 << 20)
 
 
+def test_more_headers_than_there_is_room_for(live: Live) -> None:
+    """Of the server in C: it keeps what fits."""
+    headers = {f"X-Test-{n}": str(n) * 1000 for n in range(8)}
+    answer = live.ask("/c-server/headers", headers=headers)
+    assert answer.status_code == 202 and answer.headers["X-Count"] == "8"
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    assert answer.text.splitlines() == lines[:4]
+
+
 def test_what_is_no_http(tmp_path: Any) -> None:
     """A server that speaks something else, closes, or never answers."""
     program = compiled(tmp_path, "odd", r"""

@@ -186,8 +186,10 @@ func Log(s string) {
 }
 
 func answer(handler func(*Request) Response) (r Response) {
+	failed := true
 	defer func() {
-		if what := recover(); what != nil {
+		// What panic(nil) leaves is nil.
+		if what := recover(); failed {
 			Log(fmt.Sprintf("panic: %v\n%s", what, debug.Stack()))
 			r = Response{Status: 500,
 				Body: []byte("The program failed; its log says why.\n")}
@@ -197,6 +199,7 @@ func answer(handler func(*Request) Response) (r Response) {
 	if len(r.Headers) > len(lines) {
 		panic(fmt.Sprintf("an answer has at most %d headers", len(lines)))
 	}
+	failed = false
 	return r
 }
 

@@ -9,8 +9,9 @@
  * request: method, url, arg, type, body (strings), headers (names in lower
  * case), bytes (the body as an ArrayBuffer). The answer, or a promise of it,
  * is a string, an ArrayBuffer or Uint8Array, or an object with any of status,
- * type, body, headers, ttl, grace, keep (seconds; ttl 0 forbids caching). What
- * is thrown is status 500 and its message in the log.
+ * type, body, headers, ttl, grace, keep (seconds; ttl 0 forbids caching). A
+ * list among the headers is a field of each. What is thrown, or an Error that
+ * is answered, is status 500 and its message in the log.
  *
  * kvm.log(text) and console.log() write to the log. import finds the guest's
  * other files. Math.random() is seeded anew for every request.
@@ -252,7 +253,11 @@ take_body(struct kvm_answer *a, JSValueConst v)
 		a->body = JS_GetArrayBuffer(js, &a->body_len, v);
 	else if (JS_GetTypedArrayType(v) == JS_TYPED_ARRAY_UINT8)
 		a->body = JS_GetUint8Array(js, &a->body_len, v);
-	else
+	else if (JS_GetTypedArrayType(v) >= 0) {
+		/* As a text they would be numbers with commas. */
+		JS_ThrowTypeError(js, "of typed arrays a body is a Uint8Array");
+		return (false);
+	} else
 		a->body = JS_ToCStringLen(js, &a->body_len, v);
 	/* An empty buffer has no address. */
 	return (a->body != NULL || !JS_HasException(js));
@@ -270,24 +275,41 @@ number(JSValueConst object, const char *name, double otherwise)
 }
 
 static void
+take_header(struct kvm_answer *a, JSAtom of, JSValueConst v)
+{
+	const char *name, *value;
+	size_t name_len, value_len;
+
+	name = JS_AtomToCStringLen(js, &name_len, of);
+	value = JS_ToCStringLen(js, &value_len, v);
+	if (name == NULL || value == NULL)
+		kvm_answer_failed(exception_text());
+	if (kvm_answer_header(a, name, name_len, value, value_len))
+		kvm_answer_failed("too many headers in the answer");
+}
+
+static void
 take_headers(struct kvm_answer *a, JSValueConst headers)
 {
 	JSPropertyEnum *names;
-	const char *name, *value;
-	size_t name_len, value_len;
+	int64_t each, k;
 	uint32_t n, i;
+	JSValue v;
 
 	if (JS_GetOwnPropertyNames(js, &names, &n, headers,
 	    JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY) < 0)
 		kvm_answer_failed(exception_text());
 	for (i = 0; i < n; i++) {
-		name = JS_AtomToCStringLen(js, &name_len, names[i].atom);
-		value = JS_ToCStringLen(js, &value_len, JS_GetProperty(js,
-		    headers, names[i].atom));
-		if (name == NULL || value == NULL)
+		v = JS_GetProperty(js, headers, names[i].atom);
+		if (!JS_IsArray(v)) {
+			take_header(a, names[i].atom, v);
+			continue;
+		}
+		if (JS_GetLength(js, v, &each) < 0)
 			kvm_answer_failed(exception_text());
-		if (kvm_answer_header(a, name, name_len, value, value_len))
-			kvm_answer_failed("too many headers in the answer");
+		for (k = 0; k < each; k++)
+			take_header(a, names[i].atom,
+			    JS_GetPropertyInt64(js, v, k));
 	}
 }
 
@@ -295,7 +317,6 @@ static void
 take_answer(struct kvm_answer *a, JSValueConst v)
 {
 	JSValue p;
-	double ttl;
 
 	if (!JS_IsObject(v) || JS_IsArrayBuffer(v) ||
 	    JS_GetTypedArrayType(v) >= 0) {
@@ -305,6 +326,9 @@ take_answer(struct kvm_answer *a, JSValueConst v)
 			kvm_answer_failed(exception_text());
 		return;
 	}
+	if (JS_IsArray(v) || JS_IsFunction(js, v))
+		kvm_answer_failed("the handler's answer is an array or a "
+		    "function");
 	a->status = (int)number(v, "status", 200);
 	p = JS_GetPropertyStr(js, v, "type");
 	if (is_there(p))
@@ -314,11 +338,13 @@ take_answer(struct kvm_answer *a, JSValueConst v)
 	p = JS_GetPropertyStr(js, v, "body");
 	if (JS_IsException(p) || (is_there(p) && !take_body(a, p)))
 		kvm_answer_failed(exception_text());
-	ttl = number(v, "ttl", -1);
-	if (ttl >= 0)
-		kvm_answer_cache(a, ttl, number(v, "grace", 0),
+	p = JS_GetPropertyStr(js, v, "ttl");
+	if (is_there(p))
+		kvm_answer_cache(a, number(v, "ttl", 0), number(v, "grace", 0),
 		    number(v, "keep", 0));
 	p = JS_GetPropertyStr(js, v, "headers");
+	if (JS_IsException(p))
+		kvm_answer_failed(exception_text());
 	if (JS_IsObject(p))
 		take_headers(a, p);
 }
@@ -355,11 +381,14 @@ on_request(const struct kvm_request *r)
 	current = r;
 	memcpy(random_state, r->prng, sizeof random_state);
 	random_state[0] |= 1;
+	kvm_answer_free(&answer);
 	kvm_answer_init(&answer);
 	request = new_request(r);
 	result = JS_Call(js, handler, JS_UNDEFINED, 1, &request);
 	if (!JS_IsException(result))
 		result = settle(result);
+	if (JS_IsError(result))
+		result = JS_Throw(js, result);
 	if (JS_IsException(result))
 		kvm_answer_failed(exception_text());
 	take_answer(&answer, result);

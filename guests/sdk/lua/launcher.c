@@ -9,8 +9,9 @@
  *
  * request: method, url, arg, type, body (strings), headers (names in lower
  * case). The answer is a string, or a table with any of status, type, body,
- * headers, ttl, grace, keep (seconds; ttl 0 forbids caching). An error, or no
- * answer, is status 500 and its message in the log.
+ * headers, ttl, grace, keep (seconds; ttl 0 forbids caching). A list among the
+ * headers is a field of each. An error, or no answer, is status 500 and its
+ * message in the log.
  *
  * kvm.log(text) writes to the log. require() finds the guest's other files.
  * math.random is seeded anew for every request.
@@ -203,20 +204,38 @@ number_field(lua_State *L, int table, const char *key)
 	return (v);
 }
 
+/* The value is at the top of the stack. */
 static void
-take_headers(lua_State *L, struct kvm_answer *a)
+take_header(lua_State *L, struct kvm_answer *a, int at)
 {
 	const char *name, *value;
 	size_t name_len, value_len;
 
+	if (lua_type(L, at) != LUA_TSTRING || !lua_isstring(L, -1))
+		luaL_error(L, "headers of the answer are strings by name, or "
+		    "lists of them");
+	name = lua_tolstring(L, at, &name_len);
+	value = lua_tolstring(L, -1, &value_len);
+	if (kvm_answer_header(a, name, name_len, value, value_len))
+		luaL_error(L, "too many headers in the answer");
+}
+
+static void
+take_headers(lua_State *L, struct kvm_answer *a)
+{
+	int at, i;
+
 	for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-		if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
-			luaL_error(L, "headers of the answer are strings by "
-			    "name");
-		name = lua_tolstring(L, -2, &name_len);
-		value = lua_tolstring(L, -1, &value_len);
-		if (kvm_answer_header(a, name, name_len, value, value_len))
-			luaL_error(L, "too many headers in the answer");
+		at = lua_gettop(L) - 1;
+		if (!lua_istable(L, -1)) {
+			take_header(L, a, at);
+			continue;
+		}
+		for (i = 1; i <= (int)lua_rawlen(L, at + 1); i++) {
+			lua_rawgeti(L, at + 1, i);
+			take_header(L, a, at);
+			lua_pop(L, 1);
+		}
 	}
 }
 
@@ -233,6 +252,9 @@ take_answer(lua_State *L, struct kvm_answer *a)
 	if (!lua_istable(L, t))
 		luaL_error(L, "the handler's answer is a %s, not a string or "
 		    "a table", luaL_typename(L, t));
+	if (lua_rawlen(L, t) > 0)
+		luaL_error(L, "the handler's answer is a list, not a string or "
+		    "a table of its parts");
 	lua_getfield(L, t, "status");
 	if (!lua_isnil(L, -1))
 		a->status = (int)lua_tonumber(L, -1);
@@ -284,6 +306,7 @@ on_request(const struct kvm_request *r)
 {
 	static struct kvm_answer answer;
 
+	kvm_answer_free(&answer);
 	kvm_answer_init(&answer);
 	lua_settop(lua, 0);
 	lua_pushcfunction(lua, on_error);

@@ -50,7 +50,7 @@ class Request:
 class Response:
     """An answer. headers: a dict or pairs. ttl, grace, keep: seconds.
 
-    A ttl of 0 forbids caching; None leaves it to VCL.
+    A ttl of 0 or less forbids caching; None leaves it to VCL.
     """
 
     __slots__ = ("body", "status", "type", "headers", "ttl", "grace", "keep")
@@ -75,7 +75,11 @@ def serve(handler):
 
 
 def serve_wsgi(application):
-    """Says which WSGI application answers requests. Gives it back."""
+    """Says which WSGI application answers requests. Gives it back.
+
+    Request headers with an underscore in the name are left out: their variable
+    would be that of the name with a dash.
+    """
     serve(lambda request: _wsgi(application, request))
     return application
 
@@ -84,17 +88,20 @@ def _wsgi(application, request):
     path, _, query = request.url.partition("?")
     environ = {
         "REQUEST_METHOD": request.method, "SCRIPT_NAME": "",
-        "PATH_INFO": _unquote(path), "QUERY_STRING": query,
-        "CONTENT_TYPE": request.type,
+        "PATH_INFO": _unquote(path), "QUERY_STRING": _latin1(query),
+        "CONTENT_TYPE": _latin1(request.type),
         "CONTENT_LENGTH": str(len(request.body)),
         "SERVER_NAME": "localhost", "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "",
         "kvm.arg": request.arg, "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(request.body),
-        "wsgi.errors": _Errors(), "wsgi.multithread": False,
+        "wsgi.errors": _errors, "wsgi.multithread": False,
         "wsgi.multiprocess": True, "wsgi.run_once": False,
     }
     for name, value in request.headers:
+        if "_" in name:
+            continue
+        value = _latin1(value)
         key = "HTTP_" + name.upper().replace("-", "_")
         if key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
             continue
@@ -102,22 +109,27 @@ def _wsgi(application, request):
                         else value)
     host = environ.get("HTTP_HOST")
     if host:
-        name, _, port = host.partition(":")
+        name, colon, port = host.rpartition(":")
+        if not colon or port.endswith("]"):     # an address of IPv6
+            name, port = host, ""
         environ["SERVER_NAME"] = name
         environ["SERVER_PORT"] = port or "80"
-    answer = Response()
+    answer = None
     written = []
 
     def start_response(status, headers, exc_info=None):
-        if exc_info is not None and written:
+        nonlocal answer
+        if exc_info is None:
+            if answer is not None:
+                raise RuntimeError("start_response() for the second time")
+        elif written:
             raise exc_info[1].with_traceback(exc_info[2])
-        answer.status = int(status.split(" ", 1)[0])
-        answer.headers = [(n, v) for n, v in headers
-                          if n.lower() not in ("content-type",
-                                               "content-length")]
+        answer = Response(status=int(status.split(" ", 1)[0]), headers=[
+            (n, v.encode("latin-1")) for n, v in headers
+            if n.lower() not in ("content-type", "content-length")])
         for n, v in headers:
             if n.lower() == "content-type":
-                answer.type = v
+                answer.type = v.encode("latin-1")
         return written.append
 
     chunks = application(environ, start_response)
@@ -126,20 +138,31 @@ def _wsgi(application, request):
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
+    if answer is None:
+        raise RuntimeError("the application did not call start_response()")
     answer.body = b"".join(written)
     return answer
 
 
+def _latin1(text):
+    """A text of the request with a character for each byte: PEP 3333."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
 def _unquote(path):
-    """%xx decoded; bytes as Latin-1, as PEP 3333 wants them."""
+    """%xx decoded; bytes as Latin-1."""
     if "%" not in path:
-        return path.encode("utf-8", "surrogateescape").decode("latin-1")
+        return _latin1(path)
     first, *rest = path.encode("utf-8", "surrogateescape").split(b"%")
     out = [first]
     for part in rest:
-        try:
-            out.append(bytes((int(part[:2], 16),)) + part[2:])
-        except ValueError:
+        digits = part[:2]
+        # int() takes more than digits: signs, blanks.
+        if len(digits) == 2 and not digits.strip(b"0123456789abcdefABCDEF"):
+            out.append(bytes((int(digits, 16),)) + part[2:])
+        else:
             out.append(b"%" + part)
     return b"".join(out).decode("latin-1")
 
@@ -158,6 +181,14 @@ class _Errors(io.TextIOBase):
         for line in lines:
             _kvm.log(line)
         return len(text)
+
+    def flush(self):
+        if self._line:
+            line, self._line = self._line, ""
+            _kvm.log(line)
+
+
+_errors = _Errors()
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -202,7 +233,7 @@ def _main():
     global _files
     pairs = _kvm.files()
     _files = dict(pairs)
-    sys.stdout = sys.stderr = _Errors()
+    sys.stdout = sys.stderr = _errors
     sys.meta_path.append(_Finder(_files))
     main, source = next((n, s) for n, s in pairs[1:] if n.endswith(".py"))
     for name, data in pairs:
@@ -216,6 +247,7 @@ def _main():
     exec(compile(source, main, "exec", dont_inherit=True), module.__dict__)
     if _handler is None:
         raise RuntimeError(f"{main} did not call kvm.serve()")
+    _errors.flush()
     # No request lives long enough for cycles to matter, and looking for them
     # would write into every object.
     gc.collect()
@@ -241,12 +273,15 @@ def _dispatch(method, url, arg, type, body, headers, seed):
     if isinstance(headers, dict):
         headers = headers.items()
     headers = [(_bytes(name), _bytes(value)) for name, value in headers]
-    ttl = -1 if answer.ttl is None else answer.ttl
+    # Less than 0 is for the launcher: none.
+    ttl = -1 if answer.ttl is None else max(0, answer.ttl)
+    _errors.flush()
     _kvm.respond(answer.status, _bytes(answer.type), _bytes(answer.body),
                  headers, ttl, answer.grace, answer.keep)
 
 
 def _explain(kind, value, trace):
+    _errors.flush()
     if value is None:
         return "failed without an exception"
     text = "".join(traceback.format_exception(kind, value, trace))

@@ -14,6 +14,8 @@
 extern const struct _frozen kvm_frozen_stdlib[];
 
 static PyObject *dispatch;		/* kvm._dispatch */
+static struct kvm_answer answer;
+static PyObject *answered;		/* what it points to, or NULL */
 
 /* Text may have what is no UTF-8 (new_text()): the log shows it escaped. */
 static bool
@@ -91,28 +93,32 @@ f_files(PyObject *self, PyObject *none)
 	return (list);
 }
 
-/* respond(status, type, body, [(name, value)], ttl, grace, keep) */
+/*
+ * respond(status, type, body, [(name, value)], ttl, grace, keep): the answer,
+ * which is sent when Python has come back to on_request(). Its frames would be
+ * left behind otherwise, and in a program that is not reset each request's.
+ */
 static PyObject *
 f_respond(PyObject *self, PyObject *args)
 {
-	static struct kvm_answer a;
+	struct kvm_answer *a = &answer;
 	PyObject *headers, *item;
 	double ttl, grace, keep;
 	const char *name, *value;
 	Py_ssize_t i, body_len, name_len, value_len;
 
 	(void)self;
-	kvm_answer_init(&a);
-	if (!PyArg_ParseTuple(args, "iyy#O!ddd", &a.status, &a.type, &a.body,
+	kvm_answer_init(a);
+	if (!PyArg_ParseTuple(args, "iyy#O!ddd", &a->status, &a->type, &a->body,
 	    &body_len, &PyList_Type, &headers, &ttl, &grace, &keep))
 		return (NULL);
-	a.body_len = (size_t)body_len;
+	a->body_len = (size_t)body_len;
 	for (i = 0; i < PyList_GET_SIZE(headers); i++) {
 		item = PyList_GET_ITEM(headers, i);
 		if (!PyArg_ParseTuple(item, "s#s#", &name, &name_len, &value,
 		    &value_len))
 			return (NULL);
-		if (kvm_answer_header(&a, name, (size_t)name_len, value,
+		if (kvm_answer_header(a, name, (size_t)name_len, value,
 		    (size_t)value_len)) {
 			PyErr_SetString(PyExc_ValueError,
 			    "too many headers in the answer");
@@ -120,8 +126,10 @@ f_respond(PyObject *self, PyObject *args)
 		}
 	}
 	if (ttl >= 0)
-		kvm_answer_cache(&a, ttl, grace, keep);
-	kvm_answer_send(&a);
+		kvm_answer_cache(a, ttl, grace, keep);
+	Py_INCREF(args);
+	answered = args;
+	Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
@@ -145,6 +153,14 @@ init_kvm(void)
 
 /*--------------------------------------------------------------------*/
 
+/* Any bytes: what is no UTF-8 is escaped, as in Python's own file names. */
+static PyObject *
+new_text(const char *s, size_t len)
+{
+
+	return (PyUnicode_DecodeUTF8(s, (Py_ssize_t)len, "surrogateescape"));
+}
+
 static PyObject *
 new_headers(const struct kvm_request *r)
 {
@@ -161,21 +177,12 @@ new_headers(const struct kvm_request *r)
 		pair = PyTuple_New(2);
 		if (pair == NULL)
 			return (NULL);
-		PyTuple_SET_ITEM(pair, 0, PyUnicode_DecodeLatin1(h->field,
-		    h->field_colon, NULL));
-		PyTuple_SET_ITEM(pair, 1, PyUnicode_DecodeLatin1(value,
-		    h->field + h->field_len - value, NULL));
+		PyTuple_SET_ITEM(pair, 0, new_text(h->field, h->field_colon));
+		PyTuple_SET_ITEM(pair, 1, new_text(value,
+		    (size_t)(h->field + h->field_len - value)));
 		PyList_SET_ITEM(list, n, pair);
 	}
 	return (list);
-}
-
-/* Any bytes: what is no UTF-8 is escaped, as in Python's own file names. */
-static PyObject *
-new_text(const char *s, size_t len)
-{
-
-	return (PyUnicode_DecodeUTF8(s, (Py_ssize_t)len, "surrogateescape"));
 }
 
 static void
@@ -183,16 +190,20 @@ on_request(const struct kvm_request *r)
 {
 	PyObject *done;
 
+	kvm_answer_free(&answer);
+	Py_CLEAR(answered);
 	done = PyObject_CallFunction(dispatch, "NNNNy#NK",
 	    new_text(r->method, r->method_len), new_text(r->url, r->url_len),
 	    new_text(r->arg, r->arg_len),
 	    new_text(r->content_type, r->content_type_len), r->content != NULL ?
 	    (const char *)r->content : "", (Py_ssize_t)r->content_len,
 	    new_headers(r), (unsigned long long)r->prng[0]);
-	/* A handler that answered does not come back. */
-	if (done != NULL)
+	if (done == NULL)
+		request_failed();
+	Py_DECREF(done);
+	if (answered == NULL)
 		kvm_answer_failed("the handler did not answer");
-	request_failed();
+	kvm_answer_send(&answer);
 }
 
 static void

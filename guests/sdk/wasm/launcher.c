@@ -141,8 +141,8 @@ m3ApiRawFunction(f_respond)
 	answer.status = status;
 	answer.body = body;
 	answer.body_len = body_len;
-	kvm_answer_send(&answer);
-	m3ApiSuccess();
+	/* Back to on_request(): nothing is left on wasm3's stack. */
+	m3ApiTrap(m3Err_trapExit);
 }
 
 m3ApiRawFunction(f_log)
@@ -186,10 +186,13 @@ on_request(const struct kvm_request *r)
 	M3Result e;
 
 	current = r;
+	kvm_answer_free(&answer);
 	kvm_answer_init(&answer);
 	memcpy(random_state, r->prng, sizeof random_state);
 	random_state[0] |= 1;
 	e = m3_CallV(handle);
+	if (e == m3Err_trapExit)
+		kvm_answer_send(&answer);
 	if (e != m3Err_none)
 		failed("handle()", e);
 	kvm_answer_failed("handle() ended without respond()");

@@ -22,6 +22,9 @@ from kvmctl.guest.toolchains.plan import (Need, Plan, Step, file, line,
 _CONFIG = Path("/usr/lib/python3.11/config-3.11-x86_64-linux-gnu")
 _PYTHON = "/usr/bin/python3.11"
 _FREEZER = Path(__file__).with_name("freeze.py")
+#: The library's modules are in both, and an update may be of one.
+_PACKAGES = ("libpython3.11-minimal", "libpython3.11-stdlib")
+_PACKAGE_FILES = Path("/var/lib/dpkg/info")
 _CHECK = ("import sys\n"
           "for name in sys.argv[1:]:\n"
           "    compile(open(name, 'rb').read(), name, 'exec')\n")
@@ -30,11 +33,12 @@ _CHECK = ("import sys\n"
 def _frozen() -> Path:
     """The object with the frozen standard library, by this name."""
     about = [_FREEZER.read_bytes()]
-    try:
-        about.append(Path("/var/lib/dpkg/info/libpython3.11-stdlib:amd64.md5sums")
-                     .read_bytes())
-    except OSError:
-        pass                            # not Debian's: named by the freezer
+    for package in _PACKAGES:
+        try:
+            about.append((_PACKAGE_FILES / f"{package}:amd64.md5sums")
+                         .read_bytes())
+        except OSError:
+            pass                        # not Debian's: named by the freezer
     key = hashlib.sha256(b"".join(about)).hexdigest()[:12]
     return paths.cache() / f"python3.11-stdlib-{key}.o"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from kvmctl import paths
 from kvmctl.guest.manifest import Manifest
 from kvmctl.guest.toolchains import launcher
-from kvmctl.guest.toolchains.c import ZIG, ZIG_NEED, zig_environment
+from kvmctl.guest.toolchains.c import (INCLUDED, ZIG, ZIG_NEED,
+                                       zig_environment)
 from kvmctl.guest.fetch import Package
 from kvmctl.guest.toolchains.library import Library
 from kvmctl.guest.toolchains.plan import (Need, Plan, Step, line, program,
@@ -50,5 +51,6 @@ class Wasm:
             files=[("main.wasm", main)],
             flags=["-isystem", str(WASM3.include_directory)],
             link=[WASM3.archive, "-lm"], before=before,
-            inputs=tree(paths.sdk() / "wasm", "*.h"),
+            inputs=(*tree(paths.sdk() / "wasm", "*.h"),
+                    *(tree(manifest.directory, *INCLUDED) if before else ())),
             prepare=[WASM3.compile], identity=[WASM3.identity])
