@@ -126,7 +126,8 @@ GUESTS = (
         Ask("/", re.compile("<td>9</td><td>A&amp;B"), method="POST",
             data=b'[{"id": 9, "name": "A&B", "price": 2}]'),
         Ask("/", re.compile("JSON"), 400, method="POST", data=b"["),
-        Ask("/?q=%", re.compile("hex digit"), 400),
+        # The soak's clients would make another of a "%" alone.
+        Ask("/?q=%ff", re.compile("malformed UTF-8"), 400),
         Ask("/", None, 400, method="POST", data=b"[null]"),
         Ask("/", re.compile("<td>NaN</td>"), method="POST", data=b"[{}]")),
         128),
