@@ -272,3 +272,11 @@ def test_gauges_are_those_of_the_counters_file() -> None:
     text = (ROOT / "vmod/varnish/tinykvm.vsc").read_text()
     assert set(re.findall(r"varnish_vsc:: (\w+)\n\t:type:\t+gauge", text)) \
         == set(rates.GAUGES)
+
+
+def test_requests_that_were_turned_away_are_requests() -> None:
+    """There are never more errors than requests."""
+    after = {"v": {"p": {"invocations": 10, "queue_refused": 30,
+                         "reservation_timeouts": 20, "cpu_time": 50000}}}
+    (it,) = rates.rates({}, after, 10.0, rates.Latencies())
+    assert (it.requests, it.errors, it.cpu_ms) == (6.0, 5.0, 5.0)

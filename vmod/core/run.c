@@ -158,8 +158,7 @@ tk_run(struct tk_machine *m, double seconds, enum tk_verdict (*first)(
 	m->pages_before += m->ws.n - m->pages_seen;
 	m->ws.limit = m->pages_before + m->request_pages;
 	tk_watch_begin(&m->watch, tk_now() + (uint64_t)(seconds * 1e9));
-	/* Or of an earlier call, which had others. */
-	if (m->threads.alive > 1 || m->watch.slice_end != 0)
+	if (m->threads.alive > 1)
 		tk_slice_begin(m);
 	if (first != NULL)
 		verdict = first(m);

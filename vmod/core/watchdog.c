@@ -156,6 +156,7 @@ tk_watch_begin(struct tk_watch *w, uint64_t deadline)
 		my_tid = (pid_t)syscall(SYS_gettid);
 	w->thread = my_tid;
 	w->over = false;
+	atomic_store_explicit(&w->slice_end, 0, memory_order_relaxed);
 	atomic_store_explicit(&w->deadline, deadline, memory_order_relaxed);
 	atomic_store_explicit(&w->state, TK_WATCH_RUNNING,
 	    memory_order_release);

@@ -4,6 +4,7 @@
  * The life of the VMOD in a VCL, and the functions that define and start.
  */
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,7 +294,7 @@ vmod_stats(VRT_CTX, struct vmod_priv *priv, VCL_STRING pattern,
 
 	CHECK_OBJ_NOTNULL(ctx, VRT_CTX_MAGIC);
 	text = tkc_stats(vmod_of(priv)->registry, pattern != NULL ? pattern :
-	    "", indentation < 0 ? -1 : indentation > 8 ? 8 :
+	    "", indentation < 0 ? -1 : indentation > INT_MAX ? INT_MAX :
 	    (int)indentation, &err);
 	if (text == NULL) {
 		VRT_fail(ctx, "tinykvm.stats(): %s", err.text);

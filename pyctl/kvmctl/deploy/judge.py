@@ -9,7 +9,7 @@ chance: it takes MIN_REQUESTS on both sides to say anything but "too few".
 import math
 from dataclasses import dataclass
 
-from kvmctl.varnish.stats import FAILED, Counters
+from kvmctl.varnish.stats import FAILED, REQUESTS, Counters
 
 MIN_REQUESTS = 50
 #: One-sided, a chance of 1 in 1000.
@@ -57,10 +57,7 @@ def figures(counters: Counters, vcl: str) -> Figures:
     """The sum over all programs of a VCL."""
     requests = errors = microseconds = 0
     for values in counters.get(vcl, {}).values():
-        # Requests that got no fork were never entered.
-        requests += (values.get("invocations", 0)
-                     + values.get("reservation_timeouts", 0)
-                     + values.get("queue_refused", 0))
+        requests += sum(values.get(key, 0) for key in REQUESTS)
         errors += sum(values.get(key, 0) for key in FAILED)
         microseconds += (values.get("cpu_time", 0)
                          + values.get("reservation_time", 0))

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvmctl.varnish.stats import FAILED, Counters
+from kvmctl.varnish.stats import FAILED, REQUESTS, Counters
 
 GAUGES = ("forks", "forks_busy", "queue_length", "storage_queue",
           "storage_timers", "sockets_open", "master_bytes",
@@ -67,7 +67,8 @@ def rates(before: Counters, after: Counters, seconds: float,
 
             n = since("invocations")
             out.append(Rate(
-                vcl, program, n / seconds, since(*FAILED) / seconds,
+                vcl, program, since(*REQUESTS) / seconds,
+                since(*FAILED) / seconds,
                 since("cpu_time") / n / 1e3 if n else None,
                 since("pages_written") / n if n else None,
                 values.get("forks", 0), values.get("forks_busy", 0),

@@ -13,9 +13,12 @@ from kvmctl.varnish.reach import captured
 
 #: VCL -> program -> counter -> value
 Counters = dict[str, dict[str, dict[str, int]]]
+#: Counters of requests that got no fork, and of all that there were.
+TURNED_AWAY = ("reservation_timeouts", "queue_refused")
+REQUESTS = ("invocations", *TURNED_AWAY)
 #: Counters of requests that went wrong.
 FAILED = ("program_exception", "program_timeout", "program_memory",
-          "reservation_timeouts", "queue_refused", "program_status_5xx")
+          "program_status_5xx", *TURNED_AWAY)
 _SECONDS = 30
 _TRIES = 20
 _COUNTER = re.compile(r"[a-z][a-z0-9_]*")
