@@ -256,6 +256,12 @@ int tkc_may_update(struct tkc_program *, const char *key, struct tkc_error *);
 void tkc_registry_cold(struct tkc_registry *);
 /* Warm: programs that were up, or are set to start, boot again (async). */
 void tkc_registry_warm(struct tkc_registry *);
+/*
+ * The VCL's load is over. One that is loaded cold hears no more, and what its
+ * vcl_init started would run for ever: unless tkc_registry_warm() is called
+ * within a second, it is made cold.
+ */
+void tkc_registry_loaded(struct tkc_registry *);
 
 /*
  * JSON of the programs whose name matches the regex ("" is all). indent < 0:

@@ -87,7 +87,8 @@ struct tkc_instance {
 	struct tkc_sockets	*sockets;	/* NULL: it has none */
 	struct tkc_instance	*next_abandoned;
 	/* As they were when it booted. */
-	double			request_time, memory, request_memory;
+	double			request_time, stream_time;
+	double			memory, request_memory;
 	double			kept_memory;	/* MiB after a reset; 0: any */
 	/* Of a warm-up request, while it runs; and why they ended early. */
 	struct tkc_invocation	*warming;
@@ -130,6 +131,8 @@ struct tkc_program {
 	uint64_t		update_at;	/* ns, of the tokens */
 	struct tkc_error	last_error;
 	uint64_t		failed_at;	/* ns */
+	unsigned		starving;	/* who wait for a fork long, */
+						/* and were overtaken */
 	_Atomic uint64_t	waiting;	/* bytes; see tkc_waiting_take() */
 	struct tkc_counters	total;
 	json_t			*unknown;	/* call name -> count */
@@ -144,8 +147,12 @@ struct tkc_registry {
 	struct tkc_host_interface iface;
 	void			*host;
 	pthread_mutex_t		lock;		/* list, groups, warm, booting */
-	pthread_cond_t		idle;		/* no more boot threads */
+	pthread_cond_t		idle;		/* no more boot threads, and */
+						/* what ends the watch */
 	_Atomic bool		warm;
+	bool			loaded;		/* and not warm since */
+	bool			watched;	/* by this thread: */
+	pthread_t		watch;
 	unsigned		boot_threads;
 	json_t			*groups;	/* name -> settings object */
 	_Atomic(struct tkc_self *) self;	/* NULL: not known */
@@ -175,6 +182,7 @@ struct tkc_stream {
 	uint64_t		stack_used;	/* kept for the callback */
 	uint64_t		left;		/* bytes at inv->body */
 	unsigned		depth;		/* tkc_fetch_depth() */
+	uint64_t		took_ns;	/* its calls so far */
 };
 
 struct tkc_invocation {
@@ -300,6 +308,12 @@ void tkc_invocation_free(struct tkc_invocation **);
 /* Its machine as the master again. *cost may be NULL. */
 void tkc_invocation_reset(struct tkc_invocation *, struct tkc_release_cost *);
 void tkc_counters_add(struct tkc_counters *, const struct tkc_counters *);
+/*
+ * As tkc_reserve(), but waits for nothing, not even a boot: TKC_QUEUE unless a
+ * fork is idle. Counts nothing then: who asks goes on to wait.
+ */
+int tkc_reserve_at_once(struct tkc_program *, struct tkc_invocation **,
+    struct tkc_error *);
 
 /* guest_api.c */
 extern const struct tk_guest_ops tkc_guest_ops, tkc_traced_ops;

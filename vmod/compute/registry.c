@@ -17,6 +17,9 @@
 
 #define MAX_NAME	127
 
+/* From the end of a load to its VCL's becoming warm: microseconds, usually. */
+#define LOAD_SECONDS	1.0
+
 struct tkc_registry *
 tkc_registry_new(const struct tkc_host_interface *iface, void *host)
 {
@@ -35,8 +38,23 @@ tkc_registry_new(const struct tkc_host_interface *iface, void *host)
 	r->host = host;
 	r->warm = true;
 	(void)pthread_mutex_init(&r->lock, NULL);
-	(void)pthread_cond_init(&r->idle, NULL);
+	tkc_cond_init(&r->idle);
 	return (r);
+}
+
+/* Whoever waits whether it becomes warm waits no longer. */
+static void
+end_watch(struct tkc_registry *r)
+{
+	bool watched;
+
+	(void)pthread_mutex_lock(&r->lock);
+	watched = r->watched;
+	r->watched = r->loaded = false;
+	(void)pthread_cond_broadcast(&r->idle);
+	(void)pthread_mutex_unlock(&r->lock);
+	if (watched)
+		(void)pthread_join(r->watch, NULL);
 }
 
 void
@@ -47,6 +65,7 @@ tkc_registry_free(struct tkc_registry **pr)
 	struct tkc_self *self;
 
 	TK_TAKE_OBJ(r, pr, TKC_REGISTRY_MAGIC);
+	end_watch(r);
 	tkc_registry_cold(r);
 	while ((p = r->programs) != NULL) {
 		r->programs = p->next;
@@ -581,10 +600,40 @@ tkc_registry_warm(struct tkc_registry *r)
 	struct tkc_program *p;
 
 	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	end_watch(r);
 	if (r->warm)
 		return;
 	r->warm = true;
 	for (p = first_program(r); p != NULL; p = p->next)
 		if (p->wanted || p->settings.start)
 			(void)tkc_start(p, 1, 0, NULL);
+}
+
+static void *
+watch_thread(void *arg)
+{
+	struct tkc_registry *r = arg;
+	uint64_t until = tkc_after(LOAD_SECONDS);
+	bool cold, in_time = true;
+
+	(void)pthread_mutex_lock(&r->lock);
+	while (r->loaded && in_time)
+		in_time = tkc_wait_until(&r->idle, &r->lock, until);
+	cold = r->loaded;
+	(void)pthread_mutex_unlock(&r->lock);
+	if (cold)
+		tkc_registry_cold(r);
+	return (NULL);
+}
+
+void
+tkc_registry_loaded(struct tkc_registry *r)
+{
+
+	TK_CHECK_OBJ(r, TKC_REGISTRY_MAGIC);
+	(void)pthread_mutex_lock(&r->lock);
+	r->loaded = true;
+	/* Without a thread they go on, as they did in vcl_init. */
+	r->watched = pthread_create(&r->watch, NULL, watch_thread, r) == 0;
+	(void)pthread_mutex_unlock(&r->lock);
 }

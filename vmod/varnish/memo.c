@@ -96,8 +96,8 @@ tk_memo_keep(VRT_CTX, const struct vmod_tinykvm *vt,
 		return;
 	}
 	if (m != NULL)
-		VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm: soft_reset: a task "
-		    "keeps at most %d forks; this one is reset", TK_MAX_KEPT);
+		tk_log(ctx, "tinykvm: soft_reset: a task keeps at most %d "
+		    "forks; this one is reset", TK_MAX_KEPT);
 	tkc_release(inv, NULL);
 }
 
@@ -112,8 +112,8 @@ tk_memo_chain(VRT_CTX, struct tk_memo *m, unsigned method,
 	n = m->n_steps;
 	m->n_steps = 0;
 	if (n > 0 && m->method != method) {
-		VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm: %u programs that "
-		    "chain() queued in another sub are dropped", n);
+		tk_log(ctx, "tinykvm: %u programs that chain() queued in "
+		    "another sub are dropped", n);
 		return (0);
 	}
 	memcpy(step, m->step, n * sizeof *step);

@@ -63,10 +63,9 @@ body_on_workspace(VRT_CTX, struct tk_chain *c, const char *program)
 	if (len < UINT_MAX)
 		p = tk_ws_alloc(ctx->ws, len + 1);
 	if (p == NULL) {
-		VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm: %s: to_string() of "
-		    "%ju bytes: the workspace is too small, raise "
-		    "workspace_client or workspace_backend", program,
-		    (uintmax_t)len);
+		tk_log(ctx, "tinykvm: %s: to_string() of %ju bytes: the "
+		    "workspace is too small, raise workspace_client or "
+		    "workspace_backend", program, (uintmax_t)len);
 		return (NULL);
 	}
 	for (at = 0; at < len; at += s.len) {
@@ -143,8 +142,7 @@ synthetic_body(VRT_CTX, struct tk_chain *c)
 	AN(all);
 	e = collect(ctx, c, all);
 	if (VSB_finish(all) && e == 0) {
-		VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm: synth(): out of "
-		    "memory");
+		tk_log(ctx, "tinykvm: synth(): out of memory");
 		e = TKC_ENVIRONMENT;
 	}
 	if (e == 0) {

@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,10 +51,35 @@ static const struct vmod_priv_methods vmod_methods[1] = {{
 	.fini =		vmod_fini,
 }};
 
+static void
+load_fini(VRT_CTX, void *p)
+{
+	struct vmod_tinykvm *vt;
+
+	(void)ctx;
+	CAST_OBJ_NOTNULL(vt, p, VMOD_TINYKVM_MAGIC);
+	tkc_registry_loaded(vt->registry);
+}
+
+/* Of the task that vcl_init runs in. */
+static const struct vmod_priv_methods load_methods[1] = {{
+	.magic =	VMOD_PRIV_METHODS_MAGIC,
+	.type =		"tinykvm_load",
+	.fini =		load_fini,
+}};
+
 static int
 on_load(VRT_CTX, struct vmod_priv *priv)
 {
 	struct vmod_tinykvm *vt;
+	struct vmod_priv *load;
+
+	load = VRT_priv_task(ctx, load_methods);
+	if (load == NULL) {
+		VRT_fail(ctx, "tinykvm: the workspace is too small: raise "
+		    "workspace_client");
+		return (-1);
+	}
 
 	ALLOC_OBJ(vt, VMOD_TINYKVM_MAGIC);
 	if (vt == NULL)
@@ -69,6 +95,8 @@ on_load(VRT_CTX, struct vmod_priv *priv)
 	tk_sums_get();
 	priv->priv = vt;
 	priv->methods = vmod_methods;
+	load->priv = vt;
+	load->methods = load_methods;
 	return (0);
 }
 
@@ -101,13 +129,23 @@ vmod_event_function(VRT_CTX, struct vmod_priv *priv, enum vcl_event_e e)
  */
 
 void
+tk_log(VRT_CTX, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (ctx->vsl != NULL)
+		VSLbv(ctx->vsl, SLT_VCL_Error, fmt, ap);
+	else
+		VSLv(SLT_VCL_Error, 0, fmt, ap);
+	va_end(ap);
+}
+
+void
 tk_log_error(VRT_CTX, const struct tkc_error *err)
 {
 
-	if (ctx->vsl != NULL)
-		VSLb(ctx->vsl, SLT_VCL_Error, "tinykvm: %s", err->text);
-	else
-		VSL(SLT_VCL_Error, 0, "tinykvm: %s", err->text);
+	tk_log(ctx, "tinykvm: %s", err->text);
 }
 
 void *

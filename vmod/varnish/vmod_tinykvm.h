@@ -46,6 +46,8 @@ struct vmod_tinykvm {
 /* The VCL's own, from PRIV_VCL. */
 struct vmod_tinykvm *vmod_of(const struct vmod_priv *);
 
+/* A line in the task's log as VCL_Error; vcl_init has none: in Varnish's own. */
+void tk_log(VRT_CTX, const char *fmt, ...) v_printflike_(2, 3);
 /* Logs an error of a task. */
 void tk_log_error(VRT_CTX, const struct tkc_error *);
 /* As tkc_find(), counts and logs. name may be NULL. */
@@ -188,6 +190,8 @@ ssize_t tk_request_body_iterate(VRT_CTX, objiterate_f *func, void *priv);
 /* fetch.c */
 vdi_gethdrs_f tk_fetch_headers;
 vdi_finish_f tk_fetch_finish;
+/* Does the task's own fetch still have its fork, as the body is in there? */
+int tk_fetch_holds(VRT_CTX);
 /* What program() was called with, for the fetch. */
 void tk_fetch_arguments(VRT_CTX, VCL_BACKEND, const char *name,
     const char *url, const char *arg);
