@@ -272,8 +272,9 @@ sys_backend_response(int16_t status, const char *type, size_t type_len,
  * The answer is pulled: callback(arg, max, written, total) gives the next
  * piece, of at most max bytes; an empty one fails the delivery. total is at most
  * max_stream of the program's settings. Each call has the time limit of a
- * request for itself. Nothing is reset in between, and the
- * stack of this handler stays as it is: arg may point there.
+ * request for itself, and all of them together max_stream_time. Nothing is
+ * reset in between, and the stack of this handler stays as it is: arg may point
+ * there.
  */
 static inline KVM_NORETURN void
 begin_streaming_response(int16_t status, const char *type, size_t type_len,
@@ -292,7 +293,8 @@ begin_streaming_response(int16_t status, const char *type, size_t type_len,
 
 /*
  * How long the fetched object may be cached; milliseconds, less than 2^32 (49
- * days). 0, or -1 when this is no backend request.
+ * days). An answer without a body knows whole seconds, upwards, and no keep. 0,
+ * or -1 when this is no backend request.
  */
 static inline int
 sys_set_cacheable(bool cached, long ttl_ms, long grace_ms, long keep_ms)

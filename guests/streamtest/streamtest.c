@@ -63,6 +63,16 @@ alphabet(void *arg, size_t max, size_t written, size_t total)
 	return (piece(letters + written % LETTERS, max));
 }
 
+/* A byte at a time, each within the time limit of a call. arg: milliseconds. */
+static struct streaming_content
+drip(void *arg, size_t max, size_t written, size_t total)
+{
+
+	(void)max;
+	usleep((useconds_t)*(const long *)arg * 1000);
+	return (alphabet(NULL, 1, written, total));
+}
+
 /* Made anew for each call, as a program would. */
 static struct streaming_content
 fresh(void *arg, size_t max, size_t written, size_t total)
@@ -163,6 +173,8 @@ on_get(const char *url, const char *arg)
 		respondf(n[0] != 0 ? (int)n[0] : 200, "%s %s", url, arg);
 	if (is(url, "/alphabet", n))
 		stream(200, (size_t)n[0], alphabet, &n[1]);
+	if (is(url, "/drip", n))
+		stream(200, (size_t)n[0], drip, &n[1]);
 	if (is(url, "/fresh", n))
 		stream(200, (size_t)n[0], fresh, NULL);
 	if (is(url, "/relay", n))

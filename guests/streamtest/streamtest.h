@@ -6,6 +6,7 @@
 #define STREAMTEST_H_INCLUDED
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "kvm_api.h"
 

@@ -13,8 +13,10 @@
  *
  * Nothing is reset between, and the stack of whoever began the stream stays
  * as it is, so that the callback's argument may lie there. A call has the time
- * limit of a request for itself. The guest does not run while its data is
- * copied out.
+ * limit of a request for itself, and all of them together max_stream_time: one
+ * that makes a byte at a time would hold its fork, and who waits for the answer,
+ * for ever. The guest does not run while its data is copied out, however long
+ * the client takes.
  */
 
 #include <string.h>
@@ -120,16 +122,29 @@ tkc_api_return(struct tk_machine *m, struct tkc_invocation *inv)
 	}
 }
 
-int
-tkc_stream_pull(struct tkc_invocation *inv, struct tkc_error *err)
+static int
+too_long(const struct tkc_invocation *inv, struct tkc_error *err)
+{
+
+	return (tkc_fail(err, TKC_TIMEOUT, "%s: the stream took longer than "
+	    "max_stream_time (%g s): %llu of %llu bytes",
+	    inv->instance->program->name, inv->instance->stream_time,
+	    (unsigned long long)inv->out_at,
+	    (unsigned long long)inv->out_len));
+}
+
+/* One call of the callback. 0, or a reason. */
+static int
+pull(struct tkc_invocation *inv, double rest, struct tkc_error *err)
 {
 	const struct tkc_stream *s = &inv->stream;
-	uint64_t start = tkc_now(), left = inv->out_len - inv->out_at;
+	uint64_t left = inv->out_len - inv->out_at;
 	struct tk_error core;
 	struct tk_call c;
 	int e;
 
-	tk_assert(inv->answered && s->callback != 0 && s->left == 0);
+	if (rest <= 0)
+		return (too_long(inv, err));
 	memset(&c, 0, sizeof c);
 	c.function = s->callback;
 	c.args[0] = s->arg;
@@ -137,14 +152,30 @@ tkc_stream_pull(struct tkc_invocation *inv, struct tkc_error *err)
 	c.args[2] = inv->out_at;
 	c.args[3] = inv->out_len;
 	c.stack_used = s->stack_used;
-	c.seconds = inv->seconds;
+	c.seconds = rest < inv->seconds ? rest : inv->seconds;
 	inv->turn = TKC_TURN_PULL;
 	e = tk_call(inv->vm, &c, &core);
 	inv->turn = TKC_TURN_REQUEST;
-	tkc_settle(inv, start);
 	if (e == 0)
 		return (0);
-	e = tkc_from_core(err, inv->instance->program->name, &core);
-	tkc_failed(inv, err);
+	return (core.kind == TK_TIMEOUT && rest < inv->seconds ?
+	    too_long(inv, err) :
+	    tkc_from_core(err, inv->instance->program->name, &core));
+}
+
+int
+tkc_stream_pull(struct tkc_invocation *inv, struct tkc_error *err)
+{
+	struct tkc_stream *s = &inv->stream;
+	uint64_t start = tkc_now();
+	int e;
+
+	tk_assert(inv->answered && s->callback != 0 && s->left == 0);
+	e = pull(inv, inv->instance->stream_time -
+	    (double)s->took_ns / (double)TKC_NS, err);
+	s->took_ns += tkc_now() - start;
+	tkc_settle(inv, start);
+	if (e != 0)
+		tkc_failed(inv, err);
 	return (e);
 }

@@ -337,6 +337,7 @@ tkc_instance_new(struct tkc_instance **pin, struct tkc_program *p,
 	in->keeps_memory = s->ephemeral_keep_working_memory;
 	in->kept_memory = s->req_mem_limit_after_reset;
 	in->request_time = s->max_request_time;
+	in->stream_time = s->max_stream_time;
 	in->memory = s->max_memory;
 	in->request_memory = s->max_request_memory;
 	in->smp = (unsigned)s->smp;

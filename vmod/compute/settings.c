@@ -46,6 +46,8 @@ static const struct key keys[] = {
 	{ "max_request_memory", NUMBER, AT(max_request_memory), 1, MAX_MIB,
 	    true },
 	{ "max_stream", NUMBER, AT(max_stream), 1, MAX_MIB, true },
+	{ "max_stream_time", NUMBER, AT(max_stream_time), 0.001, MAX_SECONDS,
+	    true },
 	{ "req_mem_limit_after_reset", NUMBER, AT(req_mem_limit_after_reset),
 	    0, MAX_MIB, true },
 	{ "shared_memory", NUMBER, AT(shared_memory), 0, MAX_MIB, true },
@@ -475,6 +477,7 @@ tkc_settings_read(struct tkc_settings *s, const char *what,
 	s->max_memory = 256;
 	s->max_request_memory = 64;
 	s->max_stream = 1024;
+	s->max_stream_time = 60;
 	s->concurrency = 2;
 	s->debug_wait = 60;
 	s->ephemeral = s->ephemeral_keep_working_memory = true;

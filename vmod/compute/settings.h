@@ -26,6 +26,7 @@ struct tkc_settings {
 	double			max_memory;		/* MiB */
 	double			max_request_memory;
 	double			max_stream;
+	double			max_stream_time;	/* seconds */
 	double			req_mem_limit_after_reset;
 	double			shared_memory;
 	double			concurrency;
