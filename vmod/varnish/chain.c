@@ -6,7 +6,8 @@
  *
  * At any moment at most two forks are taken, the one that has answered and the
  * one that is given its answer; tkc_pass_on() sees to it that nobody waits for
- * a fork while holding another.
+ * a fork while holding another. Nor does a task that keeps forks, or whose own
+ * fetch has one.
  */
 
 #include <string.h>
@@ -82,11 +83,10 @@ prepare(VRT_CTX, struct tkc_request *q, const struct tk_step *s,
 
 /* A fork for the step, with the request's body in it. 0, or a reason. */
 static int
-first(VRT_CTX, const struct tk_memo *m, const struct tk_step *s,
-    struct tk_chain *c, const struct tkc_request *q, struct tkc_error *err)
+first(VRT_CTX, bool wait, const struct tk_step *s, struct tk_chain *c,
+    const struct tkc_request *q, struct tkc_error *err)
 {
-	tk_reserve_f *reserve = m != NULL && m->n_kept > 0 ?
-	    tkc_reserve_idle : tkc_reserve;
+	tk_reserve_f *reserve = wait ? tkc_reserve : tkc_reserve_idle;
 
 	if (c->is_fetch)
 		return (tk_request_body(ctx, s->program, &c->inv, q, reserve,
@@ -102,6 +102,7 @@ step(VRT_CTX, struct tk_memo *m, struct tk_chain *c, unsigned i,
 {
 	struct tkc_span header[TK_MAX_HEADERS + 1];
 	struct tkc_request *q = &c->q[i & 1];
+	bool wait;
 	int e;
 
 	if (s->program == NULL) {
@@ -119,12 +120,12 @@ step(VRT_CTX, struct tk_memo *m, struct tk_chain *c, unsigned i,
 	else if (c->is_fetch)
 		q->body_expected = tk_request_body_expected(ctx);
 	c->inv = tk_memo_take(m, s->program);
+	wait = (m == NULL || m->n_kept == 0) && !tk_fetch_holds(ctx);
 	tk_enter(&c->task);
 	if (*prev == NULL)
-		e = first(ctx, m, s, c, q, err);
+		e = first(ctx, wait, s, c, q, err);
 	else
-		e = tkc_pass_on(prev, s->program, &c->inv, q,
-		    m == NULL || m->n_kept == 0, err);
+		e = tkc_pass_on(prev, s->program, &c->inv, q, wait, err);
 	if (e == 0)
 		e = tkc_invoke(c->inv, q, &c->r, err);
 	tk_enter(NULL);

@@ -57,6 +57,41 @@ tk_fetch_arguments(VRT_CTX, VCL_BACKEND be, const char *name, const char *url,
 }
 
 /*--------------------------------------------------------------------
+ * Between the headers and the body VCL runs, and may call programs
+ */
+
+/* Of whichever of our backends is being fetched from. */
+static const char holder;
+
+int
+tk_fetch_holds(VRT_CTX)
+{
+	const struct vmod_priv *p;
+	const struct fetch *f;
+
+	if (ctx->bo == NULL)
+		return (0);
+	p = VRT_priv_task_get(ctx, &holder);
+	if (p == NULL || p->priv == NULL)
+		return (0);
+	CAST_OBJ_NOTNULL(f, p->priv, FETCH_MAGIC);
+	return (f->chain.inv != NULL);
+}
+
+/* NULL: of none. 0, or there is no room to remember it. */
+static int
+set_holder(VRT_CTX, struct fetch *f)
+{
+	struct vmod_priv *p;
+
+	p = f != NULL ? VRT_priv_task(ctx, &holder) :
+	    VRT_priv_task_get(ctx, &holder);
+	if (p != NULL)
+		p->priv = f;
+	return (p == NULL && f != NULL ? -1 : 0);
+}
+
+/*--------------------------------------------------------------------
  * The body: from guest memory into Varnish's storage
  */
 
@@ -379,6 +414,8 @@ tk_fetch_headers(VRT_CTX, VCL_BACKEND dir)
 	e = tk_chain_run(ctx, be->vmod, &f->chain, VCL_MET_BACKEND_FETCH, &last,
 	    &err);
 	e = e == 0 ? answer(ctx, f, &err) : answer_error(ctx, f, &err);
+	if (e == 0 && f->chain.inv != NULL)
+		e = set_holder(ctx, f);
 	if (e == 0 && WS_Overflowed(ctx->bo->ws))
 		e = too_small(ctx, be);
 	if (e != 0) {
@@ -400,5 +437,6 @@ tk_fetch_finish(VRT_CTX, VCL_BACKEND dir)
 	CAST_OBJ_NOTNULL(f, ctx->bo->htc->priv, FETCH_MAGIC);
 	/* Not all of the body was wanted: an aborted delivery, or HEAD. */
 	tk_chain_end(&f->chain);
+	(void)set_holder(ctx, NULL);
 	ctx->bo->htc = NULL;
 }
