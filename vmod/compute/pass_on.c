@@ -7,7 +7,8 @@
  * once, from the one fork's memory into the other's. When there is none, the
  * body is taken out and the first fork given back before anything is waited
  * for: whoever waits for a fork in here holds none, so that chains cannot wait
- * for each other in a circle, whatever programs they name, and how often.
+ * for each other in a circle, whatever programs they name, and how often. Only
+ * whether a large body may wait at all, the next program has to be up to know.
  */
 
 #include <stdlib.h>
@@ -95,6 +96,18 @@ take_out(struct tkc_invocation *from, struct tkc_program *to, char **body,
 	return (e);
 }
 
+/* If not, it was waited for all the time that there is. */
+static bool
+is_up(struct tkc_program *p)
+{
+	bool up;
+
+	(void)pthread_mutex_lock(&p->lock);
+	up = p->state == TKC_UP;
+	(void)pthread_mutex_unlock(&p->lock);
+	return (up);
+}
+
 int
 tkc_pass_on(struct tkc_invocation **from, struct tkc_program *program,
     struct tkc_invocation **to, const struct tkc_request *q, int wait,
@@ -103,17 +116,24 @@ tkc_pass_on(struct tkc_invocation **from, struct tkc_program *program,
 	char *body = NULL;
 	uint64_t room = 0;
 	size_t len;
+	bool large;
 	int e;
 
 	TK_CHECK_OBJ(*from, TKC_INVOCATION_MAGIC);
 	TK_CHECK_OBJ(program, TKC_PROGRAM_MAGIC);
-	e = *to != NULL ? 0 : tkc_reserve_idle(program, to, err);
+	large = (*from)->out_len - (*from)->out_at > tkc_body_limit(program);
+	if (*to != NULL)
+		e = 0;
+	else if (wait && !large)
+		e = tkc_reserve_at_once(program, to, err);
+	else
+		e = tkc_reserve_idle(program, to, err);
 	if (e == 0) {
 		e = copy(*from, *to, q, err);
 		tkc_release(from, NULL);
 		return (e);
 	}
-	if (!wait || e != TKC_QUEUE)
+	if (!wait || e != TKC_QUEUE || (large && !is_up(program)))
 		return (e);
 	e = take_out(*from, program, &body, &len, &room, err);
 	tkc_release(from, NULL);

@@ -97,10 +97,18 @@ boot_here(struct tkc_program *p)
 	(void)pthread_mutex_lock(&p->lock);
 }
 
+/*
+ * Who comes while a fork is idle takes it, though others wait: they are still
+ * being woken, and the fork would do nothing. But whoever has been overtaken
+ * for so long gets the next one.
+ */
+#define STARVING_NS	(50 * 1000000ULL)
+
 /* One who waits for a program: for a boot, or for a fork. */
 struct wait {
 	uint64_t		until;		/* ns; 0: not known yet */
-	bool			queued;		/* was let in once */
+	uint64_t		since;		/* ns, of the queue; so, too */
+	bool			starving;	/* in the program's count */
 };
 
 /*
@@ -113,7 +121,7 @@ wait_once(struct tkc_program *p, pthread_cond_t *cond, struct wait *w,
     bool *in_time, struct tkc_error *err)
 {
 
-	if (!w->queued && (double)p->total.queue_length >=
+	if (w->since == 0 && (double)p->total.queue_length >=
 	    p->settings.max_queue) {
 		p->total.queue_refused++;
 		tkc_program_publish(p);
@@ -121,7 +129,8 @@ wait_once(struct tkc_program *p, pthread_cond_t *cond, struct wait *w,
 		    "already as max_queue allows (%g)", p->name,
 		    p->settings.max_queue));
 	}
-	w->queued = true;
+	if (w->since == 0)
+		w->since = tkc_now();
 	p->total.queue_length++;
 	tkc_program_publish(p);
 	*in_time = tkc_wait_until(cond, &p->lock, w->until);
@@ -191,6 +200,8 @@ try_again(struct tkc_program *p, struct tkc_instance *in)
 		inv->next = in->idle;
 		in->idle = inv;
 		in->again_at = 0;
+		/* It may not be for whoever made it. */
+		(void)pthread_cond_signal(&p->returned);
 	} else
 		in->forks--;
 	if (in->retired) {
@@ -201,22 +212,38 @@ try_again(struct tkc_program *p, struct tkc_instance *in)
 		tkc_program_unload(p);
 }
 
-/* Who asks for a fork: only the first waits for one. */
-enum asks { ANYBODY, WHO_KEEPS_FORKS, SLOW_BODY };
+/*
+ * Who asks for a fork: only the first waits for one, and the last not even for
+ * the program to be up.
+ */
+enum asks { ANYBODY, WHO_KEEPS_FORKS, SLOW_BODY, WHO_HOLDS_ONE };
 
-/* The last one is not for bodies whose clients may take as long as they like. */
+/* Is there one for it? The program is up. */
 static bool
-has_fork(const struct tkc_instance *in, enum asks who)
+has_fork(const struct tkc_program *p, enum asks who, const struct wait *w)
 {
+	const struct tkc_invocation *idle = p->live->idle;
 
-	return (in->idle != NULL &&
-	    (who != SLOW_BODY || in->idle->next != NULL));
+	if (idle == NULL)
+		return (false);
+	switch (who) {
+	case WHO_KEEPS_FORKS:
+		return (true);
+	case SLOW_BODY:
+		/* The last one is not for clients who may take their time. */
+		return (idle->next != NULL);
+	default:
+		return (p->starving == 0 || w->since != 0);
+	}
 }
 
 static int
 no_fork(struct tkc_program *p, enum asks who, struct tkc_error *err)
 {
 
+	if (who == WHO_HOLDS_ONE)
+		return (tkc_fail(err, TKC_QUEUE, "%s: no fork is idle",
+		    p->name));
 	if (who == WHO_KEEPS_FORKS)
 		return (tkc_fail(err, TKC_QUEUE, "%s: no fork is free, and who "
 		    "keeps forks of other programs does not wait: raise "
@@ -228,36 +255,30 @@ no_fork(struct tkc_program *p, enum asks who, struct tkc_error *err)
 	    p->settings.max_memory));
 }
 
+/* Lock held, given up meanwhile. *w was begun. 0: there is one for it. */
 static int
-reserve(struct tkc_program *p, enum asks who, struct tkc_invocation **pinv,
+wait_for_fork(struct tkc_program *p, enum asks who, struct wait *w,
     struct tkc_error *err)
 {
 	struct tkc_instance *in;
-	struct wait w = { 0, false };
 	bool in_time;
 	int e;
 
-	/* The clock is read only when there is something to wait for. */
-	if (!(p->state == TKC_UP && p->registry->warm &&
-	    has_fork(p->live, who)))
-		w.until = tkc_after(p->settings.max_queue_time);
 	for (;;) {
-		if (w.until != 0) {
-			e = wait_until_up(p, &w, err);
-			if (e != 0)
-				return (e);
-		}
+		e = wait_until_up(p, w, err);
+		if (e != 0)
+			return (e);
 		in = p->live;
 		tk_assert(in != NULL);
-		if (has_fork(in, who))
-			break;
+		if (has_fork(p, who, w))
+			return (0);
 		if (in->forks < in->wanted && tkc_now() >= in->again_at) {
 			try_again(p, in);
 			continue;
 		}
 		if (who != ANYBODY)
 			return (no_fork(p, who, err));
-		e = wait_once(p, &p->returned, &w, &in_time, err);
+		e = wait_once(p, &p->returned, w, &in_time, err);
 		if (e != 0)
 			return (e);
 		if (!in_time && !(p->state == TKC_UP && p->live->idle != NULL)) {
@@ -268,7 +289,34 @@ reserve(struct tkc_program *p, enum asks who, struct tkc_invocation **pinv,
 			    p->settings.max_queue_time,
 			    p->settings.concurrency));
 		}
+		if (!w->starving && tkc_now() - w->since > STARVING_NS) {
+			w->starving = true;
+			p->starving++;
+		}
 	}
+}
+
+static int
+reserve(struct tkc_program *p, enum asks who, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+	struct tkc_instance *in;
+	struct wait w = { 0, 0, false };
+	int e = 0;
+
+	/* The clock is read only when there is something to wait for. */
+	if (p->state != TKC_UP || !p->registry->warm ||
+	    !has_fork(p, who, &w)) {
+		if (who == WHO_HOLDS_ONE)
+			return (no_fork(p, who, err));
+		w.until = tkc_after(p->settings.max_queue_time);
+		e = wait_for_fork(p, who, &w, err);
+		if (w.starving)
+			p->starving--;
+	}
+	if (e != 0)
+		return (e);
+	in = p->live;
 	*pinv = in->idle;
 	in->idle = (*pinv)->next;
 	in->busy++;
@@ -313,6 +361,14 @@ tkc_reserve_idle(struct tkc_program *p, struct tkc_invocation **pinv,
 {
 
 	return (timed_reserve(p, WHO_KEEPS_FORKS, pinv, err));
+}
+
+int
+tkc_reserve_at_once(struct tkc_program *p, struct tkc_invocation **pinv,
+    struct tkc_error *err)
+{
+
+	return (timed_reserve(p, WHO_HOLDS_ONE, pinv, err));
 }
 
 int
