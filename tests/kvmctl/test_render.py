@@ -232,6 +232,18 @@ synth = {{ program = "hello" }}
         assert "programs" not in answer.text and "Hello" not in answer.text
 
 
+def test_each_release_has_its_own_mark(tmp_path: Path) -> None:
+    """With a token or without: the mark opens one release, and tells nothing."""
+    parsed, marks = site_of(tmp_path, ""), set()
+    for token in ("", "t" * 32):
+        for release in ("", "r1", "r2"):
+            text = render(parsed, None, release, token=token)
+            mark, = re.findall(r'set req.http.X-Kvmctl-Probe = "(.*)";', text)
+            assert re.fullmatch("[0-9a-f]{32}", mark)
+            marks.add(mark)
+    assert len(marks) == 6
+
+
 def test_the_vcl_is_readable(tmp_path: Path) -> None:
     text = render(site_of(tmp_path, _EVERYTHING), Path("/p.json"), "r1")
     assert "everything, release r1" in text
