@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import datetime
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -324,7 +325,9 @@ def test_any_history(place: Path, kvmctl: Any) -> None:
     {"programs": {"hello": ["x"]}}, {"programs": {"hello": "../x"}},
     {"created": None}, {"by": 5}, {"error": {}}, {"canary": [1]},
     {"name": "a\0b"}, {"canary": {"header": 5}},
-    {"canary": {"baseline": {"requests": "many"}}}], ids=str)
+    {"canary": {"baseline": {"requests": "many"}}},
+    {"canary": {"own": {"requests": -1}}},
+    {"canary": {"own": {"seconds": math.nan}}}], ids=str)
 def test_histories_that_were_tracebacks(tmp_path: Path,
                                         change: dict[str, Any]) -> None:
     store = Store(tmp_path, "it")

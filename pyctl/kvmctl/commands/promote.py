@@ -24,7 +24,7 @@ def run(env: Environment, path: Path, where: Where, out: Path, force: bool,
             canary.of(deployer)
             if not force:
                 said = canary.verdict(deployer, least)
-                if said.word != judge.BETTER:
+                if said.word != judge.SOUND:
                     raise DeployError(
                         f"the canary is not promoted, {said.word}: "
                         f"{said.reason}; --force promotes it all the same")

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import re
 import time
+from typing import Any
 
 from kvmctl.deploy import judge, store
 from kvmctl.deploy.deployer import Deployer, Outcome
@@ -101,8 +102,14 @@ def begin(deployer: Deployer, prepared: Prepared, wanted: Share) -> Outcome:
 def figures(deployer: Deployer, vcl: str) -> Figures:
     """Counters of a VCL; zeros where they cannot be read."""
     if not deployer.admin.node.countable:
-        return Figures(0, 0, 0.0)
+        return judge.NOTHING
     return judge.figures(stats.programs(deployer.admin.node), vcl)
+
+
+def _figures_of(table: dict[str, Any]) -> Figures:
+    """As the history has them. Raises TypeError, KeyError."""
+    return Figures(int(table["requests"]), int(table["errors"]),
+                   float(table["seconds"]))
 
 
 def judgeable(deployer: Deployer) -> None:
@@ -119,16 +126,18 @@ def verdict(deployer: Deployer, least: int = judge.MIN_REQUESTS) -> Verdict:
     judgeable(deployer)
     beside = str(release.canary.get("beside", ""))
     try:
-        before = Figures(**release.canary["baseline"])
-        own = Figures(**release.canary["own"])
+        before = _figures_of(release.canary["baseline"])
+        own = _figures_of(release.canary["own"])
     except (TypeError, KeyError):
         raise DeployError(f"the history does not say how {release.name} "
                           "began: `kvmctl abort`, and begin anew") from None
     counters = stats.programs(deployer.admin.node)
-    return judge.judge(
-        judge.figures(counters, beside).since(before),
-        judge.figures(counters, release.canary_vcl).since(own),
-        least)
+    stable = judge.figures(counters, beside)
+    canary = judge.figures(counters, release.canary_vcl)
+    if stable.anew(before) or canary.anew(own):
+        # One worker has both; the busier one may have caught up already.
+        before = own = judge.NOTHING
+    return judge.judge(stable.since(before), canary.since(own), least)
 
 
 def watch(deployer: Deployer, seconds: float, least: int) -> Verdict:
@@ -159,7 +168,7 @@ def through(deployer: Deployer, prepared: Prepared, wanted: Share,
         abort(deployer, said.reason)
         raise DeployError(f"{outcome.release.name} is worse than "
                           f"{outcome.replaced} and was aborted: {said.reason}")
-    return promote(deployer, prepared) if said.word == judge.BETTER \
+    return promote(deployer, prepared) if said.word == judge.SOUND \
         else outcome
 
 

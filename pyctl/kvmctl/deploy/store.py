@@ -17,6 +17,7 @@ import fcntl
 import getpass
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -110,7 +111,7 @@ def _is_canary(table: Any) -> bool:
                  and all(isinstance(word, str) for word in header))
             and all(isinstance(table.get(key, ""), str)
                     for key in ("cookie", "since", "beside"))
-            and all(isinstance(value, int | float)
+            and all(isinstance(value, int | float) and 0 <= value < math.inf
                     for key in ("baseline", "own")
                     for value in dict(table.get(key, {})).values()))
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvmctl.varnish.stats import FAILED, REQUESTS, Counters
+from kvmctl.varnish.stats import REQUESTS, Counters, failed
 
 GAUGES = ("forks", "forks_busy", "queue_length", "storage_queue",
           "storage_timers", "sockets_open", "master_bytes",
@@ -59,18 +59,14 @@ def rates(before: Counters, after: Counters, seconds: float,
     for vcl, programs in after.items():
         for program, values in programs.items():
             old = before.get(vcl, {}).get(program, {})
-
-            def since(*keys: str, now: dict[str, int] = values,
-                      then: dict[str, int] = old) -> int:
-                return sum(max(0, now.get(k, 0) - then.get(k, 0))
-                           for k in keys)
-
-            n = since("invocations")
+            more = {k: max(0, v - old.get(k, 0)) for k, v in values.items()}
+            n = more.get("invocations", 0)
             out.append(Rate(
-                vcl, program, since(*REQUESTS) / seconds,
-                since(*FAILED) / seconds,
-                since("cpu_time") / n / 1e3 if n else None,
-                since("pages_written") / n if n else None,
+                vcl, program,
+                sum(more.get(k, 0) for k in REQUESTS) / seconds,
+                failed(more) / seconds,
+                more.get("cpu_time", 0) / n / 1e3 if n else None,
+                more.get("pages_written", 0) / n if n else None,
                 values.get("forks", 0), values.get("forks_busy", 0),
                 values.get("queue_length", 0),
                 seen.quantile(vcl, program, 0.5),
