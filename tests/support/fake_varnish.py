@@ -28,6 +28,8 @@ class State:
     active: str = "boot"
     #: command -> (status, text): answered so instead; text None hangs up.
     faults: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    #: command -> what its answer waits for, for 20 s at most.
+    gates: dict[str, threading.Event] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -113,8 +115,10 @@ class _CommandLine(socketserver.StreamRequestHandler):
                     body += more.decode()
                 line = line[:found.start()]
             words = [a or b for a, b in _WORDS.findall(line)]
+            state.asked.append(words[0])
+            if words[0] in state.gates:
+                state.gates[words[0]].wait(20)
             with state.lock:
-                state.asked.append(words[0])
                 fault = state.faults.get(words[0])
                 if fault is not None and fault[1] is None:
                     return

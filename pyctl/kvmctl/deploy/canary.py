@@ -141,21 +141,22 @@ def verdict(deployer: Deployer, least: int = judge.MIN_REQUESTS) -> Verdict:
 
 
 def watch(deployer: Deployer, seconds: float, least: int) -> Verdict:
-    """Looks until it is worse, or the time is over."""
+    """Looks until it is worse, the time is over, or somebody interrupts."""
     end = time.monotonic() + seconds
     while True:
         now = verdict(deployer, least)
         left = end - time.monotonic()
-        if now.word == judge.WORSE or left <= 0:
+        if now.word == judge.WORSE or left <= 0 \
+                or deployer.stop.wait(min(_LOOK_SECONDS, left)):
             return now
-        time.sleep(min(_LOOK_SECONDS, left))
 
 
 def through(deployer: Deployer, prepared: Prepared, wanted: Share,
             seconds: float, least: int) -> Outcome:
     """Begins a canary, watches it, and promotes it or aborts it.
 
-    One of too few requests stays a canary. Raises DeployError for a worse one.
+    One of too few requests stays a canary, and so does one whose watch is
+    interrupted, for the caller to take back. Raises DeployError for a worse one.
     """
     judgeable(deployer)
     outcome = begin(deployer, prepared, wanted)
@@ -163,6 +164,8 @@ def through(deployer: Deployer, prepared: Prepared, wanted: Share,
         return outcome
     deployer.say(f"watching for {seconds:.0f} s ...")
     said = watch(deployer, seconds, least)
+    if deployer.stop.is_set():
+        return outcome
     deployer.say(f"{said.word}: {said.reason}")
     if said.word == judge.WORSE:
         abort(deployer, said.reason)

@@ -14,6 +14,7 @@ What the node says it serves is the truth; the history follows it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from threading import Event
 
 from kvmctl.deploy import store
 from kvmctl.deploy.prepare import Prepared, new_name
@@ -44,7 +45,9 @@ class Deployer:
     """One site on one node. The store's lock is held by whoever calls."""
 
     def __init__(self, site: Site, node: Node, files: Store,
-                 say: Say = lambda text: None) -> None:
+                 say: Say = lambda text: None,
+                 stop: Event | None = None) -> None:
+        """stop: set when what waits for no one's answer is to wait no more."""
         self.admin = Admin(node)
         self.files = files
         self.node = str(node)
@@ -53,6 +56,7 @@ class Deployer:
         self.depot = Depot(files, node.reach, node.store)
         self.trial = Trial(site, self.admin, self.router, self.depot, token)
         self.say = say
+        self.stop = stop or Event()
 
     def __enter__(self) -> "Deployer":
         return self
@@ -315,14 +319,21 @@ class Deployer:
 
     def back(self, outcome: Outcome) -> None:
         """Undoes a deployment that went well, for the sake of other nodes."""
-        if not outcome.changed or outcome.replaced is None:
+        if not outcome.changed:
             return
+        if outcome.replaced is None:
+            raise DeployError(f"{self.node} served nothing before: "
+                              f"{outcome.release.name} serves on")
         kept = self.releases(store.KEPT)
         if any(r.name == outcome.replaced for r in kept):
             self.rollback(outcome.replaced)
             return
         self.give_up(outcome.release, outcome.replaced, "taken back",
                      store.ABORTED)
+        now = self.serving()
+        if now != outcome.replaced:
+            raise DeployError(f"{self.node} serves {now}, not "
+                              f"{outcome.replaced}")
 
     def _rollback_target(self, serving: str | None, to: str | None) -> Release:
         kept = self.releases(store.KEPT, store.SERVING)
