@@ -86,6 +86,34 @@ def test_beyond_the_budget_all_is_taken_back(kvmctl: Any,
         assert fleet.states() == ["failed"] + ["skipped"] * 11
 
 
+def test_an_abort_goes_everywhere(kvmctl: Any, tmp_path: Path) -> None:
+    """No node keeps its canary because another one fails, or has none."""
+    with fleet_of(kvmctl, tmp_path, 5) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["nodes"][0]["outcome"]["release"]["name"]
+        fleet.write("b")
+        some = [w for i in (0, 1, 3, 4) for w in ("--node", f"fake{i}")]
+        assert fleet("deploy", "--canary", "10%", *some) == ExitCode.OK
+        for i in (0, 3):
+            fleet.fakes[i].state.faults["vcl.use"] = (300, "no")
+        assert fleet("abort", "--json") == ExitCode.FAILED
+        assert "fake0, fake3 failed" in fleet.kvmctl.err
+        assert "--node" in fleet.kvmctl.err
+        assert fleet.states() == ["failed", "done", "unchanged", "failed",
+                                  "done"]
+        assert [f.state.active == first for f in fleet.fakes] == [
+            False, True, True, False, True]
+        for i in (0, 3):
+            fleet.fakes[i].state.faults.clear()
+        assert fleet("abort", "--json") == ExitCode.OK
+        assert fleet.states() == ["done", "unchanged", "unchanged", "done",
+                                  "unchanged"]
+        assert {f.state.active for f in fleet.fakes} == {first}
+        # One alone that has none is told so.
+        assert fleet("abort", "--node", "fake2") == ExitCode.DEPLOY
+        assert "no canary" in fleet.kvmctl.err
+
+
 def test_an_error_of_this_side_counts_as_the_nodes(
         kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the disk has against one node: the others are taken back."""
