@@ -293,6 +293,34 @@ def test_what_serves_outlives_its_history(kvmctl: Any,
             p for p in before if not p.name.startswith(".")}
 
 
+def test_the_first_vcl_of_a_node(kvmctl: Any, tmp_path: Path) -> None:
+    """The child process starts with it; else it stays active, and its files."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        state = fleet.fakes[0].state
+        state.vcls, state.active, state.child = {}, "", "stopped"
+        state.faults["start"] = (300, "Child failed on launch")
+        fleet.write("a")
+        assert fleet("deploy") == ExitCode.VARNISH
+        assert "Child failed on launch" in fleet.kvmctl.err
+        failed, there = state.active, tmp_path / "store" / "fleet"
+        files_of_it = {there / "releases" / f"{failed}.{kind}"
+                       for kind in ("vcl", "json")}
+        files_of_it |= set((there / "programs").iterdir())
+        assert all(p.exists() for p in files_of_it) and len(files_of_it) == 3
+        # The same again is no "serves already".
+        assert fleet("deploy") == ExitCode.VARNISH
+        assert state.active == failed
+        assert all(p.exists() for p in files_of_it)
+        state.faults.clear()
+        name = fleet.json("deploy")["release"]["name"]
+        assert (state.active, state.child) == (name, "running")
+        # Who stopped it since then had reasons.
+        state.child = "stopped"
+        fleet.write("b")
+        assert fleet("deploy") == ExitCode.DEPLOY
+        assert "does not run" in fleet.kvmctl.err and state.active == name
+
+
 def test_what_the_history_forgets_leaves_nothing(
         kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_REMEMBERED", 2)

@@ -26,6 +26,7 @@ class State:
     vcls: dict[str, str] = field(default_factory=lambda: {"boot": ""})
     labels: dict[str, str] = field(default_factory=dict)
     active: str = "boot"
+    child: str = "running"
     #: command -> (status, text): answered so instead; text None hangs up.
     faults: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     #: command -> what its answer waits for, for 20 s at most.
@@ -54,7 +55,10 @@ def answer(state: State, words: list[str], body: str) -> tuple[int, str]:
     if what == "ping":
         return 200, "PONG 1500000000 1.0"
     if what == "status":
-        return 200, "Child in state running"
+        return 200, f"Child in state {state.child}"
+    if what == "start":
+        state.child = "running"
+        return 200, ""
     if what == "vcl.list":
         return _list(state, words)
     if what == "vcl.deps":

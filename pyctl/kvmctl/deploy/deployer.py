@@ -102,9 +102,12 @@ class Deployer:
                        store.user())
 
     def current(self, content: str) -> Release | None:
-        """The release that serves now, when it is of this content."""
+        """The release that serves now, when it is of this content.
+
+        One that failed may still be active, where nothing was before it.
+        """
         serving = self.serving()
-        for release in self.releases():
+        for release in self.releases(store.SERVING, store.KEPT):
             if release.name == serving and release.content == content:
                 return release
         return None
@@ -168,6 +171,7 @@ class Deployer:
         try:
             if self.admin.active() != release.name:
                 raise DeployError(f"{self.node} did not switch")
+            self._start_the_first(back)
             if self.admin.status() != "running":
                 raise DeployError(f"the child process of {self.node} does "
                                   "not run")
@@ -179,6 +183,22 @@ class Deployer:
             if back is not None:
                 self.admin.use(back)
             raise
+
+    def _start_the_first(self, back: str | None) -> None:
+        """A varnishd without a VCL, as of -f '', waits for one to start with.
+
+        A child process that had a VCL before was stopped by somebody.
+        """
+        never = back is None or any(r.name == back
+                                    for r in self.releases(store.FAILED))
+        if not never or self.admin.status() != "stopped":
+            return
+        try:
+            self.admin.command("start")
+        except VarnishError as e:
+            raise VarnishError(f"the child process of {self.node} does not "
+                               f"start with the new VCL. Varnish says:\n{e}"
+                               ) from None
 
     def serves(self, release: Release) -> None:
         """The history's word for it."""

@@ -110,13 +110,14 @@ class Depot:
     def clean(self, loaded: Iterable[str]) -> None:
         """Removes what no living release of the node names.
 
-        loaded: the VCLs that the node has. Some may be of another machine's
-        store, whose history is not known here: their files stay.
+        loaded: the VCLs that the node has; their files stay. Some may be of
+        another machine's store, whose history is not known here, and one that
+        failed may be active where nothing was before it.
         """
-        self._files.clean()
-        if self._ssh is None:
-            return
-        keep = self._files.living_files()
-        for vcl in loaded:
-            keep |= {f"{vcl}.vcl", f"{vcl.removesuffix(CANARY_SUFFIX)}.json"}
-        self._ssh.run("sh", "-c", _CLEAN, "sh", str(self.root), *sorted(keep))
+        there = {name for vcl in loaded for name in (
+            f"{vcl}.vcl", f"{vcl.removesuffix(CANARY_SUFFIX)}.json")}
+        self._files.clean(there)
+        if self._ssh is not None:
+            keep = self._files.living_files() | there
+            self._ssh.run("sh", "-c", _CLEAN, "sh", str(self.root),
+                          *sorted(keep))

@@ -22,7 +22,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -278,14 +278,15 @@ class Store:
                               self.vcl_file(r.canary_vcl))}
         return names | {h for r in living for h in r.programs.values()}
 
-    def clean(self) -> None:
+    def clean(self, there: Set[str] = frozenset()) -> None:
         """Removes the files of releases that live no more, and halves of others.
 
-        What the history does not know stays: a node may serve it, and the
-        history be a new one in the place of one that was damaged.
+        Files of these names stay, whatever became of their release, and so does
+        what the history does not know: a node may serve it, and the history be
+        a new one in the place of one that was damaged.
         """
         with self._guard:
-            keep = self.living_files()
+            keep = self.living_files() | there
             gone = self._ended | {r.name for r in self.releases()
                                   if r.state not in LIVING}
             # Whoever wrote these held the lock, and was killed.
