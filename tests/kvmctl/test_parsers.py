@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvmctl import files, schema, site
-from kvmctl.deploy import planning
+from kvmctl.deploy import planning, prepare
 from kvmctl.deploy.store import Release, Store
 from kvmctl.errors import (DeployError, ExitCode, KvmctlError, ManifestError,
                            SignatureError, UsageError)
@@ -343,7 +343,7 @@ def test_histories_that_were_tracebacks(tmp_path: Path,
                           "max_memory": 16, "allowed_paths": ["/x"]}}))
 def test_any_programs_file(data: bytes) -> None:
     try:
-        table = planning._library(b"// by kvmctl\n" + data)
+        table = prepare.library(b"// by kvmctl\n" + data)
     except ValueError:
         return
     assert len(planning._rows(table, table)) >= len(table)

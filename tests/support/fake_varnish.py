@@ -25,6 +25,8 @@ class State:
 
     vcls: dict[str, str] = field(default_factory=lambda: {"boot": ""})
     labels: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, float] = field(
+        default_factory=lambda: {"cli_timeout": 60.0})
     active: str = "boot"
     child: str = "running"
     #: command -> (status, text): answered so instead; text None hangs up.
@@ -49,6 +51,13 @@ def _list(state: State, words: list[str]) -> tuple[int, str]:
     return 200, json.dumps(rows)
 
 
+def _shown(state: State, words: list[str]) -> tuple[int, str]:
+    if words[-1] not in state.parameters:
+        return 106, f"Unknown parameter \"{words[-1]}\"."
+    return 200, json.dumps([2, words, 1.5, {
+        "name": words[-1], "value": state.parameters[words[-1]]}])
+
+
 def answer(state: State, words: list[str], body: str) -> tuple[int, str]:
     """One command, as a manager that never compiles answers it."""
     what = words[0]
@@ -61,6 +70,8 @@ def answer(state: State, words: list[str], body: str) -> tuple[int, str]:
         return 200, ""
     if what == "vcl.list":
         return _list(state, words)
+    if what == "param.show":
+        return _shown(state, words)
     if what == "vcl.deps":
         return 200, "\n".join(state.vcls)
     if what == "debug.listen_address":

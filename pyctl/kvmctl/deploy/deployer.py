@@ -15,9 +15,10 @@ What the node says it serves is the truth; the history follows it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Event
+from typing import Any
 
-from kvmctl.deploy import store
-from kvmctl.deploy.prepare import Prepared, new_name
+from kvmctl.deploy import boots, store
+from kvmctl.deploy.prepare import Prepared, library, new_name
 from kvmctl.deploy.probe import Answer
 from kvmctl.deploy.router import Router
 from kvmctl.deploy.ship import Depot
@@ -141,6 +142,7 @@ class Deployer:
         self.depot.put_release(prepared, vcl, space)
 
     def load(self, vcl: str) -> None:
+        boots.fit(self._programs(vcl), self.admin.cli_timeout(), self.node)
         self.say(f"loading {vcl} ...")
         try:
             self.admin.load(vcl, self.depot.vcl_file(vcl))
@@ -148,6 +150,14 @@ class Deployer:
             raise VarnishError(
                 f"{self.node} does not load the new VCL; the old one serves "
                 f"on. Varnish says:\n{e}{self._mend(str(e))}") from None
+
+    def _programs(self, vcl: str) -> dict[str, Any]:
+        """The programs file of a release's VCL; empty where it is lost."""
+        release = vcl.removesuffix(store.CANARY_SUFFIX)
+        try:
+            return library(self.files.library_file(release).read_bytes())
+        except (OSError, ValueError):
+            return {}                   # Varnish will say what is wrong with it
 
     def _mend(self, said: str) -> str:
         """What to do about what Varnish says, where that is known."""
@@ -194,7 +204,7 @@ class Deployer:
         if not never or self.admin.status() != "stopped":
             return
         try:
-            self.admin.command("start")
+            self.admin.start()
         except VarnishError as e:
             raise VarnishError(f"the child process of {self.node} does not "
                                f"start with the new VCL. Varnish says:\n{e}"

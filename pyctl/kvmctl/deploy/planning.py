@@ -6,10 +6,9 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kvmctl import files
 from kvmctl.deploy import store
 from kvmctl.deploy.deployer import Deployer
-from kvmctl.deploy.prepare import Prepared
+from kvmctl.deploy.prepare import Prepared, library
 from kvmctl.deploy.store import Release
 from kvmctl.errors import DeployError
 
@@ -40,27 +39,17 @@ class Plan:
                           *words, *self.remarks])
 
 
-def _library(data: bytes) -> dict[str, Any]:
-    """A programs file without its comment. Raises ValueError."""
-    table = files.json_of(data.decode().partition("\n")[2])
-    if not isinstance(table, dict) or not all(
-            isinstance(it, dict) and isinstance(it.get("filename"), str)
-            for it in table.values()):
-        raise ValueError("it is no programs file")
-    return table
-
-
 def _files(deployer: Deployer, release: Release) -> tuple[
         dict[str, Any], list[str]]:
     """Settings and VCL of a release that the store still has."""
     try:
-        library = _library(
+        programs = library(
             deployer.files.library_file(release.name).read_bytes())
         vcl = deployer.files.vcl_file(release.name).read_text()
     except (OSError, ValueError) as e:
         raise DeployError(f"the store has lost {release.name} ({e}): deploy "
                           "anew") from None
-    return library, vcl.replace(release.name, _NAME).splitlines()
+    return programs, vcl.replace(release.name, _NAME).splitlines()
 
 
 def _rows(table: dict[str, Any], before: dict[str, Any]) -> list[str]:
@@ -99,7 +88,7 @@ def plan(deployer: Deployer, prepared: Prepared) -> Plan:
     named = replace(prepared, name=_NAME)
     root = deployer.files.directory
     new_vcl = named.vcl(root, _NAME).decode().splitlines()
-    new_library = _library(named.library(root))
+    new_library = library(named.library(root))
     old_library: dict[str, Any] = {}
     old_vcl: list[str] = []
     if release is not None:
