@@ -6,6 +6,7 @@ with the same rooms; a file appears there whole, too, and is checked by hash.
 """
 
 import json
+import os
 import shlex
 import tempfile
 from collections.abc import Iterable
@@ -18,14 +19,20 @@ from kvmctl.errors import DeployError, VarnishError
 from kvmctl.varnish.reach import Reach, Ssh
 
 _REMOTE_STORE = Path("/var/lib/tinykvm")
+#: A connection that is lost looks like the end of the file: bytes are counted.
 _PUT = ('set -e; umask 022; mkdir -p "$(dirname "$1")"; '
         'p=$(mktemp "$1.partial-XXXXXX"); trap \'rm -f "$p"\' EXIT; '
-        'cat >"$p"; chmod "$2" "$p"; sync "$p"; mv "$p" "$1"')
+        'cat >"$p"; n=$(($(wc -c <"$p"))); [ "$n" -eq "$3" ] || '
+        '{ echo "$n of $3 bytes came" >&2; exit 1; }; '
+        'chmod "$2" "$p"; sync "$p"; mv "$p" "$1"')
 
+#: What is half written may be another deployment's, which goes on with it.
 _CLEAN = ('cd "$1" 2>/dev/null || exit 0; shift; '
           'for f in releases/* programs/*; do [ -f "$f" ] || continue; k=no; '
           'for n in "$@"; do [ "${f#*/}" = "$n" ] && k=yes; done; '
-          'case $f in programs/*) '
+          'case $f in *.partial-*) '
+          '[ -n "$(find "$f" -mmin +60 2>/dev/null)" ] || k=yes;; '
+          'programs/*) '
           'grep -qsF -- "${f#*/}" releases/*.json && k=yes;; esac; '
           '[ $k = yes ] || rm -f -- "$f"; done')
 
@@ -101,6 +108,7 @@ class Depot:
         assert self._ssh is not None
         try:
             self._ssh.run("sh", "-c", _PUT, "sh", str(self.root / name), mode,
+                          str(os.fstat(source.fileno()).st_size),
                           source=source)
         except VarnishError as e:
             raise DeployError(f"cannot write {self.root / name}: {e}; make "
