@@ -17,7 +17,9 @@ from kvmctl.deploy import store
 from kvmctl.deploy.prepare import Prepared
 from kvmctl.deploy.ship import Depot
 from kvmctl.errors import ExitCode, ManifestError
+from kvmctl.vcl.render import mark_of
 from support.fleet import fleet_of
+from support.paths import ROOT
 
 _REAL = 2
 
@@ -352,6 +354,45 @@ def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
                 assert not key or f'"{key}' not in fleet.kvmctl.out
                 assert "hush" not in fleet.kvmctl.out
             assert fleet("deploy") == ExitCode.OK, fleet.kvmctl.err
+
+
+def test_a_plan_tells_no_token_and_no_variable(kvmctl: Any,
+                                               tmp_path: Path) -> None:
+    """Of both, that is: of what serves, and of what is to come."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        def write(variables: str, path: str) -> None:
+            fleet.write()
+            fleet.site.write_text(fleet.site.read_text().replace(
+                "[[routes]]", f"environment = {variables}\n[[routes]]").replace(
+                'path = "/"', f'path = "{path}"'))
+
+        write('["PASSWORD=hush", "HOST=a", "FLAG"]', "/")
+        assert fleet("plan") == ExitCode.OK
+        assert '== "(token)")' in kvmctl.out and '"(mark)"' in kvmctl.out
+        token = (tmp_path / "store" / "fleet" / "token").read_text()
+        name = fleet.json("deploy")["release"]["name"]
+        marks = {mark_of(token, n) for n in (name, "RELEASE")}
+        serves = (tmp_path / "store" / "fleet" / "releases"
+                  / f"{name}.vcl").read_text()
+        assert token in serves and mark_of(token, name) in serves
+        write('["PASSWORD=hush", "HOST=b", "NEW=x=y"]', "/other")
+        (tmp_path / "vcl.d").mkdir()
+        for how in ((), ("--json",)):
+            assert fleet("plan", *how) == ExitCode.OK
+            text = kvmctl.out.replace('\\"', '"')
+            assert '+programs.hello.environment = ["PASSWORD=(secret)", ' \
+                '"HOST=(another secret)", "NEW=(secret)"]' in text
+            assert '-programs.hello.environment = ["PASSWORD=(secret)", ' \
+                '"HOST=(secret)", "FLAG"]' in text
+            assert not any(word in text for word in
+                           ("hush", token, *marks, "x=y", "HOST=b"))
+        # Where the lines themselves are shown, they have words in their place.
+        (tmp_path / "vcl.d" / "guard.vcl.j2").write_text(
+            (ROOT / "vcl" / "guard.vcl.j2").read_text().replace(
+                "X-Kvmctl-Route;", "X-Kvmctl-Route; # changed"))
+        assert fleet("plan") == ExitCode.OK
+        assert ' \tif (req.http.X-Kvmctl-Probe == "(token)")' in kvmctl.out
+        assert token not in kvmctl.out
 
 
 def test_a_canary_that_nothing_judges(kvmctl: Any, tmp_path: Path) -> None:

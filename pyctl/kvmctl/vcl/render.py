@@ -139,7 +139,7 @@ def _rendered(env: Environment, template: str, own: bool = False,
                             f"{kind}{e}") from None
 
 
-def _mark(token: str, release: str) -> str:
+def mark_of(token: str, release: str) -> str:
     """By what a release knows kvmctl's own requests, once they are in it.
 
     Its programs may see it: it opens no other release, and tells no token.
@@ -159,7 +159,7 @@ def marked(site: Site, library: Path | None, release: str,
         env, "site.vcl.j2", own=bool(names), site=site,
         library=str(library) if library else None, release=release,
         vmod=str(vmod) if vmod else None, token=token,
-        mark=_mark(token, release), space=space,
+        mark=mark_of(token, release), space=space,
         snippets=lambda: snippets.text(site.vcl), **_used(site))
 
 
