@@ -10,6 +10,7 @@ import pytest
 from kvmctl import cli
 from kvmctl.commands import doctor
 from kvmctl.errors import ExitCode
+from kvmctl.varnish.private import system_vmods
 from support.paths import PHOTOS, guest
 
 
@@ -83,6 +84,15 @@ def test_doctor_fails_where_something_is_missing(
     monkeypatch.setattr(doctor, "system_vmods", lambda: str(empty))
     assert kvmctl("doctor") == ExitCode.HOST
     assert "vmod" in kvmctl.err and "make install" in kvmctl.out
+
+
+def test_without_pkg_config(monkeypatch: pytest.MonkeyPatch,
+                            tmp_path: Path) -> None:
+    """As on a node, where nothing is compiled."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert system_vmods().endswith("/varnish/vmods")
+    (tmp_path / "pkg-config").write_text("no program\n")
+    assert system_vmods().endswith("/varnish/vmods")
 
 
 @pytest.mark.kvm
