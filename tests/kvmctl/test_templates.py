@@ -20,7 +20,7 @@ from kvmctl.errors import ExitCode, ManifestError
 from kvmctl.varnish.private import PrivateVarnish
 from kvmctl.vcl import origin, render
 from kvmctl.vcl.render import marked, render_router
-from support.paths import guest
+from support.paths import ROOT, guest
 from support.rendered import ECHO, HELLO, Rendered
 
 
@@ -290,6 +290,32 @@ origin = "web"
     plain = it.ask("/plain")
     assert "<esi:include" in plain.text and "Set-Cookie" in plain.headers
     assert it.ask("/healthz").status_code == 200
+
+
+def test_the_host_of_an_origin(it: Rendered, origin_port: int) -> None:
+    """host_header is no more than it says; the manual's snippet is."""
+    text = (ROOT / "vcl" / "README.md").read_text().partition(
+        "backend_fetch-host.vcl")[2]
+    edge = f"""
+[origins.web]
+host = "127.0.0.1"
+port = {origin_port}
+host_header = "web.example"
+[[routes]]
+path_prefix = "/"
+origin = "web"
+cache = false
+"""
+    it.use(edge)
+    assert it.ask("/shop/x", Host="here.example").text.startswith(
+        "<p>here.example:")
+    (it.directory / "vcl.d").mkdir()
+    (it.directory / "vcl.d" / "backend_fetch-host.vcl").write_text(
+        text.partition("```vcl\n")[2].partition("```")[0])
+    it.use(edge)
+    for path, host in (("/shop/x", "shop.example"), ("/x", "here.example")):
+        assert it.ask(path, Host="here.example").text.startswith(
+            f"<p>{host}:")
 
 
 @pytest.mark.kvm
