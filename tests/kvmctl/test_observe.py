@@ -239,6 +239,23 @@ def test_queries() -> None:
         log.query('x" or ReqURL ~ "', False)
 
 
+def test_a_name_is_no_beginning_of_another() -> None:
+    """--program shop shows nothing of shop-cart."""
+    for errors in (False, True):
+        wanted = log.query("shop", errors)
+        assert wanted is not None
+        patterns = re.findall(r'(\w+) ~ "(.*?)"', wanted)
+        assert {tag for tag, _ in patterns} >= {"VCL_Error", "FetchError"}
+        for _, pattern in patterns:
+            assert re.search(pattern, "tinykvm: shop: it fails")
+            for other in ("shop-cart", "shop.x", "shopping", "a-shop"):
+                assert not re.search(pattern, f"tinykvm: {other}: it fails")
+    every = log.query(None, True)
+    assert every is not None
+    assert all(re.search(p, "tinykvm: any: it fails")
+               for p in re.findall(r'"(.*?)"', every))
+
+
 def test_a_reader_that_ends(tmp_path: Path) -> None:
     """Its words are told, instead of figures that never come."""
     with log.Watch(AdminNode(name=str(tmp_path / "nowhere"))) as watch:
