@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kvmctl import files
+from kvmctl import files, paths
 from kvmctl.errors import DeployError
 
 CANDIDATE, CANARY, SERVING, KEPT, FAILED, DISCARDED, ABORTED = (
@@ -65,11 +65,10 @@ class Release:
 
 
 def default_root() -> Path:
-    """The system's for root, else the user's own."""
+    """The system's for root, else the user's own. Raises HostError."""
     if os.geteuid() == 0:
         return Path("/var/lib/tinykvm")
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "tinykvm"
+    return paths.of_user("XDG_STATE_HOME", ".local", "state") / "tinykvm"
 
 
 def user() -> str:
