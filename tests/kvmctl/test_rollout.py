@@ -223,6 +223,17 @@ def test_the_word_of_probes_is_not_replaced(
         assert fleet.fakes[0].state.active == first
 
 
+def test_nobody_else_holds_the_lock(tmp_path: Path) -> None:
+    """Whoever may read a file may lock it, and so keep others out."""
+    files_of_it = store.Store(tmp_path, "it")
+    files_of_it.directory.mkdir()
+    for _ in range(2):
+        with files_of_it.locked():
+            lock = files_of_it.directory / "lock"
+            assert lock.stat().st_mode & 0o777 == 0o600
+        lock.chmod(0o644)               # as it was once made
+
+
 def test_what_is_over_is_no_failure(kvmctl: Any, tmp_path: Path) -> None:
     """A command is given up or done; what is left is for the next one."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:

@@ -157,7 +157,11 @@ class Store:
         """One deployment at a time: a second one is told so."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            lock = (self.directory / "lock").open("w")
+            # Who may open it may also hold it.
+            lock = open(os.open(self.directory / "lock",    # noqa: SIM115
+                                os.O_WRONLY | os.O_CREAT, 0o600), "wb")
+            with contextlib.suppress(PermissionError):
+                os.fchmod(lock.fileno(), 0o600)
         except OSError as e:
             raise DeployError(f"cannot use the store {self.directory}: "
                               f"{e.strerror}; another can be named by "
