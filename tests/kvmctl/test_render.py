@@ -86,6 +86,18 @@ def test_literals_match_themselves_only(text: str, other: str) -> None:
     assert bool(pattern.fullmatch(other)) == (text == other)
 
 
+@pytest.mark.parametrize("pattern", [
+    r'"', r'\"', r'\\"', r'\\\"', '\n', '\\\n', r'a\.b"c\"', r'["\"]', r'\d"'])
+def test_regexes_match_what_they_did(pattern: str) -> None:
+    """A quote in VCL is \\x22, and so is one behind a backslash."""
+    written = escape.regex(pattern)[1:-1]
+    assert '"' not in written and "\n" not in written
+    for text in ('"', '\\"', '\\\\"', "\n", "\\\n", 'a.b"c"', "a", '1"',
+                 "x22", '\\x22'):
+        assert bool(re.fullmatch(written, text)) == bool(
+            re.fullmatch(pattern, text)), (written, text)
+
+
 @given(st.text())
 def test_comments_stay_comments(text: str) -> None:
     assert "\n" not in escape.comment(text)
