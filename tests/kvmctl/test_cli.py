@@ -2,6 +2,7 @@
 """The command line: exit codes, streams, JSON."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,18 @@ from kvmctl import cli
 from kvmctl.commands import doctor
 from kvmctl.errors import ExitCode
 from kvmctl.varnish.private import system_vmods
-from support.paths import PHOTOS, guest
+from support.paths import PHOTOS, ROOT, guest
+
+
+def test_every_exit_code_is_told(kvmctl: Any,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """In the help, which the manual pages are made of, and in the manual."""
+    assert kvmctl("--help") == ExitCode.OK
+    said = capsys.readouterr().out
+    table = (ROOT / "pyctl" / "README.md").read_text()
+    for code in (*ExitCode, 130, 141):
+        assert re.search(rf"^ +{int(code)}  [a-zA-Z]", said, re.M)
+        assert f"\n| {int(code)} | " in table
 
 
 @pytest.mark.parametrize("words, code", [
