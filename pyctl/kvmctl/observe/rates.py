@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Counters of programs at two times, and what was between them."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kvmctl.quantiles import quantile
 from kvmctl.varnish.stats import REQUESTS, Counters, failed
 
 GAUGES = ("forks", "forks_busy", "queue_length", "storage_queue",
@@ -40,16 +39,8 @@ class Latencies:
 
     def quantile(self, vcl: str, program: str, q: float) -> float | None:
         """In milliseconds; None when nothing was seen."""
-        return quantile(self.seconds.get((vcl, program), ()), q, 1e3)
-
-
-def quantile(values: Sequence[float], q: float,
-             scale: float = 1.0) -> float | None:
-    """The smallest value that a share q of all does not exceed."""
-    if not values:
-        return None
-    ranked = sorted(values)
-    return ranked[max(0, math.ceil(q * len(ranked)) - 1)] * scale
+        values = self.seconds.get((vcl, program))
+        return quantile(values, q) * 1e3 if values else None
 
 
 def rates(before: Counters, after: Counters, seconds: float,
