@@ -302,7 +302,7 @@ class Deployer:
 
     def _tidy(self) -> None:
         serving = self.serving()
-        self._rest(serving)
+        self.rest(serving)
         self.discard(*(r.canary_vcl for r in
                        self.releases(store.KEPT, store.SERVING)))
         kept = self.releases(store.KEPT, store.SERVING)
@@ -314,73 +314,7 @@ class Deployer:
             self.files.mark(release, store.DISCARDED)
         self.depot.clean(v.name for v in self.admin.vcls())
 
-    def _rest(self, serving: str | None) -> None:
+    def rest(self, serving: str | None) -> None:
         """Labels hold no other release than the one that serves."""
         if serving is not None and self.router.possible(serving):
             self.router.rest(serving)
-
-    # -- rollback ------------------------------------------------------
-
-    def rollback(self, to: str | None = None) -> Outcome:
-        """Back to what served before the serving one, or to a named one."""
-        self.admin.ping()
-        self.put_away_leftovers()
-        self.refuse_canary("roll back")
-        serving = self.serving()
-        target = self._rollback_target(serving, to)
-        self._ready(target)
-        self.switch(target, serving)
-        try:
-            self._rest(target.name)
-        except KvmctlError as e:        # the next command's business
-            self.say(f"could not tidy up: {e}")
-        return Outcome(target, True, serving, ())
-
-    def _ready(self, target: Release) -> None:
-        """Loaded, and not cold by somebody's command."""
-        for vcl in self.admin.vcls():
-            if vcl.name == target.name:
-                if vcl.state.startswith("cold/"):
-                    self.admin.command("vcl.state", target.name, "auto")
-                return
-        # After a restart of varnishd a kept release is loaded no more.
-        self.depot.send_release(target.name, target.name)
-        self.load(target.name)
-
-    def back(self, outcome: Outcome) -> None:
-        """Undoes a deployment that went well, for the sake of other nodes."""
-        if not outcome.changed:
-            return
-        if outcome.replaced is None:
-            raise DeployError(f"{self.node} served nothing before: "
-                              f"{outcome.release.name} serves on")
-        kept = self.releases(store.KEPT)
-        if any(r.name == outcome.replaced for r in kept):
-            self.rollback(outcome.replaced)
-            return
-        self.give_up(outcome.release, outcome.replaced, "taken back",
-                     store.ABORTED)
-        now = self.serving()
-        if now != outcome.replaced:
-            raise DeployError(f"{self.node} serves {now}, not "
-                              f"{outcome.replaced}")
-
-    def _rollback_target(self, serving: str | None, to: str | None) -> Release:
-        kept = self.releases(store.KEPT, store.SERVING)
-        if to is not None:
-            for release in kept:
-                if release.name == to:
-                    return release
-            raise DeployError(f"{self.node} keeps no release \"{to}\"; kept: "
-                              + (", ".join(r.name for r in kept) or "none"))
-        # The newest older one may be what a rollback has left for good reasons.
-        before = [r.replaced for r in kept if r.name == serving]
-        for release in kept:
-            if release.name in before:
-                return release
-        names = [r.name for r in kept]
-        older = kept[:names.index(serving)] if serving in names else kept
-        if not older:
-            raise DeployError(f"{self.node} keeps no release older than "
-                              f"{serving}")
-        return older[-1]
