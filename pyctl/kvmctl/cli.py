@@ -28,6 +28,8 @@ Exit codes:
   7  a deployment was given up; the old release serves on
   8  this machine lacks something (see kvmctl doctor)
   9  a signature is missing, or not good
+  130  interrupted
+  141  whoever read the output has gone
 """
 
 

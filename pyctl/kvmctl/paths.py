@@ -54,6 +54,20 @@ def vmods() -> Path | None:
     return built if (built / "libvmod_tinykvm.so").exists() else None
 
 
+def of_user(variable: str, *usual: str) -> Path:
+    """The directory that this variable names, else one in the user's home.
+
+    Raises HostError where nobody knows a home directory.
+    """
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser() if named \
+            else Path.home().joinpath(*usual)
+    except RuntimeError:
+        raise HostError("this user has no home directory: set HOME, or "
+                        f"{variable} to a directory") from None
+
+
 def cache() -> Path:
     """Where what is fetched and compiled for all guests is kept.
 
@@ -64,5 +78,4 @@ def cache() -> Path:
         return Path(os.path.realpath(named))
     if (CHECKOUT / "Makefile").exists():
         return CHECKOUT / "build" / "cache"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "kvmctl"
+    return of_user("XDG_CACHE_HOME", ".cache") / "kvmctl"

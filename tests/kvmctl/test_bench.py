@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvmctl.errors import ExitCode
+from kvmctl.quantiles import quantile
 from kvmctl.trial import figures
 from support.paths import guest
 
 
 def test_quantiles() -> None:
     values = [float(n) for n in range(1, 101)]
-    assert figures.quantile(values, 0.5) == 50
-    assert figures.quantile(values, 0.99) == 99
-    assert figures.quantile([3.0], 0.999) == 3
+    assert quantile(values, 0.5) == 50
+    assert quantile(values, 0.99) == 99
+    assert quantile([3.0], 0.999) == 3
 
 
 @given(st.lists(st.floats(1e-8, 1e4), min_size=1, max_size=60))

@@ -2,8 +2,10 @@
 """Canaries: who gets them, what is compared, how they end."""
 
 import collections
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +13,12 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmctl.deploy import judge
+from kvmctl.deploy import canary, judge
 from kvmctl.deploy.canary import share
 from kvmctl.deploy.judge import Figures
 from kvmctl.errors import ExitCode, UsageError
+from kvmctl.observe import rates
+from kvmctl.varnish import stats
 from kvmctl.varnish.private import PrivateVarnish
 from support.node import Node
 
@@ -41,6 +45,25 @@ def test_requests_that_were_turned_away_are_errors() -> None:
         "invocations": 70, "program_exception": 5, "queue_refused": 20,
         "reservation_timeouts": 10}}}, "v")
     assert (it.requests, it.errors) == (100, 35)
+
+
+@pytest.mark.parametrize("counters, errors", [
+    ({"program_exception": 5, "program_timeout": 2, "program_memory": 1,
+      "program_status_5xx": 4}, 12),
+    # Its own handler answers its faults by 500, and then some more.
+    ({"program_exception": 6, "program_timeout": 2,
+      "program_error_handled": 8, "program_status_5xx": 8}, 8),
+    ({"program_exception": 8, "program_error_handled": 8,
+      "program_status_5xx": 9}, 9),
+    # By 200; or that handler is not asked.
+    ({"program_exception": 8, "program_error_handled": 8}, 8),
+    ({"program_memory": 8, "program_error_handled": 2}, 8)])
+def test_a_failed_request_is_one_error(counters: dict[str, int],
+                                       errors: int) -> None:
+    table = {"v": {"p": {"invocations": 100} | counters}}
+    assert judge.figures(table, "v").errors == errors
+    (rate,) = rates.rates({}, table, 1.0, rates.Latencies())
+    assert rate.errors == errors
 
 
 def begun(node: Node, *options: str) -> str:
@@ -189,12 +212,57 @@ def test_judgement() -> None:
     good = Figures(1000, 1, 1.0)
     assert judge.judge(good, Figures(20, 20, 1.0)).word == judge.FEW
     assert judge.judge(good, Figures(200, 20, 0.2)).word == judge.WORSE
-    assert judge.judge(good, Figures(200, 1, 0.2)).word == judge.BETTER
+    assert judge.judge(good, Figures(200, 1, 0.2)).word == judge.SOUND
     assert judge.judge(good, Figures(200, 0, 2.0)).word == judge.WORSE
-    assert judge.judge(good, Figures(200, 0, 0.21)).word == judge.BETTER
+    assert judge.judge(good, Figures(200, 0, 0.21)).word == judge.SOUND
     # Both fail alike: the canary is not to blame.
     bad = Figures(1000, 300, 1.0)
-    assert judge.judge(bad, Figures(200, 62, 0.2)).word == judge.BETTER
+    assert judge.judge(bad, Figures(200, 62, 0.2)).word == judge.SOUND
+
+
+def test_judgement_of_few() -> None:
+    """One of fifty may fail where one in a thousand does; four may not."""
+    stable = Figures(100_000, 100, 100.0)
+    for errors, word in ((0, judge.SOUND), (1, judge.SOUND), (2, judge.SOUND),
+                         (4, judge.WORSE)):
+        assert judge.judge(stable, Figures(50, errors, 0.05)).word == word
+    assert judge.judge(Figures(50, 0, 1.0),
+                       Figures(50, 10, 1.0)).word == judge.SOUND
+    assert judge.judge(Figures(50, 0, 1.0),
+                       Figures(50, 25, 1.0)).word == judge.WORSE
+
+
+@given(st.integers(1, 40), st.integers(0, 40), st.integers(1, 40),
+       st.integers(0, 40))
+def test_the_chance_is_exact(n: int, e: int, m: int, f: int) -> None:
+    """As counted: how many ways to draw the canary's requests, of them all."""
+    e, f = min(e, n), min(f, m)
+    if f * (n + m) <= (e + f) * m:
+        return                          # no more than its share
+    ways = sum(math.comb(e + f, k) * math.comb(n + m - e - f, m - k)
+               for k in range(f, min(e + f, m) + 1))
+    assert judge.chance(Figures(n, e, 0.0), Figures(m, f, 0.0)) \
+        == pytest.approx(ways / math.comb(n + m, m), rel=1e-6)
+
+
+def test_a_worker_that_began_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its counters begin at zero, those of both VCLs."""
+    assert Figures(5, 1, 0.1).since(Figures(100, 0, 1.0)) == Figures(5, 1, 0.1)
+    assert Figures(9, 1, 1.0).since(Figures(5, 0, 0.5)) == Figures(4, 1, 0.5)
+    # The one that serves has been asked more often than before by now.
+    release = SimpleNamespace(canary_vcl="c", name="c", canary={
+        "beside": "s", "own": {"requests": 1000, "errors": 0, "seconds": 1},
+        "baseline": {"requests": 1000, "errors": 0, "seconds": 1}})
+    monkeypatch.setattr(canary, "of", lambda deployer: release)
+    monkeypatch.setattr(stats, "programs", lambda node: {
+        "s": {"p": {"invocations": 1100, "program_exception": 550,
+                    "cpu_time": 2_000_000}},
+        "c": {"p": {"invocations": 100, "program_exception": 50,
+                    "cpu_time": 200_000}}})
+    said = canary.verdict(SimpleNamespace(              # type: ignore[arg-type]
+        admin=SimpleNamespace(node=SimpleNamespace(countable=True))))
+    assert (said.stable.requests, said.canary.requests) == (1100, 100)
+    assert said.word == judge.SOUND
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 1e6),
@@ -202,6 +270,6 @@ def test_judgement() -> None:
 def test_judgement_of_anything(a: int, b: int, c: float, d: int, e: int,
                                f: float) -> None:
     said = judge.judge(Figures(a, min(a, b), c), Figures(d, min(d, e), f))
-    assert said.word in (judge.BETTER, judge.WORSE, judge.FEW)
+    assert said.word in (judge.SOUND, judge.WORSE, judge.FEW)
     same = judge.judge(Figures(a, min(a, b), c), Figures(a, min(a, b), c))
     assert same.word != judge.WORSE

@@ -2,6 +2,7 @@
 """The command line: exit codes, streams, JSON."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,19 @@ import pytest
 from kvmctl import cli
 from kvmctl.commands import doctor
 from kvmctl.errors import ExitCode
-from support.paths import PHOTOS, guest
+from kvmctl.varnish.private import system_vmods
+from support.paths import PHOTOS, ROOT, guest
+
+
+def test_every_exit_code_is_told(kvmctl: Any,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """In the help, which the manual pages are made of, and in the manual."""
+    assert kvmctl("--help") == ExitCode.OK
+    said = capsys.readouterr().out
+    table = (ROOT / "pyctl" / "README.md").read_text()
+    for code in (*ExitCode, 130, 141):
+        assert re.search(rf"^ +{int(code)}  [a-zA-Z]", said, re.M)
+        assert f"\n| {int(code)} | " in table
 
 
 @pytest.mark.parametrize("words, code", [
@@ -83,6 +96,15 @@ def test_doctor_fails_where_something_is_missing(
     monkeypatch.setattr(doctor, "system_vmods", lambda: str(empty))
     assert kvmctl("doctor") == ExitCode.HOST
     assert "vmod" in kvmctl.err and "make install" in kvmctl.out
+
+
+def test_without_pkg_config(monkeypatch: pytest.MonkeyPatch,
+                            tmp_path: Path) -> None:
+    """As on a node, where nothing is compiled."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert system_vmods().endswith("/varnish/vmods")
+    (tmp_path / "pkg-config").write_text("no program\n")
+    assert system_vmods().endswith("/varnish/vmods")
 
 
 @pytest.mark.kvm

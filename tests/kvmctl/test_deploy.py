@@ -124,6 +124,30 @@ def test_old_releases_are_put_away(node: Node) -> None:
     assert node.ask() == "Hello, World!\n"
 
 
+class Bare(PrivateVarnish):
+    """Without a VCL, as by -f '': its child process is not started."""
+
+    def _is_ready(self) -> bool:
+        return self.admin.status() == "stopped"
+
+    def _command(self) -> list[str]:
+        line = super()._command()
+        at = line.index("-b")
+        return [*line[:at], "-f", "", *line[at + 2:]]
+
+
+def test_a_node_that_served_nothing(kvmctl: Any, tmp_path: Path) -> None:
+    with Bare() as varnish:
+        node = Node(varnish, kvmctl, tmp_path)
+        node.write("hello", 'probe = { body = "Hello" }\n')
+        assert varnish.admin.active() is None
+        name = node.deploy()
+        assert varnish.admin.active() == name
+        assert varnish.admin.status() == "running"
+        varnish.port = varnish.admin.listen_addresses()[0][1]
+        assert node.ask() == "Hello, World!\n"
+
+
 def test_an_interrupted_deployment_is_put_away(node: Node) -> None:
     node.write("hello")
     first = node.deploy()

@@ -4,10 +4,14 @@
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kvmctl import paths
 from kvmctl.commands import mend
+from kvmctl.errors import ExitCode, HostError
+from support.paths import ROOT
 
 
 def test_a_store_is_made(tmp_path: Path) -> None:
@@ -16,6 +20,33 @@ def test_a_store_is_made(tmp_path: Path) -> None:
     assert found.state == "warn" and found.fix is not None
     assert mend.mended(found)[0].state == "ok"
     assert mend.store_there(root).state == "ok"
+
+
+def test_nobody_s_home(kvmctl: Any, tmp_path: Path,
+                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without HOME, as a user of a container that passwd does not know."""
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(paths, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("KVMCTL_TEMPLATES", str(ROOT / "vcl"))
+    (tmp_path / "edge.toml").write_text("")
+    for words in (("history", tmp_path / "edge.toml"), ("key",)):
+        assert kvmctl(*words) == ExitCode.HOST
+        assert "set HOME" in kvmctl.err
+    with pytest.raises(HostError, match="XDG_CACHE_HOME"):
+        paths.cache()
+    assert [f.check for f in mend.findings(None)][0] == "home"
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/there")
+    with pytest.raises(HostError, match="set HOME"):
+        paths.cache()
+    monkeypatch.setenv("HOME", "/home/it")
+    assert paths.cache() == Path("/home/it/there/kvmctl")
 
 
 def test_what_cannot_be_mended_is_said(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kvmctl.errors import ExitCode, VarnishError
 from kvmctl.observe import log, rates, tables
+from kvmctl.quantiles import quantile
 from kvmctl.varnish import stats
 from kvmctl.varnish.admin import Node as AdminNode
 from kvmctl.varnish.private import PrivateVarnish
@@ -214,7 +215,7 @@ def test_the_dashboard_asks_for_what_there_is(kvmctl: Any) -> None:
 
 @given(st.lists(st.floats(0, 1e3), min_size=1), st.floats(0.001, 1))
 def test_quantiles(values: list[float], q: float) -> None:
-    found = rates.quantile(values, q)
+    found = quantile(values, q)
     assert found in values
     assert sum(v <= found for v in values) >= q * len(values)
 
@@ -237,6 +238,23 @@ def test_queries() -> None:
     from kvmctl.errors import UsageError
     with pytest.raises(UsageError):
         log.query('x" or ReqURL ~ "', False)
+
+
+def test_a_name_is_no_beginning_of_another() -> None:
+    """--program shop shows nothing of shop-cart."""
+    for errors in (False, True):
+        wanted = log.query("shop", errors)
+        assert wanted is not None
+        patterns = re.findall(r'(\w+) ~ "(.*?)"', wanted)
+        assert {tag for tag, _ in patterns} >= {"VCL_Error", "FetchError"}
+        for _, pattern in patterns:
+            assert re.search(pattern, "tinykvm: shop: it fails")
+            for other in ("shop-cart", "shop.x", "shopping", "a-shop"):
+                assert not re.search(pattern, f"tinykvm: {other}: it fails")
+    every = log.query(None, True)
+    assert every is not None
+    assert all(re.search(p, "tinykvm: any: it fails")
+               for p in re.findall(r'"(.*?)"', every))
 
 
 def test_a_reader_that_ends(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import datetime
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvmctl import files, schema, site
-from kvmctl.deploy import planning
+from kvmctl.deploy import planning, prepare
 from kvmctl.deploy.store import Release, Store
 from kvmctl.errors import (DeployError, ExitCode, KvmctlError, ManifestError,
                            SignatureError, UsageError)
@@ -324,7 +325,9 @@ def test_any_history(place: Path, kvmctl: Any) -> None:
     {"programs": {"hello": ["x"]}}, {"programs": {"hello": "../x"}},
     {"created": None}, {"by": 5}, {"error": {}}, {"canary": [1]},
     {"name": "a\0b"}, {"canary": {"header": 5}},
-    {"canary": {"baseline": {"requests": "many"}}}], ids=str)
+    {"canary": {"baseline": {"requests": "many"}}},
+    {"canary": {"own": {"requests": -1}}},
+    {"canary": {"own": {"seconds": math.nan}}}], ids=str)
 def test_histories_that_were_tracebacks(tmp_path: Path,
                                         change: dict[str, Any]) -> None:
     store = Store(tmp_path, "it")
@@ -340,7 +343,7 @@ def test_histories_that_were_tracebacks(tmp_path: Path,
                           "max_memory": 16, "allowed_paths": ["/x"]}}))
 def test_any_programs_file(data: bytes) -> None:
     try:
-        table = planning._library(b"// by kvmctl\n" + data)
+        table = prepare.library(b"// by kvmctl\n" + data)
     except ValueError:
         return
     assert len(planning._rows(table, table)) >= len(table)

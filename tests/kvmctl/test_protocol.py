@@ -123,7 +123,8 @@ def test_a_fake_says_what_varnish_says(varnish: PrivateVarnish,
     lines = [
         ["ping"], ["status"], ["vcl.list", "-j"], ["vcl.use", "none"],
         ["vcl.discard", "none"], ["nonsense"], ["vcl.label", "l", "boot"],
-        ["vcl.discard", "boot"], ["vcl.list", "-j"], ["vcl.deps"]]
+        ["vcl.discard", "boot"], ["vcl.list", "-j"], ["vcl.deps"],
+        ["param.show", "-j", "none"]]
 
     def said(node: Node) -> list[str]:
         out = []
@@ -143,6 +144,20 @@ def test_a_fake_says_what_varnish_says(varnish: PrivateVarnish,
     assert [o.startswith("refused") for o in ours] == [
         t.startswith("refused") for t in theirs]
     assert ours[:3] == theirs[:3]
+    for node in (Node(address=fake.address, secret=secret), varnish.node):
+        with Admin(node) as admin:
+            assert admin.cli_timeout() == 60
+
+
+@pytest.mark.parametrize("text", [
+    "cli_timeout\n  Value is: 60.000 [seconds]", "[]", "[1]", '[{"value": []}]',
+    '[{"value": "long"}]', '[{"value": NaN}]', '[{"value": -1}]', '{"a": 1}'])
+def test_a_parameter_in_other_words(fake: FakeVarnish, secret: Path,
+                                    text: str) -> None:
+    fake.state.faults["param.show"] = (200, text)
+    with Admin(Node(address=fake.address, secret=secret)) as admin, \
+            pytest.raises(VarnishError, match='answers "param.show" in another'):
+        admin.cli_timeout()
 
 
 def test_nobody_there(tmp_path: Path) -> None:

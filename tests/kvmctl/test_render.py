@@ -86,6 +86,18 @@ def test_literals_match_themselves_only(text: str, other: str) -> None:
     assert bool(pattern.fullmatch(other)) == (text == other)
 
 
+@pytest.mark.parametrize("pattern", [
+    r'"', r'\"', r'\\"', r'\\\"', '\n', '\\\n', r'a\.b"c\"', r'["\"]', r'\d"'])
+def test_regexes_match_what_they_did(pattern: str) -> None:
+    """A quote in VCL is \\x22, and so is one behind a backslash."""
+    written = escape.regex(pattern)[1:-1]
+    assert '"' not in written and "\n" not in written
+    for text in ('"', '\\"', '\\\\"', "\n", "\\\n", 'a.b"c"', "a", '1"',
+                 "x22", '\\x22'):
+        assert bool(re.fullmatch(written, text)) == bool(
+            re.fullmatch(pattern, text)), (written, text)
+
+
 @given(st.text())
 def test_comments_stay_comments(text: str) -> None:
     assert "\n" not in escape.comment(text)
@@ -230,6 +242,18 @@ synth = {{ program = "hello" }}
         answer = ask(varnish, "/", headers={"X-Kvmctl-Route": route})
         assert answer.status_code == 503
         assert "programs" not in answer.text and "Hello" not in answer.text
+
+
+def test_each_release_has_its_own_mark(tmp_path: Path) -> None:
+    """With a token or without: the mark opens one release, and tells nothing."""
+    parsed, marks = site_of(tmp_path, ""), set()
+    for token in ("", "t" * 32):
+        for release in ("", "r1", "r2"):
+            text = render(parsed, None, release, token=token)
+            mark, = re.findall(r'set req.http.X-Kvmctl-Probe = "(.*)";', text)
+            assert re.fullmatch("[0-9a-f]{32}", mark)
+            marks.add(mark)
+    assert len(marks) == 6
 
 
 def test_the_vcl_is_readable(tmp_path: Path) -> None:

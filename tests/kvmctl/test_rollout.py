@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Many nodes: the budget of failures, taking back, drift, time."""
 
-import contextlib
 import errno
-import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,72 +17,11 @@ from kvmctl.deploy import store
 from kvmctl.deploy.prepare import Prepared
 from kvmctl.deploy.ship import Depot
 from kvmctl.errors import ExitCode, ManifestError
-from kvmctl.varnish.private import PrivateVarnish
-from support.fake_varnish import FakeVarnish
-from support.paths import guest
+from kvmctl.vcl.render import mark_of
+from support.fleet import fleet_of
+from support.paths import ROOT
 
 _REAL = 2
-
-
-class Fleet:
-    """Nodes of one site, most of them fakes."""
-
-    def __init__(self, kvmctl: Any, directory: Path) -> None:
-        self.kvmctl, self.directory = kvmctl, directory
-        self.site = directory / "edge.toml"
-        self.secret = directory / "secret"
-        self.secret.write_bytes(b"secret\n")
-        self.fakes: list[FakeVarnish] = []
-        self.real: list[PrivateVarnish] = []
-        self.extra = ""
-
-    def write(self, arguments: str = "", rollout: str = "",
-              probe: str = "probe = false") -> None:
-        rows = [f'[site]\nname = "fleet"\n[rollout]\n{rollout}\n'
-                f'[programs.hello]\nfile = "{guest("hello")}"\n'
-                f'main_arguments = [{json.dumps(arguments)}]\n'
-                f'[[routes]]\npath = "/"\nprogram = "hello"\n{probe}\n']
-        for i, varnish in enumerate(self.real):
-            rows.append(f'[nodes.real{i}]\nname = "{varnish.node.name}"\n')
-        for i, fake in enumerate(self.fakes):
-            rows.append(f'[nodes.fake{i}]\naddress = "{fake.address}"\n'
-                        'secret = "secret"\n')
-        self.site.write_text("".join(rows) + self.extra)
-
-    def __call__(self, command: str, *more: str) -> int:
-        code: int = self.kvmctl(command, self.site, "--store",
-                                self.directory / "store", *more)
-        return code
-
-    def json(self, command: str, *more: str) -> Any:
-        return self.kvmctl.json(command, self.site, "--store",
-                                self.directory / "store", *more)
-
-    def canary(self) -> tuple[str, str]:
-        """One node's releases: what serves, and a canary of ten percent."""
-        self.write("a")
-        first: str = self.json("deploy")["release"]["name"]
-        self.write("b")
-        name: str = self.json("deploy", "--canary", "10%")["release"]["name"]
-        return first, name
-
-    def states(self) -> list[str]:
-        """Of the last command, which wrote JSON."""
-        return [n["state"] for n in json.loads(self.kvmctl.out)["nodes"]]
-
-
-@contextlib.contextmanager
-def fleet_of(kvmctl: Any, directory: Path, fakes: int,
-             real: int = 0) -> Iterator[Fleet]:
-    fleet = Fleet(kvmctl, directory)
-    with contextlib.ExitStack() as stack:
-        for _ in range(real):
-            fleet.real.append(stack.enter_context(PrivateVarnish()))
-        for _ in range(fakes):
-            fake = FakeVarnish(fleet.secret)
-            stack.callback(fake.close)
-            fleet.fakes.append(fake)
-        yield fleet
 
 
 def test_fifty_nodes(kvmctl: Any, tmp_path: Path) -> None:
@@ -150,6 +86,34 @@ def test_beyond_the_budget_all_is_taken_back(kvmctl: Any,
         fleet.write("c")
         assert fleet("deploy", "--json") == ExitCode.DEPLOY
         assert fleet.states() == ["failed"] + ["skipped"] * 11
+
+
+def test_an_abort_goes_everywhere(kvmctl: Any, tmp_path: Path) -> None:
+    """No node keeps its canary because another one fails, or has none."""
+    with fleet_of(kvmctl, tmp_path, 5) as fleet:
+        fleet.write("a")
+        first = fleet.json("deploy")["nodes"][0]["outcome"]["release"]["name"]
+        fleet.write("b")
+        some = [w for i in (0, 1, 3, 4) for w in ("--node", f"fake{i}")]
+        assert fleet("deploy", "--canary", "10%", *some) == ExitCode.OK
+        for i in (0, 3):
+            fleet.fakes[i].state.faults["vcl.use"] = (300, "no")
+        assert fleet("abort", "--json") == ExitCode.FAILED
+        assert "fake0, fake3 failed" in fleet.kvmctl.err
+        assert "--node" in fleet.kvmctl.err
+        assert fleet.states() == ["failed", "done", "unchanged", "failed",
+                                  "done"]
+        assert [f.state.active == first for f in fleet.fakes] == [
+            False, True, True, False, True]
+        for i in (0, 3):
+            fleet.fakes[i].state.faults.clear()
+        assert fleet("abort", "--json") == ExitCode.OK
+        assert fleet.states() == ["done", "unchanged", "unchanged", "done",
+                                  "unchanged"]
+        assert {f.state.active for f in fleet.fakes} == {first}
+        # One alone that has none is told so.
+        assert fleet("abort", "--node", "fake2") == ExitCode.DEPLOY
+        assert "no canary" in fleet.kvmctl.err
 
 
 def test_an_error_of_this_side_counts_as_the_nodes(
@@ -259,6 +223,17 @@ def test_the_word_of_probes_is_not_replaced(
         assert fleet.fakes[0].state.active == first
 
 
+def test_nobody_else_holds_the_lock(tmp_path: Path) -> None:
+    """Whoever may read a file may lock it, and so keep others out."""
+    files_of_it = store.Store(tmp_path, "it")
+    files_of_it.directory.mkdir()
+    for _ in range(2):
+        with files_of_it.locked():
+            lock = files_of_it.directory / "lock"
+            assert lock.stat().st_mode & 0o777 == 0o600
+        lock.chmod(0o644)               # as it was once made
+
+
 def test_what_is_over_is_no_failure(kvmctl: Any, tmp_path: Path) -> None:
     """A command is given up or done; what is left is for the next one."""
     with fleet_of(kvmctl, tmp_path, 1) as fleet:
@@ -331,6 +306,34 @@ def test_what_serves_outlives_its_history(kvmctl: Any,
             p for p in before if not p.name.startswith(".")}
 
 
+def test_the_first_vcl_of_a_node(kvmctl: Any, tmp_path: Path) -> None:
+    """The child process starts with it; else it stays active, and its files."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        state = fleet.fakes[0].state
+        state.vcls, state.active, state.child = {}, "", "stopped"
+        state.faults["start"] = (300, "Child failed on launch")
+        fleet.write("a")
+        assert fleet("deploy") == ExitCode.VARNISH
+        assert "Child failed on launch" in fleet.kvmctl.err
+        failed, there = state.active, tmp_path / "store" / "fleet"
+        files_of_it = {there / "releases" / f"{failed}.{kind}"
+                       for kind in ("vcl", "json")}
+        files_of_it |= set((there / "programs").iterdir())
+        assert all(p.exists() for p in files_of_it) and len(files_of_it) == 3
+        # The same again is no "serves already".
+        assert fleet("deploy") == ExitCode.VARNISH
+        assert state.active == failed
+        assert all(p.exists() for p in files_of_it)
+        state.faults.clear()
+        name = fleet.json("deploy")["release"]["name"]
+        assert (state.active, state.child) == (name, "running")
+        # Who stopped it since then had reasons.
+        state.child = "stopped"
+        fleet.write("b")
+        assert fleet("deploy") == ExitCode.DEPLOY
+        assert "does not run" in fleet.kvmctl.err and state.active == name
+
+
 def test_what_the_history_forgets_leaves_nothing(
         kvmctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_REMEMBERED", 2)
@@ -362,6 +365,45 @@ def test_a_plan_tells_no_secret(kvmctl: Any, tmp_path: Path) -> None:
                 assert not key or f'"{key}' not in fleet.kvmctl.out
                 assert "hush" not in fleet.kvmctl.out
             assert fleet("deploy") == ExitCode.OK, fleet.kvmctl.err
+
+
+def test_a_plan_tells_no_token_and_no_variable(kvmctl: Any,
+                                               tmp_path: Path) -> None:
+    """Of both, that is: of what serves, and of what is to come."""
+    with fleet_of(kvmctl, tmp_path, 1) as fleet:
+        def write(variables: str, path: str) -> None:
+            fleet.write()
+            fleet.site.write_text(fleet.site.read_text().replace(
+                "[[routes]]", f"environment = {variables}\n[[routes]]").replace(
+                'path = "/"', f'path = "{path}"'))
+
+        write('["PASSWORD=hush", "HOST=a", "FLAG"]', "/")
+        assert fleet("plan") == ExitCode.OK
+        assert '== "(token)")' in kvmctl.out and '"(mark)"' in kvmctl.out
+        token = (tmp_path / "store" / "fleet" / "token").read_text()
+        name = fleet.json("deploy")["release"]["name"]
+        marks = {mark_of(token, n) for n in (name, "RELEASE")}
+        serves = (tmp_path / "store" / "fleet" / "releases"
+                  / f"{name}.vcl").read_text()
+        assert token in serves and mark_of(token, name) in serves
+        write('["PASSWORD=hush", "HOST=b", "NEW=x=y"]', "/other")
+        (tmp_path / "vcl.d").mkdir()
+        for how in ((), ("--json",)):
+            assert fleet("plan", *how) == ExitCode.OK
+            text = kvmctl.out.replace('\\"', '"')
+            assert '+programs.hello.environment = ["PASSWORD=(secret)", ' \
+                '"HOST=(another secret)", "NEW=(secret)"]' in text
+            assert '-programs.hello.environment = ["PASSWORD=(secret)", ' \
+                '"HOST=(secret)", "FLAG"]' in text
+            assert not any(word in text for word in
+                           ("hush", token, *marks, "x=y", "HOST=b"))
+        # Where the lines themselves are shown, they have words in their place.
+        (tmp_path / "vcl.d" / "guard.vcl.j2").write_text(
+            (ROOT / "vcl" / "guard.vcl.j2").read_text().replace(
+                "X-Kvmctl-Route;", "X-Kvmctl-Route; # changed"))
+        assert fleet("plan") == ExitCode.OK
+        assert ' \tif (req.http.X-Kvmctl-Probe == "(token)")' in kvmctl.out
+        assert token not in kvmctl.out
 
 
 def test_a_canary_that_nothing_judges(kvmctl: Any, tmp_path: Path) -> None:

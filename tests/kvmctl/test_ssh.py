@@ -3,8 +3,10 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,31 @@ def test_a_damaged_copy_is_sent_again(far: Far) -> None:
     # What is there whole is not sent.
     assert far("deploy", "--force") == ExitCode.OK
     assert far.log.read_text().count("mktemp") == sent + 5
+
+
+def test_half_a_copy_is_none(far: Far) -> None:
+    """The connection is lost: no file has its name that is not whole."""
+    far.destination = "cut"
+    far.write("hello")
+    assert far("deploy") == ExitCode.DEPLOY
+    assert "cannot write" in far.kvmctl.err
+    assert "100 of " in far.kvmctl.err and "bytes came" in far.kvmctl.err
+    assert not [p for p in far.there.rglob("*") if p.is_file()]
+
+
+def test_what_another_deployment_writes_stays(far: Far) -> None:
+    """Two nodes may share a store there; what was left goes after an hour."""
+    far.write("hello")
+    far.deploy()
+    others = [far.there / "it" / room / f"x.partial-{age}"
+              for room in ("programs", "releases") for age in ("new", "old")]
+    for path in others:
+        path.write_text("half")
+        if path.name.endswith("old"):
+            os.utime(path, (time.time() - 7200,) * 2)
+    far.write("echo")
+    far.deploy()
+    assert [p.name for p in others if p.exists()] == ["x.partial-new"] * 2
 
 
 def test_what_goes_wrong_is_told(far: Far) -> None:

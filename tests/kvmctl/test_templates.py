@@ -2,7 +2,6 @@
 """Templates: what each table of edge.toml makes Varnish do."""
 
 import http.server
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +20,8 @@ from kvmctl.errors import ExitCode, ManifestError
 from kvmctl.varnish.private import PrivateVarnish
 from kvmctl.vcl import origin, render
 from kvmctl.vcl.render import marked, render_router
-from support.paths import guest
+from support.paths import ROOT, guest
+from support.rendered import ECHO, HELLO, Rendered
 
 
 @pytest.fixture(scope="module")
@@ -31,48 +30,13 @@ def varnish() -> Iterator[PrivateVarnish]:
         yield it
 
 
-class Site:
-    """An edge.toml in use, and requests to it."""
-
-    count = 0
-
-    def __init__(self, varnish: PrivateVarnish, directory: Path) -> None:
-        self.varnish, self.directory = varnish, directory
-        self.path = directory / "edge.toml"
-
-    def use(self, text: str) -> None:
-        self.path.write_text('[site]\nname = "it"\n' + text)
-        parsed = sites.load(self.path)
-        library = self.directory / "programs.json"
-        library.write_text(json.dumps({p.name: {"filename": str(p.file)}
-                                       for p in parsed.programs}))
-        Site.count += 1
-        name = f"site{Site.count}"
-        self.varnish.admin.load_text(name, render(
-            parsed, library if parsed.programs else None, name, token="t"))
-        self.varnish.admin.use(name)
-
-    def ask(self, path: str, method: str = "GET",
-            **headers: str) -> requests.Response:
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.request(
-                method, self.varnish.url + path, timeout=20,
-                allow_redirects=False,
-                headers={k.replace("_", "-"): v for k, v in headers.items()})
-
-
 @pytest.fixture
-def it(varnish: PrivateVarnish, tmp_path: Path) -> Site:
-    return Site(varnish, tmp_path)
-
-
-HELLO = f'[programs.hello]\nfile = "{guest("hello")}"\n'
-ECHO = f'[programs.echo]\nfile = "{guest("echo")}"\n'
+def it(varnish: PrivateVarnish, tmp_path: Path) -> Rendered:
+    return Rendered(varnish, tmp_path)
 
 
 @pytest.mark.kvm
-def test_fixed_answers_and_error_pages(it: Site) -> None:
+def test_fixed_answers_and_error_pages(it: Rendered) -> None:
     it.use(HELLO + f"""
 [programs.hostile]
 file = "{guest('hostile')}"
@@ -115,7 +79,7 @@ origin = "nobody"
 
 
 @pytest.mark.kvm
-def test_acls_and_response_headers(it: Site) -> None:
+def test_acls_and_response_headers(it: Rendered) -> None:
     it.use(HELLO + ECHO + """
 [acls.nobody]
 allow = ["192.0.2.0/24", "2001:db8::/32"]
@@ -142,7 +106,7 @@ cache = false
 
 
 @pytest.mark.kvm
-def test_chains(it: Site) -> None:
+def test_chains(it: Rendered) -> None:
     it.use(HELLO + ECHO + """
 [[routes]]
 path = "/chain"
@@ -154,7 +118,7 @@ cache = false
 
 
 @pytest.mark.kvm
-def test_caching_and_purging(it: Site) -> None:
+def test_caching_and_purging(it: Rendered) -> None:
     it.use(ECHO + """
 [acls.us]
 allow = ["127.0.0.1"]
@@ -200,13 +164,13 @@ keep = 2
     assert not hit("/page?a=1") and not hit("/page?a=2") and hit("/flat")
 
 
-def test_purging_is_for_those_who_may(it: Site) -> None:
+def test_purging_is_for_those_who_may(it: Rendered) -> None:
     it.use('[acls.other]\nallow = ["192.0.2.1"]\n[purge]\nacl = "other"\n')
     assert it.ask("/", "PURGE").status_code == 403
     assert it.ask("/", "BAN", X_Ban_Url=".").status_code == 403
 
 
-def test_health_directors_and_timeouts(it: Site) -> None:
+def test_health_directors_and_timeouts(it: Rendered) -> None:
     it.use("""
 [health]
 path = "/up"
@@ -289,7 +253,7 @@ def origin_port() -> Iterator[int]:
 
 
 @pytest.mark.kvm
-def test_esi_of_an_origin_and_a_program(it: Site, origin_port: int) -> None:
+def test_esi_of_an_origin_and_a_program(it: Rendered, origin_port: int) -> None:
     it.use(HELLO + f"""
 [origins.web]
 host = "127.0.0.1"
@@ -328,8 +292,34 @@ origin = "web"
     assert it.ask("/healthz").status_code == 200
 
 
+def test_the_host_of_an_origin(it: Rendered, origin_port: int) -> None:
+    """host_header is no more than it says; the manual's snippet is."""
+    text = (ROOT / "vcl" / "README.md").read_text().partition(
+        "backend_fetch-host.vcl")[2]
+    edge = f"""
+[origins.web]
+host = "127.0.0.1"
+port = {origin_port}
+host_header = "web.example"
+[[routes]]
+path_prefix = "/"
+origin = "web"
+cache = false
+"""
+    it.use(edge)
+    assert it.ask("/shop/x", Host="here.example").text.startswith(
+        "<p>here.example:")
+    (it.directory / "vcl.d").mkdir()
+    (it.directory / "vcl.d" / "backend_fetch-host.vcl").write_text(
+        text.partition("```vcl\n")[2].partition("```")[0])
+    it.use(edge)
+    for path, host in (("/shop/x", "shop.example"), ("/x", "here.example")):
+        assert it.ask(path, Host="here.example").text.startswith(
+            f"<p>{host}:")
+
+
 @pytest.mark.kvm
-def test_self_requests(it: Site) -> None:
+def test_self_requests(it: Rendered) -> None:
     it.use(HELLO + """
 [self_requests]
 socket = "/run/no-such.sock"
@@ -342,7 +332,7 @@ program = "hello"
     assert it.ask("/hello").text == "Hello, World!\n"
 
 
-def test_snippets_and_own_templates(it: Site, kvmctl: Any) -> None:
+def test_snippets_and_own_templates(it: Rendered, kvmctl: Any) -> None:
     own = it.directory / "vcl.d"
     own.mkdir()
     (own / "top-acl.vcl").write_text('acl mine {\n\t"127.0.0.1";\n}\n')

@@ -32,6 +32,7 @@ def test_every_command_has_a_page() -> None:
                                         for n in cli.cli.commands)}
     assert "\\-\\-junit" in found["kvmctl-test.1"]
     assert "9  a signature" in found["kvmctl-run.1"]
+    assert "130  interrupted" in found["kvmctl-run.1"]
 
 
 def test_pages_are_good_roff() -> None:

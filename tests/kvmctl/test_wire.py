@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ from kvmctl.errors import ExitCode, VarnishError
 from kvmctl.observe import log
 from kvmctl.observe.prometheus import Figures
 from kvmctl.trial.origin import Answer, Origin
+from kvmctl.varnish import http as varnish_http
 from kvmctl.varnish import reach, stats, vsm
 from kvmctl.varnish.admin import Admin, Node, split_address
 from kvmctl.varnish.http import Client
 from kvmctl.varnish.reach import Local, Ssh, Stream
+from support import origin as origins
 from support.odd import changed, damaged
 
 NODE = Node(title="here")
@@ -283,6 +286,25 @@ def test_requests_that_cannot_be(url: str, host: str) -> None:
     with client, pytest.raises(OSError):
         client.ask("GET", url, {"Host": host}, 5)
     told.theirs.close()
+
+
+def test_what_is_not_read_is_no_next_answer(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(varnish_http, "_MOST_BYTES", 10)
+    connections = set()
+
+    def answer(it: BaseHTTPRequestHandler) -> None:
+        connections.add(it.client_address)
+        origins.body(b"0123456789" if it.path == "/short" else b"x" * 5000)(it)
+
+    with origins.serving(answer) as url, Client(
+            Local(), "127.0.0.1", int(url.rpartition(":")[2])) as client:
+        for path in ("/short", "/long", "/short", "/short", "/long", "/long"):
+            reply = client.ask("GET", path, {"Host": "x"}, 5)
+            assert (reply.status, reply.body) == (
+                200, b"0123456789" if path == "/short" else b"x" * 10)
+    # Where all was read the connection is kept.
+    assert len(connections) == 3
 
 
 class _Trickling(_Told):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """ssh to a machine that is this one: what kvmctl uses of it, and no more.
 
-Every line is written to $FAKE_SSH_LOG. The destination `down` is not there.
+Every line is written to $FAKE_SSH_LOG. The destination `down` is not there, and the
+connection to `cut` is lost after a hundred bytes of what is sent to a program.
 """
 
 import os
@@ -45,6 +46,11 @@ def main() -> int:
         return 255
     if "-W" in options:
         return forward(options[options.index("-W") + 1])
+    if destination == "cut":
+        sent = sys.stdin.buffer.read(100)
+        done = subprocess.run(["sh", "-c", " ".join(command)], input=sent,
+                              check=False)
+        return 255 if len(sent) == 100 else done.returncode
     return subprocess.run(["sh", "-c", " ".join(command)],
                           check=False).returncode
 

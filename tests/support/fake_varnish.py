@@ -25,9 +25,14 @@ class State:
 
     vcls: dict[str, str] = field(default_factory=lambda: {"boot": ""})
     labels: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, float] = field(
+        default_factory=lambda: {"cli_timeout": 60.0})
     active: str = "boot"
+    child: str = "running"
     #: command -> (status, text): answered so instead; text None hangs up.
     faults: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    #: command -> what its answer waits for, for 20 s at most.
+    gates: dict[str, threading.Event] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -46,15 +51,27 @@ def _list(state: State, words: list[str]) -> tuple[int, str]:
     return 200, json.dumps(rows)
 
 
+def _shown(state: State, words: list[str]) -> tuple[int, str]:
+    if words[-1] not in state.parameters:
+        return 106, f"Unknown parameter \"{words[-1]}\"."
+    return 200, json.dumps([2, words, 1.5, {
+        "name": words[-1], "value": state.parameters[words[-1]]}])
+
+
 def answer(state: State, words: list[str], body: str) -> tuple[int, str]:
     """One command, as a manager that never compiles answers it."""
     what = words[0]
     if what == "ping":
         return 200, "PONG 1500000000 1.0"
     if what == "status":
-        return 200, "Child in state running"
+        return 200, f"Child in state {state.child}"
+    if what == "start":
+        state.child = "running"
+        return 200, ""
     if what == "vcl.list":
         return _list(state, words)
+    if what == "param.show":
+        return _shown(state, words)
     if what == "vcl.deps":
         return 200, "\n".join(state.vcls)
     if what == "debug.listen_address":
@@ -113,8 +130,10 @@ class _CommandLine(socketserver.StreamRequestHandler):
                     body += more.decode()
                 line = line[:found.start()]
             words = [a or b for a, b in _WORDS.findall(line)]
+            state.asked.append(words[0])
+            if words[0] in state.gates:
+                state.gates[words[0]].wait(20)
             with state.lock:
-                state.asked.append(words[0])
                 fault = state.faults.get(words[0])
                 if fault is not None and fault[1] is None:
                     return

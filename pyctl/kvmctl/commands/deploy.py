@@ -10,6 +10,7 @@ from kvmctl.commands.fleet import Where, change
 from kvmctl.deploy import canary, judge, store
 from kvmctl.deploy.deployer import Deployer, Outcome
 from kvmctl.deploy.prepare import new_name, prepare
+from kvmctl.deploy.rollback import back
 from kvmctl.deploy.router import Share
 from kvmctl.environment import Environment
 
@@ -42,7 +43,7 @@ def run(env: Environment, path: Path, where: Where, out: Path, force: bool,
             if outcome.release.state == store.CANARY:
                 canary.abort(deployer, "taken back")
             else:
-                deployer.back(outcome)
+                back(deployer, outcome)
 
         def said(outcome: Outcome) -> str:
             name = outcome.release.name

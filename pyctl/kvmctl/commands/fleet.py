@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kvmctl import inventory
+from kvmctl import interrupt, inventory
 from kvmctl.deploy import rollout
 from kvmctl.deploy.deployer import Deployer, Outcome
 from kvmctl.deploy.rollout import Result, Undo, Work
@@ -62,51 +62,67 @@ class _Failed(KvmctlError):
 
 
 def change(env: Environment, site: Site, where: Where, files: Store,
-           work: Work, undo: Undo, said: Callable[[Outcome], str],
+           work: Work, undo: Undo | None, said: Callable[[Outcome], str],
            **more: Any) -> list[Result]:
     """Does it on every node, and says what came of it.
 
     The store's lock is held by the caller. Raises the one node's error, or
     DeployError when a rollout was given up, or KvmctlError when nodes failed
-    that were allowed to.
+    that were allowed to; KeyboardInterrupt when it was interrupted, and what
+    was done has been taken back.
     """
     nodes, limits = where.targets(site), where.limits(site)
     many = len(nodes) > 1
     began = time.monotonic()
+    with interrupt.heeded(env.note, "interrupted: waiting for what runs"
+                          + (", then taking back what is done" if undo
+                             else "")) as stop:
 
-    def opened(node: Node) -> Deployer:
-        say = ((lambda text: env.status(f"{node}: {text}")) if many
-               else env.status)
-        return Deployer(site, node, files, say)
+        def opened(node: Node) -> Deployer:
+            say = ((lambda text: env.status(f"{node}: {text}")) if many
+                   else env.status)
+            return Deployer(site, node, files, say, stop)
 
-    results = rollout.roll(nodes, limits, opened, work, undo,
-                           env.status if many else lambda text: None)
+        results = rollout.roll(nodes, limits, opened, work, undo,
+                               env.status if many else lambda text: None, stop)
     seconds = time.monotonic() - began
-    if not many and results[0].outcome is None:
+    if not many and results[0].outcome is None and not stop.is_set():
         raise _Failed(results[0])
-    if env.as_json:
-        first = results[0].outcome
-        env.result_json(
-            ({"nodes": [asdict(r) for r in results]} if many or first is None
-             else asdict(first)) | {"seconds": seconds} | more)
-    else:
-        for result in results:
-            text = result.error or (said(result.outcome) if result.outcome
-                                    else "")
-            env.result(f"{result.node:20} {result.state:12} {text}" if many
-                       else text)
-    _end(results, limits)
+    _show(env, results, many or stop.is_set(), said, {"seconds": seconds} | more)
+    if stop.is_set():
+        raise KeyboardInterrupt
+    _end(results, undo is not None and rollout.given_up(results, limits),
+         limits)
     return results
 
 
-def _end(results: list[Result], limits: Rollout) -> None:
+def _show(env: Environment, results: list[Result], table: bool,
+          said: Callable[[Outcome], str], more: dict[str, Any]) -> None:
+    """A row for each node, or the one node's outcome alone."""
+    if env.as_json:
+        first = results[0].outcome
+        env.result_json(
+            ({"nodes": [asdict(r) for r in results]} if table or first is None
+             else asdict(first)) | more)
+        return
+    for result in results:
+        text = result.error
+        if not text and result.outcome is not None:
+            text = (f"{result.outcome.replaced} serves again"
+                    if result.state == rollout.BACK
+                    else said(result.outcome))
+        env.result(f"{result.node:20} {result.state:12} {text}".rstrip()
+                   if table else text)
+
+
+def _end(results: list[Result], given_up: bool, limits: Rollout) -> None:
     failed = [r.node for r in results if r.state == rollout.FAILED]
     stuck = [r.node for r in results if r.state == rollout.STUCK]
-    if rollout.given_up(results, limits):
+    if given_up:
         raise DeployError(
             f"given up: {', '.join(failed)} failed, {limits.failures} may; "
             + (f"{', '.join(stuck)} could not be taken back: see `kvmctl "
                "status`" if stuck else "all others serve what they served"))
     if failed:
-        raise KvmctlError(f"{', '.join(failed)} failed; deploy again with "
-                          "--node when mended")
+        raise KvmctlError(f"{', '.join(failed)} failed; again with --node "
+                          "when mended")

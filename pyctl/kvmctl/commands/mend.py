@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvmctl.deploy.store import Store, default_root
-from kvmctl.errors import DeployError
+from kvmctl.errors import DeployError, HostError
 
 CACHE = Path("/var/cache/tinykvm")
 WORKER = "vcache"                       # the user of Varnish's default jail
@@ -177,9 +177,12 @@ def left_over(parent: Path | None = None) -> Iterator[Finding]:
 
 
 def findings(store: Path | None) -> Iterator[Finding]:
-    yield store_there(store)
-    yield from histories(store)
-    yield cache()
+    try:
+        yield store_there(store)
+        yield from histories(store)
+        yield cache()
+    except HostError as e:
+        yield Finding("home", "fail", str(e), "export HOME=/some/directory")
     yield from left_over()
 
 

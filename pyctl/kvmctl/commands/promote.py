@@ -8,6 +8,7 @@ from kvmctl.commands.fleet import Where, change
 from kvmctl.deploy import canary, judge
 from kvmctl.deploy.deployer import Deployer, Outcome
 from kvmctl.deploy.prepare import prepare
+from kvmctl.deploy.rollback import back
 from kvmctl.environment import Environment
 from kvmctl.errors import DeployError
 
@@ -24,12 +25,11 @@ def run(env: Environment, path: Path, where: Where, out: Path, force: bool,
             canary.of(deployer)
             if not force:
                 said = canary.verdict(deployer, least)
-                if said.word != judge.BETTER:
+                if said.word != judge.SOUND:
                     raise DeployError(
                         f"the canary is not promoted, {said.word}: "
                         f"{said.reason}; --force promotes it all the same")
             return canary.promote(deployer, prepared)
 
-        change(env, site, where, files, work,
-               lambda deployer, outcome: deployer.back(outcome),
+        change(env, site, where, files, work, back,
                lambda o: f"{o.release.name} serves; before: {o.replaced}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kvmctl import site as sites
 from kvmctl.commands.fleet import Where, change
+from kvmctl.deploy import rollback
 from kvmctl.environment import Environment
 
 
@@ -15,6 +16,6 @@ def run(env: Environment, path: Path, where: Where,
     files = where.files(site)
     with files.locked():
         change(env, site, where, files,
-               lambda deployer: deployer.rollback(release),
-               lambda deployer, outcome: deployer.back(outcome),
+               lambda deployer: rollback.rollback(deployer, release),
+               rollback.back,
                lambda o: f"{o.release.name} serves; before: {o.replaced}")

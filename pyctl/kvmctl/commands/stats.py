@@ -31,7 +31,7 @@ def run(env: Environment, path: Path, where: Where) -> None:
                 n = max(1, v.get("invocations", 0))
                 rows.append((
                     node_name, vcl, program, str(v.get("invocations", 0)),
-                    str(sum(v.get(k, 0) for k in stats.FAILED)),
+                    str(stats.failed(v)),
                     f"{v.get('cpu_time', 0) / n / 1e3:.2f}",
                     f"{v.get('pages_written', 0) / n:.1f}",
                     f"{v.get('reservation_time', 0) / n / 1e3:.2f}",

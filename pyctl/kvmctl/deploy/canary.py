@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import re
 import time
+from typing import Any
 
 from kvmctl.deploy import judge, store
 from kvmctl.deploy.deployer import Deployer, Outcome
@@ -101,8 +102,14 @@ def begin(deployer: Deployer, prepared: Prepared, wanted: Share) -> Outcome:
 def figures(deployer: Deployer, vcl: str) -> Figures:
     """Counters of a VCL; zeros where they cannot be read."""
     if not deployer.admin.node.countable:
-        return Figures(0, 0, 0.0)
+        return judge.NOTHING
     return judge.figures(stats.programs(deployer.admin.node), vcl)
+
+
+def _figures_of(table: dict[str, Any]) -> Figures:
+    """As the history has them. Raises TypeError, KeyError."""
+    return Figures(int(table["requests"]), int(table["errors"]),
+                   float(table["seconds"]))
 
 
 def judgeable(deployer: Deployer) -> None:
@@ -119,34 +126,37 @@ def verdict(deployer: Deployer, least: int = judge.MIN_REQUESTS) -> Verdict:
     judgeable(deployer)
     beside = str(release.canary.get("beside", ""))
     try:
-        before = Figures(**release.canary["baseline"])
-        own = Figures(**release.canary["own"])
+        before = _figures_of(release.canary["baseline"])
+        own = _figures_of(release.canary["own"])
     except (TypeError, KeyError):
         raise DeployError(f"the history does not say how {release.name} "
                           "began: `kvmctl abort`, and begin anew") from None
     counters = stats.programs(deployer.admin.node)
-    return judge.judge(
-        judge.figures(counters, beside).since(before),
-        judge.figures(counters, release.canary_vcl).since(own),
-        least)
+    stable = judge.figures(counters, beside)
+    canary = judge.figures(counters, release.canary_vcl)
+    if stable.anew(before) or canary.anew(own):
+        # One worker has both; the busier one may have caught up already.
+        before = own = judge.NOTHING
+    return judge.judge(stable.since(before), canary.since(own), least)
 
 
 def watch(deployer: Deployer, seconds: float, least: int) -> Verdict:
-    """Looks until it is worse, or the time is over."""
+    """Looks until it is worse, the time is over, or somebody interrupts."""
     end = time.monotonic() + seconds
     while True:
         now = verdict(deployer, least)
         left = end - time.monotonic()
-        if now.word == judge.WORSE or left <= 0:
+        if now.word == judge.WORSE or left <= 0 \
+                or deployer.stop.wait(min(_LOOK_SECONDS, left)):
             return now
-        time.sleep(min(_LOOK_SECONDS, left))
 
 
 def through(deployer: Deployer, prepared: Prepared, wanted: Share,
             seconds: float, least: int) -> Outcome:
     """Begins a canary, watches it, and promotes it or aborts it.
 
-    One of too few requests stays a canary. Raises DeployError for a worse one.
+    One of too few requests stays a canary, and so does one whose watch is
+    interrupted, for the caller to take back. Raises DeployError for a worse one.
     """
     judgeable(deployer)
     outcome = begin(deployer, prepared, wanted)
@@ -154,12 +164,14 @@ def through(deployer: Deployer, prepared: Prepared, wanted: Share,
         return outcome
     deployer.say(f"watching for {seconds:.0f} s ...")
     said = watch(deployer, seconds, least)
+    if deployer.stop.is_set():
+        return outcome
     deployer.say(f"{said.word}: {said.reason}")
     if said.word == judge.WORSE:
         abort(deployer, said.reason)
         raise DeployError(f"{outcome.release.name} is worse than "
                           f"{outcome.replaced} and was aborted: {said.reason}")
-    return promote(deployer, prepared) if said.word == judge.BETTER \
+    return promote(deployer, prepared) if said.word == judge.SOUND \
         else outcome
 
 

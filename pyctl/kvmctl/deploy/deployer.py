@@ -14,9 +14,11 @@ What the node says it serves is the truth; the history follows it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any
 
-from kvmctl.deploy import store
-from kvmctl.deploy.prepare import Prepared, new_name
+from kvmctl.deploy import boots, store
+from kvmctl.deploy.prepare import Prepared, library, new_name
 from kvmctl.deploy.probe import Answer
 from kvmctl.deploy.router import Router
 from kvmctl.deploy.ship import Depot
@@ -44,7 +46,9 @@ class Deployer:
     """One site on one node. The store's lock is held by whoever calls."""
 
     def __init__(self, site: Site, node: Node, files: Store,
-                 say: Say = lambda text: None) -> None:
+                 say: Say = lambda text: None,
+                 stop: Event | None = None) -> None:
+        """stop: set when what waits for no one's answer is to wait no more."""
         self.admin = Admin(node)
         self.files = files
         self.node = str(node)
@@ -53,6 +57,7 @@ class Deployer:
         self.depot = Depot(files, node.reach, node.store)
         self.trial = Trial(site, self.admin, self.router, self.depot, token)
         self.say = say
+        self.stop = stop or Event()
 
     def __enter__(self) -> "Deployer":
         return self
@@ -98,9 +103,12 @@ class Deployer:
                        store.user())
 
     def current(self, content: str) -> Release | None:
-        """The release that serves now, when it is of this content."""
+        """The release that serves now, when it is of this content.
+
+        One that failed may still be active, where nothing was before it.
+        """
         serving = self.serving()
-        for release in self.releases():
+        for release in self.releases(store.SERVING, store.KEPT):
             if release.name == serving and release.content == content:
                 return release
         return None
@@ -134,6 +142,7 @@ class Deployer:
         self.depot.put_release(prepared, vcl, space)
 
     def load(self, vcl: str) -> None:
+        boots.fit(self._programs(vcl), self.admin.cli_timeout(), self.node)
         self.say(f"loading {vcl} ...")
         try:
             self.admin.load(vcl, self.depot.vcl_file(vcl))
@@ -141,6 +150,14 @@ class Deployer:
             raise VarnishError(
                 f"{self.node} does not load the new VCL; the old one serves "
                 f"on. Varnish says:\n{e}{self._mend(str(e))}") from None
+
+    def _programs(self, vcl: str) -> dict[str, Any]:
+        """The programs file of a release's VCL; empty where it is lost."""
+        release = vcl.removesuffix(store.CANARY_SUFFIX)
+        try:
+            return library(self.files.library_file(release).read_bytes())
+        except (OSError, ValueError):
+            return {}                   # Varnish will say what is wrong with it
 
     def _mend(self, said: str) -> str:
         """What to do about what Varnish says, where that is known."""
@@ -164,6 +181,7 @@ class Deployer:
         try:
             if self.admin.active() != release.name:
                 raise DeployError(f"{self.node} did not switch")
+            self._start_the_first(back)
             if self.admin.status() != "running":
                 raise DeployError(f"the child process of {self.node} does "
                                   "not run")
@@ -175,6 +193,22 @@ class Deployer:
             if back is not None:
                 self.admin.use(back)
             raise
+
+    def _start_the_first(self, back: str | None) -> None:
+        """A varnishd without a VCL, as of -f '', waits for one to start with.
+
+        A child process that had a VCL before was stopped by somebody.
+        """
+        never = back is None or any(r.name == back
+                                    for r in self.releases(store.FAILED))
+        if not never or self.admin.status() != "stopped":
+            return
+        try:
+            self.admin.start()
+        except VarnishError as e:
+            raise VarnishError(f"the child process of {self.node} does not "
+                               f"start with the new VCL. Varnish says:\n{e}"
+                               ) from None
 
     def serves(self, release: Release) -> None:
         """The history's word for it."""
@@ -268,7 +302,7 @@ class Deployer:
 
     def _tidy(self) -> None:
         serving = self.serving()
-        self._rest(serving)
+        self.rest(serving)
         self.discard(*(r.canary_vcl for r in
                        self.releases(store.KEPT, store.SERVING)))
         kept = self.releases(store.KEPT, store.SERVING)
@@ -280,66 +314,7 @@ class Deployer:
             self.files.mark(release, store.DISCARDED)
         self.depot.clean(v.name for v in self.admin.vcls())
 
-    def _rest(self, serving: str | None) -> None:
+    def rest(self, serving: str | None) -> None:
         """Labels hold no other release than the one that serves."""
         if serving is not None and self.router.possible(serving):
             self.router.rest(serving)
-
-    # -- rollback ------------------------------------------------------
-
-    def rollback(self, to: str | None = None) -> Outcome:
-        """Back to what served before the serving one, or to a named one."""
-        self.admin.ping()
-        self.put_away_leftovers()
-        self.refuse_canary("roll back")
-        serving = self.serving()
-        target = self._rollback_target(serving, to)
-        self._ready(target)
-        self.switch(target, serving)
-        try:
-            self._rest(target.name)
-        except KvmctlError as e:        # the next command's business
-            self.say(f"could not tidy up: {e}")
-        return Outcome(target, True, serving, ())
-
-    def _ready(self, target: Release) -> None:
-        """Loaded, and not cold by somebody's command."""
-        for vcl in self.admin.vcls():
-            if vcl.name == target.name:
-                if vcl.state.startswith("cold/"):
-                    self.admin.command("vcl.state", target.name, "auto")
-                return
-        # After a restart of varnishd a kept release is loaded no more.
-        self.depot.send_release(target.name, target.name)
-        self.load(target.name)
-
-    def back(self, outcome: Outcome) -> None:
-        """Undoes a deployment that went well, for the sake of other nodes."""
-        if not outcome.changed or outcome.replaced is None:
-            return
-        kept = self.releases(store.KEPT)
-        if any(r.name == outcome.replaced for r in kept):
-            self.rollback(outcome.replaced)
-            return
-        self.give_up(outcome.release, outcome.replaced, "taken back",
-                     store.ABORTED)
-
-    def _rollback_target(self, serving: str | None, to: str | None) -> Release:
-        kept = self.releases(store.KEPT, store.SERVING)
-        if to is not None:
-            for release in kept:
-                if release.name == to:
-                    return release
-            raise DeployError(f"{self.node} keeps no release \"{to}\"; kept: "
-                              + (", ".join(r.name for r in kept) or "none"))
-        # The newest older one may be what a rollback has left for good reasons.
-        before = [r.replaced for r in kept if r.name == serving]
-        for release in kept:
-            if release.name in before:
-                return release
-        names = [r.name for r in kept]
-        older = kept[:names.index(serving)] if serving in names else kept
-        if not older:
-            raise DeployError(f"{self.node} keeps no release older than "
-                              f"{serving}")
-        return older[-1]

@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kvmctl import files
 from kvmctl.deploy import store
 from kvmctl.deploy.deployer import Deployer
-from kvmctl.deploy.prepare import Prepared
+from kvmctl.deploy.prepare import Prepared, library
 from kvmctl.deploy.store import Release
 from kvmctl.errors import DeployError
+from kvmctl.vcl.render import mark_of
 
 _NAME = "RELEASE"
 
@@ -40,33 +40,47 @@ class Plan:
                           *words, *self.remarks])
 
 
-def _library(data: bytes) -> dict[str, Any]:
-    """A programs file without its comment. Raises ValueError."""
-    table = files.json_of(data.decode().partition("\n")[2])
-    if not isinstance(table, dict) or not all(
-            isinstance(it, dict) and isinstance(it.get("filename"), str)
-            for it in table.values()):
-        raise ValueError("it is no programs file")
-    return table
-
-
 def _files(deployer: Deployer, release: Release) -> tuple[
         dict[str, Any], list[str]]:
     """Settings and VCL of a release that the store still has."""
     try:
-        library = _library(
+        programs = library(
             deployer.files.library_file(release.name).read_bytes())
         vcl = deployer.files.vcl_file(release.name).read_text()
     except (OSError, ValueError) as e:
         raise DeployError(f"the store has lost {release.name} ({e}): deploy "
                           "anew") from None
-    return library, vcl.replace(release.name, _NAME).splitlines()
+    return programs, _lines(vcl, release.name, deployer.files.token())
+
+
+def _lines(vcl: str, name: str, token: str) -> list[str]:
+    """The VCL of any release, without what opens releases to probes."""
+    for secret, shown in ((mark_of(token, name), "(mark)"),
+                          (token, "(token)"), (name, _NAME)):
+        vcl = vcl.replace(secret, shown)
+    return vcl.splitlines()
+
+
+def _secret(changed: bool) -> str:
+    return "(another secret)" if changed else "(secret)"
+
+
+def _variables(value: Any, before: Any) -> list[str]:
+    """An environment's names; values are often keys and passwords."""
+    def pairs(given: Any) -> list[tuple[str, str, str]]:
+        return [str(row).partition("=") for row in
+                (given if isinstance(given, list) else [given])]
+
+    known = {name: word for name, _, word in pairs(before)}
+    return [name + sign + (_secret(known.get(name, word) != word) if sign
+                           else "") for name, sign, word in pairs(value)]
 
 
 def _rows(table: dict[str, Any], before: dict[str, Any]) -> list[str]:
     """Settings as lines; the file is known by its hash.
 
-    A plan is shown to many: of the key of live updates, only that it changes.
+    A plan is shown to many: of the key of live updates and of variables, only
+    that they change.
     """
     out = []
     for name, values in sorted(table.items()):
@@ -75,9 +89,11 @@ def _rows(table: dict[str, Any], before: dict[str, Any]) -> list[str]:
                 continue
             shown = (value.rpartition("/")[2][:12] if key == "filename"
                      else json.dumps(value))
+            known = before.get(name, {}).get(key, value)
             if key == "key":
-                known = before.get(name, {}).get(key, value)
-                shown = "(secret)" if value == known else "(another secret)"
+                shown = _secret(value != known)
+            elif key == "environment":
+                shown = json.dumps(_variables(value, known))
             out.append(f"programs.{name}.{key} = {shown}")
     return out
 
@@ -98,8 +114,8 @@ def plan(deployer: Deployer, prepared: Prepared) -> Plan:
     result.changes = True
     named = replace(prepared, name=_NAME)
     root = deployer.files.directory
-    new_vcl = named.vcl(root, _NAME).decode().splitlines()
-    new_library = _library(named.library(root))
+    new_vcl = _lines(named.vcl(root, _NAME).decode(), _NAME, prepared.token)
+    new_library = library(named.library(root))
     old_library: dict[str, Any] = {}
     old_vcl: list[str] = []
     if release is not None:

@@ -86,6 +86,16 @@ class Prepared:
                       token=self.token, space=space).encode()
 
 
+def library(data: bytes) -> dict[str, Any]:
+    """A programs file as Prepared.library() writes it. Raises ValueError."""
+    table = files.json_of(data.decode().partition("\n")[2])
+    if not isinstance(table, dict) or not all(
+            isinstance(it, dict) and isinstance(it.get("filename"), str)
+            for it in table.values()):
+        raise ValueError("it is no programs file")
+    return table
+
+
 def _content(site: Site, programs: dict[str, Program]) -> str:
     """Probes and settings are part of it, names and paths are not."""
     probes = repr([route.probe for route in site.routes])

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The same over many nodes: the first alone, then several at a time.
 
-When more nodes fail than may, no further one is begun, and those that were
-changed are taken back.
+When more nodes fail than may, or somebody interrupts, no further one is begun,
+and those that were changed are taken back. Where nothing can be taken back, all
+nodes have their turn, whatever fails.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass, replace
+from threading import Event
 from time import monotonic
 
 from kvmctl.deploy.deployer import Deployer, Outcome
@@ -25,7 +27,7 @@ DONE, UNCHANGED, FAILED, BACK, STUCK, SKIPPED = (
     "done", "unchanged", "failed", "taken back", "not taken back", "skipped")
 
 Open = Callable[[Node], Deployer]
-Work = Callable[[Deployer], Outcome]
+Work = Callable[[Deployer], Outcome | None]     # None: there was nothing to do
 Undo = Callable[[Deployer, Outcome], None]
 
 
@@ -55,7 +57,8 @@ def _one(node: Node, open_: Open, work: Work) -> Result:
             outcome = work(deployer)
     except (KvmctlError, OSError) as e:
         return Result(str(node), FAILED, None, *_why(e), monotonic() - began)
-    return Result(str(node), DONE if outcome.changed else UNCHANGED, outcome,
+    changed = outcome is not None and outcome.changed
+    return Result(str(node), DONE if changed else UNCHANGED, outcome,
                   seconds=monotonic() - began)
 
 
@@ -71,18 +74,27 @@ def _back(node: Node, result: Result, open_: Open, undo: Undo) -> Result:
 
 
 def roll(nodes: Sequence[Node], limits: Rollout, open_: Open, work: Work,
-         undo: Undo, say: Callable[[str], None]) -> list[Result]:
-    """One result for each node, in the nodes' order."""
+         undo: Undo | None, say: Callable[[str], None],
+         stop: Event) -> list[Result]:
+    """One result for each node, in the nodes' order.
+
+    undo is None where nothing is taken back. stop ends it as too many failures
+    do; steps that run are waited for all the same.
+    """
     results: dict[Node, Result] = {}
     waiting = list(nodes)
     failed = 0
+
+    def over() -> bool:
+        return stop.is_set() or (undo is not None
+                                 and failed > limits.failures)
+
     with ThreadPoolExecutor(limits.concurrency) as pool:
         running: dict[Future[Result], Node] = {}
-        while (waiting and failed <= limits.failures) or running:
+        while (waiting and not over()) or running:
             # Until the first node is through, it is the only one.
-            room = limits.concurrency if results else 1
-            while waiting and len(running) < room \
-                    and failed <= limits.failures:
+            room = limits.concurrency if results or undo is None else 1
+            while waiting and len(running) < room and not over():
                 node = waiting.pop(0)
                 running[pool.submit(_one, node, open_, work)] = node
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -90,10 +102,11 @@ def roll(nodes: Sequence[Node], limits: Rollout, open_: Open, work: Work,
                 result = results[node] = future.result()
                 failed += result.state == FAILED
                 say(f"{node}: {result.state} {result.error}".rstrip())
-        if failed > limits.failures:
+        if undo is not None and over():
+            taking = undo
             changed = [n for n, r in results.items() if r.state == DONE]
             results |= zip(changed, pool.map(
-                lambda n: _back(n, results[n], open_, undo), changed))
+                lambda n: _back(n, results[n], open_, taking), changed))
     return [results.get(n, Result(str(n), SKIPPED)) for n in nodes]
 
 

@@ -6,6 +6,7 @@ with the same rooms; a file appears there whole, too, and is checked by hash.
 """
 
 import json
+import os
 import shlex
 import tempfile
 from collections.abc import Iterable
@@ -18,14 +19,20 @@ from kvmctl.errors import DeployError, VarnishError
 from kvmctl.varnish.reach import Reach, Ssh
 
 _REMOTE_STORE = Path("/var/lib/tinykvm")
+#: A connection that is lost looks like the end of the file: bytes are counted.
 _PUT = ('set -e; umask 022; mkdir -p "$(dirname "$1")"; '
         'p=$(mktemp "$1.partial-XXXXXX"); trap \'rm -f "$p"\' EXIT; '
-        'cat >"$p"; chmod "$2" "$p"; sync "$p"; mv "$p" "$1"')
+        'cat >"$p"; n=$(($(wc -c <"$p"))); [ "$n" -eq "$3" ] || '
+        '{ echo "$n of $3 bytes came" >&2; exit 1; }; '
+        'chmod "$2" "$p"; sync "$p"; mv "$p" "$1"')
 
+#: What is half written may be another deployment's, which goes on with it.
 _CLEAN = ('cd "$1" 2>/dev/null || exit 0; shift; '
           'for f in releases/* programs/*; do [ -f "$f" ] || continue; k=no; '
           'for n in "$@"; do [ "${f#*/}" = "$n" ] && k=yes; done; '
-          'case $f in programs/*) '
+          'case $f in *.partial-*) '
+          '[ -n "$(find "$f" -mmin +60 2>/dev/null)" ] || k=yes;; '
+          'programs/*) '
           'grep -qsF -- "${f#*/}" releases/*.json && k=yes;; esac; '
           '[ $k = yes ] || rm -f -- "$f"; done')
 
@@ -101,6 +108,7 @@ class Depot:
         assert self._ssh is not None
         try:
             self._ssh.run("sh", "-c", _PUT, "sh", str(self.root / name), mode,
+                          str(os.fstat(source.fileno()).st_size),
                           source=source)
         except VarnishError as e:
             raise DeployError(f"cannot write {self.root / name}: {e}; make "
@@ -110,13 +118,14 @@ class Depot:
     def clean(self, loaded: Iterable[str]) -> None:
         """Removes what no living release of the node names.
 
-        loaded: the VCLs that the node has. Some may be of another machine's
-        store, whose history is not known here: their files stay.
+        loaded: the VCLs that the node has; their files stay. Some may be of
+        another machine's store, whose history is not known here, and one that
+        failed may be active where nothing was before it.
         """
-        self._files.clean()
-        if self._ssh is None:
-            return
-        keep = self._files.living_files()
-        for vcl in loaded:
-            keep |= {f"{vcl}.vcl", f"{vcl.removesuffix(CANARY_SUFFIX)}.json"}
-        self._ssh.run("sh", "-c", _CLEAN, "sh", str(self.root), *sorted(keep))
+        there = {name for vcl in loaded for name in (
+            f"{vcl}.vcl", f"{vcl.removesuffix(CANARY_SUFFIX)}.json")}
+        self._files.clean(there)
+        if self._ssh is not None:
+            keep = self._files.living_files() | there
+            self._ssh.run("sh", "-c", _CLEAN, "sh", str(self.root),
+                          *sorted(keep))

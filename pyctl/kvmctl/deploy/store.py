@@ -17,17 +17,18 @@ import fcntl
 import getpass
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kvmctl import files
+from kvmctl import files, paths
 from kvmctl.errors import DeployError
 
 CANDIDATE, CANARY, SERVING, KEPT, FAILED, DISCARDED, ABORTED = (
@@ -64,11 +65,10 @@ class Release:
 
 
 def default_root() -> Path:
-    """The system's for root, else the user's own."""
+    """The system's for root, else the user's own. Raises HostError."""
     if os.geteuid() == 0:
         return Path("/var/lib/tinykvm")
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "tinykvm"
+    return paths.of_user("XDG_STATE_HOME", ".local", "state") / "tinykvm"
 
 
 def user() -> str:
@@ -110,7 +110,7 @@ def _is_canary(table: Any) -> bool:
                  and all(isinstance(word, str) for word in header))
             and all(isinstance(table.get(key, ""), str)
                     for key in ("cookie", "since", "beside"))
-            and all(isinstance(value, int | float)
+            and all(isinstance(value, int | float) and 0 <= value < math.inf
                     for key in ("baseline", "own")
                     for value in dict(table.get(key, {})).values()))
 
@@ -157,7 +157,11 @@ class Store:
         """One deployment at a time: a second one is told so."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            lock = (self.directory / "lock").open("w")
+            # Who may open it may also hold it.
+            lock = open(os.open(self.directory / "lock",    # noqa: SIM115
+                                os.O_WRONLY | os.O_CREAT, 0o600), "wb")
+            with contextlib.suppress(PermissionError):
+                os.fchmod(lock.fileno(), 0o600)
         except OSError as e:
             raise DeployError(f"cannot use the store {self.directory}: "
                               f"{e.strerror}; another can be named by "
@@ -277,14 +281,15 @@ class Store:
                               self.vcl_file(r.canary_vcl))}
         return names | {h for r in living for h in r.programs.values()}
 
-    def clean(self) -> None:
+    def clean(self, there: Set[str] = frozenset()) -> None:
         """Removes the files of releases that live no more, and halves of others.
 
-        What the history does not know stays: a node may serve it, and the
-        history be a new one in the place of one that was damaged.
+        Files of these names stay, whatever became of their release, and so does
+        what the history does not know: a node may serve it, and the history be
+        a new one in the place of one that was damaged.
         """
         with self._guard:
-            keep = self.living_files()
+            keep = self.living_files() | there
             gone = self._ended | {r.name for r in self.releases()
                                   if r.state not in LIVING}
             # Whoever wrote these held the lock, and was killed.

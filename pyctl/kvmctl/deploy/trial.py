@@ -79,7 +79,8 @@ class Trial:
             return probe.probe(self.site, client, self.token, vcl)
 
     def _in_private(self, vcl: str) -> list[Answer]:
-        with PrivateVarnish() as private:
+        patience = {"cli_timeout": f"{self.admin.cli_timeout():.3f}"}
+        with PrivateVarnish(parameters=patience) as private:
             try:
                 private.admin.load(vcl, self.depot.vcl_file(vcl))
                 private.admin.use(vcl)

@@ -18,14 +18,13 @@ PEM: `openssl pkey` reads both. The signature beside an executable is JSON:
 import base64
 import hashlib
 import json
-import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmctl import files
+from kvmctl import files, paths
 from kvmctl.errors import SignatureError, UsageError
 from kvmctl.guest import record
 
@@ -52,8 +51,7 @@ class PublicKey:
 
 
 def _config() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "kvmctl"
+    return paths.of_user("XDG_CONFIG_HOME", ".config") / "kvmctl"
 
 
 def default_key() -> Path:

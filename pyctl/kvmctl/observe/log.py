@@ -39,8 +39,9 @@ def query(program: str | None, errors: bool) -> str | None:
     if program is not None and not re.fullmatch(r"[A-Za-z0-9._-]+", program):
         raise UsageError(f"\"{program}\" is no name of a program")
     name = re.escape(program) if program is not None else None
-    wrong = (f'VCL_Error ~ "^tinykvm: {name or ""}" or '
-             f'FetchError ~ "^tinykvm: {name or ""}"')
+    # "tinykvm: NAME: what it says"; of all programs, any.
+    whose = f"tinykvm: {name}(:|$)" if name is not None else "tinykvm: "
+    wrong = f'VCL_Error ~ "^{whose}" or FetchError ~ "^{whose}"'
     if errors:
         return wrong
     if name is None:

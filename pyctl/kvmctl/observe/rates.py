@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Counters of programs at two times, and what was between them."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvmctl.varnish.stats import FAILED, REQUESTS, Counters
+from kvmctl.quantiles import quantile
+from kvmctl.varnish.stats import REQUESTS, Counters, failed
 
 GAUGES = ("forks", "forks_busy", "queue_length", "storage_queue",
           "storage_timers", "sockets_open", "master_bytes",
@@ -40,16 +39,8 @@ class Latencies:
 
     def quantile(self, vcl: str, program: str, q: float) -> float | None:
         """In milliseconds; None when nothing was seen."""
-        return quantile(self.seconds.get((vcl, program), ()), q, 1e3)
-
-
-def quantile(values: Sequence[float], q: float,
-             scale: float = 1.0) -> float | None:
-    """The smallest value that a share q of all does not exceed."""
-    if not values:
-        return None
-    ranked = sorted(values)
-    return ranked[max(0, math.ceil(q * len(ranked)) - 1)] * scale
+        values = self.seconds.get((vcl, program))
+        return quantile(values, q) * 1e3 if values else None
 
 
 def rates(before: Counters, after: Counters, seconds: float,
@@ -59,18 +50,14 @@ def rates(before: Counters, after: Counters, seconds: float,
     for vcl, programs in after.items():
         for program, values in programs.items():
             old = before.get(vcl, {}).get(program, {})
-
-            def since(*keys: str, now: dict[str, int] = values,
-                      then: dict[str, int] = old) -> int:
-                return sum(max(0, now.get(k, 0) - then.get(k, 0))
-                           for k in keys)
-
-            n = since("invocations")
+            more = {k: max(0, v - old.get(k, 0)) for k, v in values.items()}
+            n = more.get("invocations", 0)
             out.append(Rate(
-                vcl, program, since(*REQUESTS) / seconds,
-                since(*FAILED) / seconds,
-                since("cpu_time") / n / 1e3 if n else None,
-                since("pages_written") / n if n else None,
+                vcl, program,
+                sum(more.get(k, 0) for k in REQUESTS) / seconds,
+                failed(more) / seconds,
+                more.get("cpu_time", 0) / n / 1e3 if n else None,
+                more.get("pages_written", 0) / n if n else None,
                 values.get("forks", 0), values.get("forks_busy", 0),
                 values.get("queue_length", 0),
                 seen.quantile(vcl, program, 0.5),

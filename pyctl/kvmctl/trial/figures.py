@@ -13,6 +13,7 @@ from kvmctl.engine import Engine, Program
 from kvmctl.errors import KvmctlError
 from kvmctl.guest import toolchains
 from kvmctl.guest.manifest import Manifest
+from kvmctl.quantiles import quantile
 from kvmctl.trial.request import Request
 from kvmctl.trial.runner import ask
 
@@ -36,12 +37,6 @@ class Samples:
         """Call and reset: how long a fork is busy."""
         return [a + b for a, b in zip(self.seconds, self.reset_seconds,
                                       strict=True)]
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    """The smallest value that at least q of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
 
 
 def histogram(values: Sequence[float]) -> list[tuple[float, float, int]]:

@@ -2,6 +2,7 @@
 """Commands to a running Varnish, over one connection to its command line."""
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,8 +209,27 @@ class Admin:
         self.command("ping", timeout=_SSH_PING_SECONDS if self.node.ssh
                      else _PING_SECONDS)
 
+    def cli_timeout(self) -> float:
+        """Seconds that the manager waits for its child process."""
+        try:
+            row = files.json_of(self.command("param.show", "-j",
+                                             "cli_timeout"))[-1]
+            seconds = float(row["value"])
+        except (ValueError, TypeError, LookupError):
+            seconds = -1.0
+        if not 0 <= seconds < math.inf:
+            raise VarnishError(f"{self.node} answers \"param.show\" in another "
+                               "way than Varnish 7 does")
+        return seconds
+
     def load(self, name: str, path: Path) -> None:
-        self.command("vcl.load", name, str(path))
+        """It takes the manager's compiler, and then the programs' boots."""
+        self.command("vcl.load", name, str(path),
+                     timeout=self.timeout + self.cli_timeout())
+
+    def start(self) -> None:
+        """Starts the child process, and with it all that is loaded."""
+        self.command("start", timeout=self.timeout + self.cli_timeout())
 
     def load_text(self, name: str, text: str) -> None:
         """Loads VCL that is in no file."""

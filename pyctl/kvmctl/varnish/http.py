@@ -113,6 +113,9 @@ class Client:
         connection.request(method, url, headers=dict(headers))
         with connection.getresponse() as response:
             body = response.read(_MOST_BYTES)
+            if not response.isclosed():
+                # What was not read would be taken for the next answer.
+                connection.close()
             fields = {k.lower(): v for k, v in response.getheaders()}
             return Reply(response.status, response.reason, fields, body,
                          time.monotonic() - began)

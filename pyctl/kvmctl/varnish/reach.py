@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from kvmctl import interrupt
 from kvmctl.errors import HostError, VarnishError
 
 _SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
@@ -37,7 +38,8 @@ def captured(line: list[str], seconds: float, source: IO[bytes] | None = None,
     """
     deadline = time.monotonic() + seconds
     with subprocess.Popen(line, stdin=source or subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          start_new_session=interrupt.is_heeded()
                           ) as process, selectors.DefaultSelector() as waiting:
         assert process.stdout is not None and process.stderr is not None
         out, err = bytearray(), bytearray()
@@ -155,7 +157,8 @@ class Ssh:
         with theirs:
             process = subprocess.Popen(
                 self._ssh("-W", where), stdin=theirs.fileno(),
-                stdout=theirs.fileno(), stderr=subprocess.PIPE)
+                stdout=theirs.fileno(), stderr=subprocess.PIPE,
+                start_new_session=interrupt.is_heeded())
         return Stream(ours, process)
 
     def line(self, *words: str) -> list[str]:

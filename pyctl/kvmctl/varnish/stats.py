@@ -4,6 +4,7 @@
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from kvmctl import files
@@ -16,9 +17,8 @@ Counters = dict[str, dict[str, dict[str, int]]]
 #: Counters of requests that got no fork, and of all that there were.
 TURNED_AWAY = ("reservation_timeouts", "queue_refused")
 REQUESTS = ("invocations", *TURNED_AWAY)
-#: Counters of requests that went wrong.
-FAILED = ("program_exception", "program_timeout", "program_memory",
-          "program_status_5xx", *TURNED_AWAY)
+#: Counters of a program's faults: each request has one at most.
+_FAULTS = ("program_exception", "program_timeout", "program_memory")
 _SECONDS = 30
 _TRIES = 20
 _COUNTER = re.compile(r"[a-z][a-z0-9_]*")
@@ -55,6 +55,23 @@ def counters(node: Node | str | None, *fields: str) -> dict[str, int]:
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise VarnishError(f"varnishstat of {node} writes no counters as JSON"
                            ) from None
+
+
+def failed(values: Mapping[str, int]) -> int:
+    """How many requests of a program went wrong, by its counters.
+
+    A fault that the program's own error handler answers by 5xx is counted as
+    the fault, as handled, and as the status. How many of the handled ones were
+    answered so the counters do not tell: as many as there can be, it is taken,
+    so that no request counts twice. That is exact but for a program that has
+    other answers of 5xx besides faults that it handles in another way.
+    """
+    def count(*keys: str) -> int:
+        return sum(values.get(key, 0) for key in keys)
+
+    return (count(*TURNED_AWAY, *_FAULTS)
+            + max(0, count("program_status_5xx")
+                  - count("program_error_handled")))
 
 
 def _values(found: Any) -> dict[str, int]:

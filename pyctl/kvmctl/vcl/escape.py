@@ -6,7 +6,9 @@ import re
 from kvmctl.errors import ManifestError
 
 _PLAIN = re.compile(r'[^"\n\r]*')
-_UNSAFE_IN_REGEX = re.compile(r'["\x00-\x1f\x7f]')
+#: Quotes and controls, with a backslash of their own if they have one; other
+#: characters behind a backslash are passed over with it.
+_UNSAFE_IN_REGEX = re.compile(r'\\?(["\x00-\x1f\x7f])|\\.', re.S)
 _META = re.compile(r"[\\^$.|?*+()\[\]{}]")
 # U+FDD0 to U+FDD2 are the marks of origin.py.
 _UNWRITABLE = re.compile(r"[\x00\ud800-\udfff\ufdd0-\ufdd2]")
@@ -41,7 +43,8 @@ def regex(pattern: str) -> str:
     if _UNWRITABLE.search(pattern.replace("\0", "")):
         raise ManifestError("a surrogate or a noncharacter cannot be written "
                             "in VCL")
-    safe = _UNSAFE_IN_REGEX.sub(lambda m: f"\\x{ord(m.group()):02x}", pattern)
+    safe = _UNSAFE_IN_REGEX.sub(
+        lambda m: f"\\x{ord(m[1]):02x}" if m[1] else m[0], pattern)
     return f'"{safe}"'
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """edge.toml to VCL, through the templates in vcl/ and the user's own."""
 
+import hmac
 import traceback
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -138,16 +139,27 @@ def _rendered(env: Environment, template: str, own: bool = False,
                             f"{kind}{e}") from None
 
 
+def mark_of(token: str, release: str) -> str:
+    """By what a release knows kvmctl's own requests, once they are in it.
+
+    Its programs may see it: it opens no other release, and tells no token.
+    """
+    return hmac.new(token.encode(), release.encode(),
+                    "sha256").hexdigest()[:32]
+
+
 def marked(site: Site, library: Path | None, release: str,
            vmod: Path | None = None, token: str = "", space: str = "") -> str:
     """As render(), with the marks of origin.lines()."""
     own = site.vcl if site.vcl and site.vcl.is_dir() else None
     names = tuple(sorted(p.name for p in own.glob("*.j2"))) if own else ()
     env = _environment(own, paths.templates(), names)
+    token = token or "none"
     return _rendered(
         env, "site.vcl.j2", own=bool(names), site=site,
         library=str(library) if library else None, release=release,
-        vmod=str(vmod) if vmod else None, token=token or "none", space=space,
+        vmod=str(vmod) if vmod else None, token=token,
+        mark=mark_of(token, release), space=space,
         snippets=lambda: snippets.text(site.vcl), **_used(site))
 
 
