@@ -109,6 +109,11 @@ cpu_main(void *arg)
 	char what[128];
 	enum tk_exit x;
 
+	/* It may have run for another request, or another program. */
+	if (tk_vcpu_settle(c->vcpu)) {
+		fail(c, "KVM_RUN, before the first entry");
+		return (NULL);
+	}
 	tk_watch_begin(&c->watch, p->deadline);
 	/* Whoever stops us may have come before the deadline was set. */
 	if (p->stop)
