@@ -81,6 +81,35 @@ what_is_given_up_is_zero(void)
 	file_vm_fini(&vm);
 }
 
+/*
+ * Memory that calls find mapped, and did not touch, is not written: it would be
+ * of the working set, and count as what the request wrote.
+ */
+static void
+given_up_untouched(void)
+{
+	const uint64_t len = 8 << 20;
+	unsigned before, i;
+	uint8_t b[64], zeros[64] = { 0 };
+	int64_t at;
+
+	file_vm_init(&vm, false);
+	for (i = 0; i < 2; i++) {
+		at = map(len, PROT_READ | PROT_WRITE, ANONYMOUS, -1);
+		CHECK(at > 0 && (tk_gva)at >= vm.m->space.arena &&
+		    (tk_gva)at + len <= vm.m->space.arena_end);
+		CHECK(SYS(&vm, getrandom, at + TK_PAGE, 64, 0) == 64);
+		before = tk_working_set(vm.m);
+		CHECK(SYS(&vm, madvise, at, len, MADV_DONTNEED) == 0);
+		CHECK_MSG(tk_working_set(vm.m) == before, "%u pages more",
+		    tk_working_set(vm.m) - before);
+		CHECK(tk_read(vm.m, b, (tk_gva)at + TK_PAGE, sizeof b));
+		CHECK(memcmp(b, zeros, sizeof b) == 0);
+		(void)tk_reset(vm.m);
+	}
+	file_vm_fini(&vm);
+}
+
 /* Within the time limit: none of them looks at each page. */
 static void
 terabytes(void)
@@ -129,6 +158,24 @@ no_code_from_writable_files(void)
 
 #define does(op, a, b)	succeeds(20, (op), (a), (b), 0)
 
+/* Nor by a libc that gives up the stack of a thread when that ends. */
+static void
+stacks_of_threads(void)
+{
+	unsigned i;
+
+	set_up(&(struct boot){ .memory = 256, .request_memory = 64,
+	    .in_use = "j" });
+	for (i = 0; i < 3; i++) {
+		(void)does(OP_THREADS, 2, 0);
+		CHECK_MSG(tk_working_set(m) < 500, "%u pages",
+		    tk_working_set(m));
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+	}
+	tear_down();
+}
+
 /* A fault that was mended is not the same fault when it comes again. */
 static void
 the_same_address_again(void)
@@ -173,6 +220,8 @@ spoiled_on_another_vcpu(void)
 TESTS(
 	T_KVM(text_stays_read_only),
 	T_KVM(what_is_given_up_is_zero),
+	T_KVM(given_up_untouched),
+	T_KVM(stacks_of_threads),
 	T_KVM(terabytes),
 	T_KVM(no_code_from_writable_files),
 	T_KVM(the_same_address_again),

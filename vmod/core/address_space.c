@@ -266,17 +266,21 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 
 /*
  * Does a page that is given up become zeros? Not what is shared by all forks,
- * nor what is a file's to Linux, unless the program can write it.
+ * nor what is a file's to Linux, unless the program can write it; nor what is
+ * zero already: as written it would be the request's, and be reset ever after.
  */
 static bool
 becomes_zero(const struct tk_space *sp, tk_gva gva, uint64_t pte)
 {
 	const struct tk_vma *v = tk_space_find(sp, gva);
+	tk_gpa gpa = pte & TK_PTE_ADDR;
 
-	if (v == NULL || (pte & TK_PTE_ADDR) < sp->pt.mem->rw_gpa)
+	if (v == NULL || gpa < sp->pt.mem->rw_gpa)
 		return (false);
-	return ((v->prot & TK_PROT_W) || (v->kind != TK_VMA_PROGRAM &&
-	    v->kind != TK_VMA_FILE));
+	if (!(v->prot & TK_PROT_W) && (v->kind == TK_VMA_PROGRAM ||
+	    v->kind == TK_VMA_FILE))
+		return (false);
+	return (!tk_page_is_zero(tk_memory_at(sp->pt.mem, gpa)));
 }
 
 int
