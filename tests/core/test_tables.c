@@ -355,6 +355,40 @@ moved_to_reserved_addresses(void)
 	tear_down();
 }
 
+/* What may not be used, or not be written, where entries are reserved. */
+static void
+denied_among_reserved_addresses(void)
+{
+	tk_gva at, page;
+	unsigned i;
+
+	up(NULL);
+	for (i = 0; i < 3; i++) {
+		at = (tk_gva)does(OP_MAP_AT, 0, 4 << 20, RW);
+		CHECK(at >= m->space.arena && at < m->space.arena_end);
+		CHECK(does(OP_NOT_ZERO, at, 4 << 20, 0) == 0);
+		page = at + TK_PAGE;
+		CHECK(does(OP_MAP_AT, page, TK_PAGE, PROT_NONE) ==
+		    (int64_t)page);
+		CHECK(does(OP_SYSCALL, SYS_getrandom, page, 16) == -1);
+		faults(OP_STORE, page);
+		faults(OP_LOAD, page);
+		(void)does(OP_STORE, at, 0, 1);
+		(void)does(OP_STORE, page + TK_PAGE, 0, 1);
+		CHECK(does(OP_PROTECT_AT, page, TK_PAGE, RW) == 0);
+		CHECK(does(OP_SYSCALL, SYS_getrandom, page, 16) == 16);
+		/* As large as those that are backed late. */
+		CHECK(does(OP_MAP_AT, at, 2 << 20, PROT_READ) == (int64_t)at);
+		CHECK(does(OP_NOT_ZERO, at, 2 << 20, 0) == 0);
+		faults(OP_STORE, page);
+		CHECK(does(OP_SYSCALL, SYS_getrandom, page, 16) == -1);
+		CHECK(does(OP_MAP_AT, at, 2 << 20, RW) == (int64_t)at);
+		(void)does(OP_STORE, page, 0, 1);
+		reset();
+	}
+	tear_down();
+}
+
 /* A program that may write its own text moves it, or keeps it. */
 static void
 code_is_not_lost(void)
@@ -409,6 +443,7 @@ TESTS(
 	T_KVM(replaced_is_there_again),
 	T_KVM(shared_pages_do_not_move),
 	T_KVM(moved_to_reserved_addresses),
+	T_KVM(denied_among_reserved_addresses),
 	T_KVM(code_is_not_lost),
 	T_KVM(too_large_to_move)
 )

@@ -90,6 +90,7 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
     enum tk_vma_kind kind, bool fixed, bool replace)
 {
 	struct tk_vma v;
+	bool back;
 	int e;
 
 	if (len == 0 || len > TK_USER_END)
@@ -131,8 +132,10 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 	v.kind = (uint8_t)kind;
 	if (tk_vmas_insert(&sp->vmas, v))
 		return (-ENOMEM);
-	if (prot != 0 && kind != TK_VMA_LAZY &&
-	    tk_entries_protect(sp, v.start, v.end, prot, true)) {
+	back = prot != 0 && kind != TK_VMA_LAZY;
+	/* Where addresses are reserved there are entries, of TK_PROT_RW. */
+	if ((back || prot != TK_PROT_RW) &&
+	    tk_entries_protect(sp, v.start, v.end, prot, back)) {
 		(void)tk_space_unmap(sp, v.start, len);
 		return (-ENOMEM);
 	}
