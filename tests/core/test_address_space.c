@@ -154,6 +154,35 @@ no_code_from_writable_files(void)
 	file_vm_fini(&vm);
 }
 
+/* A heap that cannot be is refused before memory is looked for. */
+static void
+heaps_that_do_not_fit(void)
+{
+	tk_gva brk, limit;
+	unsigned unused;
+	uint64_t left;
+
+	file_vm_init(&vm, false);
+	unused = vm.m->space.pages.n_unused;
+	brk = (tk_gva)SYS(&vm, brk, 0, 0, 0);
+	limit = vm.m->space.heap_end;
+	left = tk_pool_free(&vm.m->space.pages);
+	CHECK(limit > brk && left > TK_PAGE);
+	CHECK(SYS(&vm, brk, limit + left + 1, 0, 0) == (int64_t)brk);
+	CHECK(SYS(&vm, brk, brk + TERABYTES, 0, 0) == (int64_t)brk);
+	CHECK(tk_pool_free(&vm.m->space.pages) == left);
+	CHECK(vm.m->space.pages.n_unused == unused);
+	/* All that is there can be had. */
+	CHECK(SYS(&vm, brk, limit + left, 0, 0) == (int64_t)(limit + left));
+	CHECK(tk_pool_free(&vm.m->space.pages) == 0);
+	CHECK(SYS(&vm, brk, limit, 0, 0) == (int64_t)limit);
+	CHECK(tk_pool_free(&vm.m->space.pages) == left);
+	CHECK(SYS(&vm, brk, limit + 1, 0, 0) == (int64_t)limit + 1);
+	(void)tk_reset(vm.m);
+	CHECK(!tk_broken(vm.m));
+	file_vm_fini(&vm);
+}
+
 /*--------------------------------------------------------------------*/
 
 #define does(op, a, b)	succeeds(20, (op), (a), (b), 0)
@@ -224,6 +253,7 @@ TESTS(
 	T_KVM(stacks_of_threads),
 	T_KVM(terabytes),
 	T_KVM(no_code_from_writable_files),
+	T_KVM(heaps_that_do_not_fit),
 	T_KVM(the_same_address_again),
 	T_KVM(a_fault_after_a_shortage),
 	T_KVM(spoiled_on_another_vcpu)

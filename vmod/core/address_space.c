@@ -463,6 +463,15 @@ tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
 	return (e != 0 ? -e : to);
 }
 
+/* Beyond what is reserved for the heap each page is one of the pool's. */
+static bool
+can_grow(const struct tk_space *sp, tk_gva old, tk_gva new)
+{
+	tk_gva from = old > sp->heap_end ? old : sp->heap_end;
+
+	return (new <= from || new - from <= tk_pool_free(&sp->pages));
+}
+
 tk_gva
 tk_space_brk(struct tk_space *sp, tk_gva want)
 {
@@ -473,8 +482,9 @@ tk_space_brk(struct tk_space *sp, tk_gva want)
 		return (sp->brk);
 	new = tk_round_page(want);
 	if (new > old) {
-		if (tk_space_map(sp, old, new - old, TK_PROT_R | TK_PROT_W,
-		    TK_VMA_HEAP, true, false) < 0)
+		/* Refused before anything was mapped for it: see mmap(). */
+		if (!can_grow(sp, old, new) || tk_space_map(sp, old, new - old,
+		    TK_PROT_RW, TK_VMA_HEAP, true, false) < 0)
 			return (sp->brk);
 	} else if (new < old && tk_space_unmap(sp, new, old - new) != 0)
 		return (sp->brk);
