@@ -11,6 +11,7 @@
 
 #include "file_vm.h"
 #include "one_fork.h"
+#include "parallel.h"
 
 static struct file_vm vm;
 
@@ -246,6 +247,46 @@ spoiled_on_another_vcpu(void)
 	tear_down();
 }
 
+static uint64_t
+mapped(void)
+{
+	uint64_t n = 0;
+	unsigned i;
+
+	for (i = 0; i < m->space.vmas.n; i++)
+		n += m->space.vmas.vma[i].end - m->space.vmas.vma[i].start;
+	return (n);
+}
+
+/* The stack of one that could not be started is given back. */
+static void
+stacks_of_vcpus(void)
+{
+	static const uint64_t args[2][3];
+	uint64_t before, limit;
+	unsigned i;
+
+	set_up(NULL);
+	CHECK(does(OP_SPOIL, OP_NOP, 0) == 0);
+	(void)tk_reset(m);
+	before = mapped();
+	limit = m->ws.limit;
+	for (i = 0; i < 3; i++) {
+		/* As when the request has written all that it may. */
+		m->ws.limit = 0;
+		tk_parallel_lock(m);
+		CHECK(m->ws.n > 0 && tk_parallel_start(m, 2,
+		    g.at[ADDRESS_OPERATE], args, 5) == -ENOMEM);
+		tk_parallel_unlock(m);
+		m->ws.limit = limit;
+		CHECK_MSG(mapped() == before, "%lu bytes more",
+		    (unsigned long)(mapped() - before));
+	}
+	(void)tk_reset(m);
+	CHECK(does(OP_SPOIL, OP_NOP, 0) == 0);
+	tear_down();
+}
+
 TESTS(
 	T_KVM(text_stays_read_only),
 	T_KVM(what_is_given_up_is_zero),
@@ -256,5 +297,6 @@ TESTS(
 	T_KVM(heaps_that_do_not_fit),
 	T_KVM(the_same_address_again),
 	T_KVM(a_fault_after_a_shortage),
-	T_KVM(spoiled_on_another_vcpu)
+	T_KVM(spoiled_on_another_vcpu),
+	T_KVM(stacks_of_vcpus)
 )
