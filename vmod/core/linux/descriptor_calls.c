@@ -116,7 +116,9 @@ lock(struct tk_machine *m, struct tk_file *f, uint64_t cmd, tk_gva gva)
 		return (-EINVAL);
 	/* Relative to the guest's offset, which the host does not know. */
 	if (l.l_whence == SEEK_CUR) {
-		l.l_start += (off_t)f->offset;
+		if (__builtin_add_overflow(l.l_start, (off_t)f->offset,
+		    &l.l_start))
+			return (-EOVERFLOW);
 		l.l_whence = SEEK_SET;
 	}
 	l.l_pid = 0;
