@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "file_vm.h"
+#include "image.h"
 #include "one_fork.h"
 #include "parallel.h"
 
@@ -247,6 +248,73 @@ spoiled_on_another_vcpu(void)
 	tear_down();
 }
 
+/*
+ * What is mapped by entries of 2 MiB cannot be unmapped, protected or replaced:
+ * an error, not a success that changes nothing. The ends of it can.
+ */
+static void
+large_constants_stay(void)
+{
+	const tk_gva at = 0x800000, whole = at + TK_HUGE, end = at + 4 * TK_HUGE;
+	struct tk_space *sp;
+	struct tk_error err;
+	struct image *im;
+	unsigned i, n;
+	uint64_t left;
+	uint8_t c;
+
+	im = calloc(1, sizeof *im + 4 * TK_HUGE);
+	CHECK(im != NULL);
+	image_init(im);
+	image_waits(im, 0);
+	im->ph[1].p_flags = PF_R;
+	im->ph[1].p_offset = sizeof *im;
+	im->ph[1].p_vaddr = at - TK_PAGE;
+	im->ph[1].p_filesz = im->ph[1].p_memsz = 4 * TK_HUGE;
+	memset(im + 1, 0x43, 4 * TK_HUGE);
+	CHECK_MSG(image_boot(&g, im, sizeof *im + 4 * TK_HUGE, 5, &err) == 0,
+	    "%s", err.text);
+	CHECK_MSG(tk_fork(g.master, &m, &g, &err) == 0, "%s", err.text);
+	free(im);
+	sp = &m->space;
+	for (i = 0; i < 2; i++) {
+		m->changed = true;
+		n = sp->vmas.n;
+		CHECK(tk_pt_walk(&sp->pt, whole, &left) & TK_PTE_HUGE);
+		CHECK(tk_space_unmap(sp, whole, TK_PAGE) == ENOMEM);
+		CHECK(tk_space_unmap(sp, at - TK_PAGE, 4 * TK_HUGE) == ENOMEM);
+		CHECK(tk_space_unmap(sp, at - 2 * TK_HUGE, TK_HUGE * 5) ==
+		    ENOMEM);
+		CHECK(tk_space_protect(sp, whole, TK_PAGE, 0) == ENOMEM);
+		CHECK(tk_space_protect(sp, at - TK_PAGE, 2 * TK_PAGE, 0) ==
+		    ENOMEM);
+		CHECK(tk_space_protect(sp, whole, TK_PAGE, TK_PROT_R |
+		    TK_PROT_W) == EACCES);
+		CHECK(tk_space_map(sp, whole, TK_PAGE, TK_PROT_R | TK_PROT_W,
+		    TK_VMA_MMAP, true, true) == -ENOMEM);
+		CHECK(tk_space_map(sp, at, TK_HUGE, TK_PROT_R | TK_PROT_W,
+		    TK_VMA_MMAP, true, true) == -ENOMEM);
+		CHECK(tk_space_remap(sp, at - TK_PAGE, 2 * TK_HUGE, TK_PAGE,
+		    false) == -ENOMEM);
+		CHECK(sp->vmas.n == n && m->journal.n == 0);
+		/* As it is already. */
+		CHECK(tk_space_protect(sp, at - TK_PAGE, 4 * TK_HUGE,
+		    TK_PROT_R) == 0);
+		CHECK(tk_space_protect(sp, whole, TK_PAGE, TK_PROT_R) == 0);
+		CHECK(tk_read(m, &c, whole, 1) && c == 0x43);
+		/* Pages before the first and behind the last of these. */
+		CHECK(tk_space_protect(sp, at - TK_PAGE, TK_PAGE, 0) == 0);
+		CHECK(!tk_read(m, &c, at - TK_PAGE, 1));
+		CHECK(tk_space_unmap(sp, end - 2 * TK_PAGE, TK_PAGE) == 0);
+		CHECK(!tk_read(m, &c, end - TK_PAGE - 1, 1));
+		CHECK(tk_read(m, &c, end - 2 * TK_PAGE - 1, 1) && c == 0x43);
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+		CHECK(tk_read(m, &c, end - TK_PAGE - 1, 1) && c == 0x43);
+	}
+	tear_down();
+}
+
 static uint64_t
 mapped(void)
 {
@@ -298,5 +366,6 @@ TESTS(
 	T_KVM(the_same_address_again),
 	T_KVM(a_fault_after_a_shortage),
 	T_KVM(spoiled_on_another_vcpu),
-	T_KVM(stacks_of_vcpus)
+	T_KVM(stacks_of_vcpus),
+	T_KVM(large_constants_stay)
 )

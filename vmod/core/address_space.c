@@ -3,6 +3,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 
 #include "object.h"
 #include "space.h"
@@ -169,6 +170,49 @@ tk_space_map_at(struct tk_space *sp, tk_gva gva, uint64_t len, unsigned prot,
 	return (0);
 }
 
+/*
+ * Text and rodata may be mapped by entries of 2 MiB, which stay as they are:
+ * page_table.h says why.
+ */
+static bool
+is_huge(const struct tk_space *sp, const struct tk_vma *v, tk_gva start,
+    tk_gva end)
+{
+	uint64_t left;
+	tk_gva a;
+
+	if (v->kind != TK_VMA_PROGRAM)
+		return (false);
+	if (start < v->start)
+		start = v->start;
+	if (end > v->end)
+		end = v->end;
+	for (a = start; a < end; a += tk_round_page(left))
+		if (tk_pt_walk(&sp->pt, a, &left) & TK_PTE_HUGE)
+			return (true);
+	return (false);
+}
+
+/* Nothing of the range is, or all that is has this permission already. */
+static bool
+can_become(const struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
+{
+	const struct tk_vma *v;
+	unsigned i;
+
+	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n; i++) {
+		v = &sp->vmas.vma[i];
+		if (v->start >= end)
+			break;
+		if (v->prot != prot && is_huge(sp, v, start, end))
+			return (false);
+	}
+	return (true);
+}
+
+/* No permission at all: not mapped. */
+#define UNMAPPED	UINT_MAX
+
 int
 tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 {
@@ -181,6 +225,8 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 	e = check_range(sp, start, len);
 	if (e != 0)
 		return (e);
+	if (!can_become(sp, start, start + len, UNMAPPED))
+		return (ENOMEM);
 	e = tk_vmas_split(&sp->vmas, start, start + len);
 	if (e != 0)
 		return (e);
@@ -250,6 +296,8 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	/* Text and rodata are shared by all forks. */
 	if ((prot & TK_PROT_W) && is_shared(sp, start, end))
 		return (EACCES);
+	if (!can_become(sp, start, end, prot))
+		return (ENOMEM);
 	e = tk_vmas_split(&sp->vmas, start, end);
 	if (e != 0)
 		return (e);

@@ -34,7 +34,8 @@
  *     they are and marks them, in a bit that the CPU ignores, as not there:
  *     TK_PTE_KEPT. The entries of pages it undoes.
  *  4. of 2 MiB: there are none either. It is written before the machine first
- *     runs; else it could become that of a table.
+ *     runs; else it could become that of a table. Who wants to unmap or protect
+ *     what it maps gets ENOMEM.
  *
  * A machine forgets all of it with its slots: tk_vcpu_take_memory().
  */
