@@ -216,6 +216,7 @@ can_become(const struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
 int
 tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 {
+	struct tk_flush f = { 0 };
 	unsigned i, j;
 	int e;
 
@@ -232,9 +233,11 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 		return (e);
 	i = j = tk_vmas_index(&sp->vmas, start);
 	while (j < sp->vmas.n && sp->vmas.vma[j].end <= start + len) {
-		tk_entries_drop(sp, sp->vmas.vma[j].start, sp->vmas.vma[j].end);
+		tk_entries_drop(sp, &f, sp->vmas.vma[j].start,
+		    sp->vmas.vma[j].end);
 		j++;
 	}
+	tk_entries_end(sp, &f);
 	tk_vmas_remove(&sp->vmas, i, j);
 	return (0);
 }
@@ -270,6 +273,7 @@ int
 tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
     unsigned prot)
 {
+	struct tk_flush f = { 0 };
 	unsigned i;
 	tk_gva end;
 	int e;
@@ -301,18 +305,18 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	e = tk_vmas_split(&sp->vmas, start, end);
 	if (e != 0)
 		return (e);
-	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n &&
+	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n && e == 0 &&
 	    sp->vmas.vma[i].start < end; i++) {
 		if (sp->vmas.vma[i].prot == prot)
 			continue;
-		e = tk_entries_protect(sp, sp->vmas.vma[i].start,
+		e = tk_entries_change(sp, &f, sp->vmas.vma[i].start,
 		    sp->vmas.vma[i].end, prot, prot != 0 &&
 		    sp->vmas.vma[i].kind != TK_VMA_LAZY);
-		if (e != 0)
-			return (e);
-		sp->vmas.vma[i].prot = (uint8_t)prot;
+		if (e == 0)
+			sp->vmas.vma[i].prot = (uint8_t)prot;
 	}
-	return (0);
+	tk_entries_end(sp, &f);
+	return (e);
 }
 
 /*

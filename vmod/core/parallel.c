@@ -229,7 +229,7 @@ start_one(struct tk_machine *m, unsigned i, const struct kvm_regs *r,
 		return (-EAGAIN);
 	}
 	c->started = true;
-	m->parallel->active = true;
+	m->parallel->active = m->space.pt.beside = true;
 	/* Pages become private through faults of other threads, too. */
 	m->scan = true;
 	return (0);
@@ -263,7 +263,7 @@ join_all(struct tk_machine *m)
 		if (c->stack != 0)
 			(void)tk_space_unmap(&m->space, c->stack, STACK_SIZE);
 	}
-	m->parallel->active = false;
+	m->parallel->active = m->space.pt.beside = false;
 	return (ok);
 }
 
