@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -218,6 +219,34 @@ remap_storm(const char *arg)
 	}
 }
 
+/*
+ * An epoll keeps what it watches while the file is open under any number: the
+ * same numbers again and again, for one file after another, and then all of
+ * them are closed at once.
+ */
+static void
+epoll_hoard(const char *arg)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	long epoll, file, fd, i;
+
+	(void)arg;
+	for (;;) {
+		epoll = linux_call(SYS_epoll_create1, 0, 0, 0, 0, 0, 0);
+		for (i = 0; i < 16 && epoll >= 0; i++) {
+			file = linux_call(SYS_eventfd2, 0, 0, 0, 0, 0, 0);
+			for (fd = 200; fd < 1024; fd++) {
+				(void)linux_call(SYS_dup2, file, fd, 0, 0, 0,
+				    0);
+				(void)linux_call(SYS_epoll_ctl, epoll,
+				    EPOLL_CTL_ADD, fd, (long)&e, 0, 0);
+			}
+		}
+		(void)linux_call(SYS_close_range, epoll < 0 ? 3 : 200, 1023,
+		    0, 0, 0, 0);
+	}
+}
+
 static void
 wild_writes(const char *arg)
 {
@@ -321,7 +350,7 @@ const struct misdeed linux_misdeeds[] = {
 	{ "/odd-mmaps", odd_mmaps }, { "/mprotect-text", mprotect_text },
 	{ "/munmap-all", munmap_all }, { "/odd-brk", odd_brk },
 	{ "/reserve-terabytes", reserve_terabytes },
-	{ "/remap-storm", remap_storm },
+	{ "/remap-storm", remap_storm }, { "/epoll-hoard", epoll_hoard },
 	{ "/untouched-body", untouched_body },
 	{ "/untouched-log", untouched_log },
 	{ "/wild-writes", wild_writes }, { "/bad-sigreturn", bad_sigreturn },

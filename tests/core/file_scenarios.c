@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -292,6 +293,14 @@ descriptors(void)
 	l.l_type = F_WRLCK;
 	T(fcntl(fd, F_GETLK, &l));
 	T(l.l_type);
+	/* From where the file is: beyond what an offset can say. */
+	T(lseek(fd, 5, SEEK_SET));
+	l.l_type = F_RDLCK;
+	l.l_whence = SEEK_CUR;
+	l.l_start = INT64_MAX - 5;
+	T(fcntl(fd, F_SETLK, &l));
+	l.l_start = INT64_MAX - 4;
+	T(fcntl(fd, F_SETLK, &l));
 	T(close(fd));
 	T(close(fd2));
 	T(umask(027));

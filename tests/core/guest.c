@@ -470,8 +470,11 @@ main(int argc, char **argv)
 		start_threads();
 	memset(area, 0x5a, sizeof area / 2);
 	initialised[4096] = 7;
+	/* Threads have come and gone: the libc has kept their stacks. */
+	if (argc > 2 && *argv[2] == 'j')
+		(void)operate_threads(OP_THREADS, 4, 0);
 	/* So many MiB of the master's memory are in use, or of its heap. */
-	if (argc > 2 && *argv[2] != '0') {
+	else if (argc > 2 && *argv[2] != '0') {
 		int heap = *argv[2] == 'h';
 		size_t size = strtoull(argv[2] + heap, NULL, 10) << 20;
 		void *p = heap ? sbrk((intptr_t)size) : mmap(NULL, size,

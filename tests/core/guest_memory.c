@@ -199,6 +199,11 @@ new_memory(uint64_t *seed)
 	/* By the guest, and by the host. */
 	memset((void *)at, 0x77, len);
 	syscall(SYS_getrandom, at, 64, 0);
+	/* A page of it that must not be written any more, or used at all. */
+	if (len > PAGE && map_at((unsigned long)at + PAGE, PAGE,
+	    by_chance(seed) & 1 ? PROT_NONE : PROT_READ) > 0 &&
+	    syscall(SYS_getrandom, at + (long)PAGE, 64, 0) != -1)
+		return (4001);
 	return (0);
 }
 

@@ -6,9 +6,78 @@
  */
 
 #include <cpuid.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "guest_layout.h"
+#include "image.h"
 #include "one_fork.h"
+
+/*
+ * KVM's ioctls pass here, and where RIP is behind an `out` at its exit, KVM_RUN
+ * is looked at as one where it is not would: it skips an `out` at the next
+ * entry, if RIP is still there. What began there anew would lose its first
+ * instruction.
+ */
+static struct {
+	struct kvm_run	*run;
+	uint64_t	out;		/* the last one's address, or 0 */
+} cpu[1024];
+static unsigned settled, skipped;
+
+#define OUT_IMM8_SIZE	2
+
+static void
+before_run(int fd)
+{
+	const struct kvm_run *r = cpu[fd].run;
+
+	if (r->immediate_exit && r->s.regs.regs.rip == 0)
+		settled++;
+	if (cpu[fd].out != 0 && r->s.regs.regs.rip == cpu[fd].out &&
+	    (r->kvm_dirty_regs & KVM_SYNC_X86_REGS))
+		skipped++;
+	cpu[fd].out = 0;
+}
+
+static void
+after_run(int fd)
+{
+	const struct kvm_run *r = cpu[fd].run;
+
+	if (r->exit_reason == KVM_EXIT_IO)
+		cpu[fd].out = r->s.regs.regs.rip - OUT_IMM8_SIZE;
+}
+
+int
+ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	void *arg;
+	int r;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (request == KVM_RUN) {
+		CHECK(fd < 1024);
+		if (cpu[fd].run == NULL)
+			cpu[fd].run = mmap(NULL, TK_PAGE, PROT_READ,
+			    MAP_SHARED, fd, 0);
+		CHECK(cpu[fd].run != MAP_FAILED);
+		before_run(fd);
+	}
+	r = (int)syscall(SYS_ioctl, fd, request, arg);
+	if (request == KVM_RUN && r == 0)
+		after_run(fd);
+	/* The number of one that is gone. */
+	if (request == KVM_CREATE_VCPU && r >= 0 && r < 1024)
+		memset(&cpu[r], 0, sizeof cpu[r]);
+	return (r);
+}
 
 /*
  * Protection keys: where a software KVM leaves ring 3 those of the host, a
@@ -128,7 +197,61 @@ servers_begin_with_the_selectors(void)
 	tear_down();
 }
 
+/*
+ * The second program begins where the last `out` of the first was, in the same
+ * machine.
+ */
+static void
+programs_begin_with_their_first_instruction(void)
+{
+	struct guest first, second;
+	const struct tk_host *h;
+	struct tk_error err;
+	struct image im;
+	unsigned before;
+
+	h = tk_host(&err);
+	CHECK_MSG(h != NULL, "%s", err.text);
+	image_init(&im);
+	image_waits(&im, 0);
+	CHECK_MSG(image_boot(&first, &im, sizeof im, 5, &err) == 0, "%s",
+	    err.text);
+	before = settled;
+	skipped = 0;
+	image_init(&im);
+	image_waits(&im, 5);
+	CHECK_MSG(image_boot(&second, &im, sizeof im, 5, &err) == 0, "%s",
+	    err.text);
+	CHECK(skipped == 0 || !h->facts.rip_after_out);
+	CHECK(settled > before);
+	guest_free(&second);
+	guest_free(&first);
+}
+
+/* And so do functions that further vCPUs begin with, in each request. */
+static void
+functions_begin_with_their_first_instruction(void)
+{
+	unsigned i, before;
+
+	set_up(NULL);
+	for (i = 0; i < 3; i++) {
+		before = settled;
+		CHECK(succeeds(5, OP_SPOIL, OP_NOP, 0, 0) == 0);
+		CHECK_MSG(settled == before + 1, "%u", settled - before);
+		(void)tk_reset(m);
+		CHECK(!tk_broken(m));
+	}
+	/* A request without is not asked for more than before. */
+	before = settled;
+	CHECK(succeeds(5, OP_NOP, 0, 0, 0) == 0);
+	CHECK(settled == before);
+	tear_down();
+}
+
 TESTS(
+	T_KVM(programs_begin_with_their_first_instruction),
+	T_KVM(functions_begin_with_their_first_instruction),
 	T_KVM(servers_begin_with_the_selectors),
 	T_KVM(protection_keys_are_forgotten)
 )

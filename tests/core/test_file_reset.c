@@ -388,9 +388,54 @@ nothing_stays_open(void)
 	    host_descriptors(), before);
 }
 
+static void
+holds(struct tk_files *fs, unsigned file, size_t len)
+{
+	struct tk_file *f = tk_file_nth(fs, file);
+
+	CHECK(tk_bytes_room(fs, &f->data, len));
+	memset(f->data.data, 0x33, len);
+	f->data.len = len;
+}
+
+/*
+ * A master whose files hold almost all that they may has forks: buffers do not
+ * grow there as they grew here, and in another order.
+ */
+static void
+full_masters_have_forks(void)
+{
+	struct tk_machine *other;
+	struct tk_files *fs;
+	struct tk_error err;
+	unsigned i;
+
+	file_vm_init(&vm, true);
+	tk_fork_free(&vm.m);
+	fs = &vm.g.master->files;
+	holds(fs, 2, 1 << 20);
+	holds(fs, 1, 9 << 20);
+	holds(fs, 0, 5 << 20);
+	CHECK(fs->buffered > 15 << 20);
+	CHECK_MSG(tk_fork(vm.g.master, &vm.m, &vm.g, &err) == 0, "%s",
+	    err.text);
+	CHECK_MSG(tk_fork(vm.g.master, &other, &vm.g, &err) == 0, "%s",
+	    err.text);
+	tk_fork_free(&other);
+	check_same();
+	for (i = 0; i < 3; i++) {
+		CHECK(SYS(&vm, dup2, FILE_BOOT_HELLO, i, 0) == i);
+		CHECK(SYS(&vm, ftruncate, FILE_BOOT_MEMORY, 1 << 20, 0) == 0);
+		(void)tk_reset(vm.m);
+		check_same();
+	}
+	file_vm_fini(&vm);
+}
+
 TESTS(
 	T_KVM(frozen_state),
 	T_KVM(forks_have_own_offsets),
+	T_KVM(full_masters_have_forks),
 	T_KVM(random_calls),
 	T_LONG(random_calls_long),
 	T_KVM(nothing_grows),

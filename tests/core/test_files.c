@@ -398,6 +398,74 @@ poll_ends_in_time(void)
 	file_vm_fini(&vm);
 }
 
+#define SLOTS		900		/* numbers that go round, */
+#define FIRST_SLOT	100		/* from here on */
+
+static int64_t
+watch(uint64_t epoll, uint64_t fd)
+{
+	const uint64_t a[6] = { epoll, EPOLL_CTL_ADD, fd, file_vm_buffer(&vm) };
+
+	return (tk_sys_epoll_ctl(vm.m, a));
+}
+
+/* How many are told as ready: all that are watched. */
+static int64_t
+watched(uint64_t epoll, uint64_t room)
+{
+
+	return (file_vm_call(&vm, SYS_epoll_wait, epoll, room, 5000, 0, 0));
+}
+
+/*
+ * An item is a number and a file: the same numbers for one file after another
+ * make many. There is a limit, and all of a file's go when it goes.
+ */
+static void
+epoll_lists_are_bounded(void)
+{
+	const struct epoll_event e = { .events = EPOLLOUT };
+	uint64_t a[6] = { 0 }, b[6] = { FIRST_SLOT, FIRST_SLOT + SLOTS - 1 };
+	int64_t epoll, file[5], room, r = 0;
+	unsigned i, n = 0;
+
+	file_vm_init(&vm, false);
+	epoll = SYS(&vm, epoll_create1, 0, 0, 0);
+	room = file_vm_call(&vm, SYS_mmap, 0, 65536, 3, 0x22, UINT64_MAX);
+	CHECK(epoll == 3 && room > 0);
+	CHECK(tk_write(vm.m, file_vm_buffer(&vm), &e, sizeof e));
+	for (i = 0; i < 5; i++) {
+		file[i] = SYS(&vm, eventfd2, 0, 0, 0);
+		CHECK(file[i] == 4 + i);
+	}
+	vm.m->watch.deadline = UINT64_MAX;
+	for (i = 0; i < 5 * SLOTS && r == 0; i++) {
+		a[0] = (uint64_t)file[i / SLOTS];
+		a[1] = FIRST_SLOT + i % SLOTS;
+		CHECK(tk_sys_dup2(vm.m, a) == (int64_t)a[1]);
+		r = watch((uint64_t)epoll, a[1]);
+		n += r == 0;
+	}
+	CHECK_MSG(r == -ENOSPC && n == 4096, "%ld after %u", (long)r, n);
+	CHECK(watched((uint64_t)epoll, (uint64_t)room) == n);
+	/* The third file, whose numbers all went on to others. */
+	CHECK(SYS(&vm, close, file[2], 0, 0) == 0);
+	CHECK(watched((uint64_t)epoll, (uint64_t)room) == n - SLOTS);
+	CHECK(watch((uint64_t)epoll, (uint64_t)file[0]) == 0);
+	/* Each closed number may be a look through all lists. */
+	vm.m->watch.deadline = 0;
+	CHECK(tk_sys_close_range(vm.m, b) == -EINTR);
+	CHECK(tk_file_at(vm.m, b[0]) != NULL);
+	vm.m->watch.deadline = UINT64_MAX;
+	CHECK(tk_sys_close_range(vm.m, b) == 0);
+	CHECK(tk_file_at(vm.m, b[0]) == NULL && tk_file_at(vm.m, b[1]) == NULL);
+	CHECK(SYS(&vm, close, file[3], 0, 0) == 0);
+	CHECK(watched((uint64_t)epoll, (uint64_t)room) == n - 2 * SLOTS + 1);
+	(void)tk_reset(vm.m);
+	CHECK(!tk_broken(vm.m) && vm.m->files.buffered == 0);
+	file_vm_fini(&vm);
+}
+
 /* Two that write at once may both have found room. */
 static void
 beyond_the_hosts_limit(void)
@@ -568,6 +636,7 @@ TESTS(
 	T_KVM(too_many),
 	T_KVM(beyond_the_hosts_limit),
 	T_KVM(poll_ends_in_time),
+	T_KVM(epoll_lists_are_bounded),
 	T_KVM(waiting),
 	T_KVM(dynamic_loader)
 )

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "exception.h"
 #include "one_fork.h"
 
 #define does(op, a, b)	succeeds(20, (op), (a), (b), 0)
@@ -214,6 +215,28 @@ no_trap_is_lost(void)
 	}
 }
 
+/* Nor one that KVM has to deliver again, with RIP still at the instruction. */
+static void
+no_exchange_around_a_trap(void)
+{
+	tk_gva code, end;
+
+	set_up(NULL);
+	code = (tk_gva)does(OP_CODE, 0, 0);
+	/* mov $42, %eax; ret; and then INT3 to the end of the page. */
+	end = code + 6;
+	m->vcpu->regs->rip = code + 1;
+	CHECK(!tk_exception_waits(m));
+	m->vcpu->regs->rip = end - 1;
+	CHECK(!tk_exception_waits(m));
+	m->vcpu->regs->rip = end;
+	CHECK(tk_exception_waits(m));
+	m->vcpu->regs->rip = end + 1;
+	CHECK(tk_exception_waits(m));
+	check_as_frozen();
+	tear_down();
+}
+
 static void
 lazy_memory(void)
 {
@@ -243,5 +266,6 @@ TESTS(
 	T_KVM(many_wait_in_accept),
 	T_KVM(turns_without_a_call),
 	T_KVM(no_trap_is_lost),
+	T_KVM(no_exchange_around_a_trap),
 	T_KVM(lazy_memory)
 )

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "guest_layout.h"
 #include "one_fork.h"
@@ -31,6 +32,25 @@ up(const struct boot *b)
 	constants = (tk_gva)does(OP_CONSTANTS, 0, 0, 0);
 	code = (tk_gva)does(OP_CODE, 0, 0, 0);
 	(void)tk_reset(m);
+}
+
+/* What makes the CPU forget mappings passes here: tk_memory_flush(). */
+static unsigned flushes;
+
+int
+mprotect(void *at, size_t n, int prot)
+{
+
+	flushes += prot == PROT_NONE;
+	return ((int)syscall(SYS_mprotect, at, n, prot));
+}
+
+int
+madvise(void *at, size_t n, int advice)
+{
+
+	flushes += advice == MADV_DONTNEED;
+	return ((int)syscall(SYS_madvise, at, n, advice));
 }
 
 /* The end of a request, whatever it did. */
@@ -317,6 +337,92 @@ shared_pages_do_not_move(void)
 }
 
 /*--------------------------------------------------------------------
+ * Flushes
+ */
+
+#define MANY		2000
+#define FEW		(TK_FLUSH_RUNS + 2)
+#define LOW		UINT64_C(0x100000)	/* below the program */
+
+/* Pages of which every other one may not be used: as many runs. */
+static void
+map_in_pieces(tk_gva at, unsigned pages)
+{
+	unsigned i;
+
+	m->changed = true;
+	for (i = 0; i < pages; i += 100)
+		CHECK(tk_space_map(&m->space, at + i * TK_PAGE, 100 * TK_PAGE,
+		    TK_PROT_R | TK_PROT_W, TK_VMA_MMAP, true, true) > 0);
+	CHECK(does(OP_NOT_ZERO, at, pages * TK_PAGE, 0) == 0);
+	for (i = 0; i < pages; i += 2)
+		CHECK(tk_space_protect(&m->space, at + i * TK_PAGE, TK_PAGE,
+		    0) == 0);
+}
+
+static void
+few_flushes(const char *after)
+{
+
+	CHECK_MSG(flushes > 0 && flushes <= FEW, "%s: %u", after, flushes);
+	flushes = 0;
+}
+
+/* However many pages lie apart: and none of them is seen any more. */
+static void
+flushes_are_bounded(void)
+{
+	unsigned i, k;
+
+	up(NULL);
+	for (k = 0; k < 4; k++) {
+		map_in_pieces(A, MANY);
+		flushes = 0;
+		if (k == 0)
+			CHECK(does(OP_UNMAP_AT, A, MANY * TK_PAGE, 0) == 0);
+		else if (k == 1)
+			CHECK(does(OP_PROTECT_AT, A, MANY * TK_PAGE,
+			    PROT_NONE) == 0);
+		else if (k == 2)
+			CHECK(does(OP_MAP_AT, A, MANY * TK_PAGE, PROT_NONE) ==
+			    (int64_t)A);
+		if (k < 3)
+			few_flushes("call");
+		for (i = 1; k < 3 && i < MANY; i += 222)
+			faults(OP_LOAD, A + i * TK_PAGE);
+		flushes = 0;
+		reset();
+		CHECK_MSG(flushes <= FEW, "reset: %u", flushes);
+		faults(OP_LOAD, A + (MANY - 1) * TK_PAGE);
+		reset();
+		program_is_whole();
+	}
+	tear_down();
+}
+
+/* In one call memory of the program's own and what all forks share. */
+static void
+flushes_of_both_kinds(void)
+{
+	unsigned i;
+
+	up(NULL);
+	for (i = 0; i < 3; i++) {
+		program_is_whole();
+		map_in_pieces(LOW, 400);
+		flushes = 0;
+		CHECK(tk_space_unmap(&m->space, LOW, A - LOW) == 0);
+		few_flushes("unmap");
+		reset();
+		program_is_whole();
+		CHECK(does(OP_NOT_ZERO, g.at[ADDRESS_AREA], 2048 * TK_PAGE,
+		    0) == 1024 * TK_PAGE);
+		reset();
+	}
+	tear_down();
+}
+
+/*--------------------------------------------------------------------
  * Moves
  */
 
@@ -352,6 +458,40 @@ moved_to_reserved_addresses(void)
 	reset();
 	at = (tk_gva)does(OP_MAP_AT, 0, 16 * TK_PAGE, RW);
 	CHECK(does(OP_NOT_ZERO, at, 16 * TK_PAGE, 0) == 0);
+	tear_down();
+}
+
+/* What may not be used, or not be written, where entries are reserved. */
+static void
+denied_among_reserved_addresses(void)
+{
+	tk_gva at, page;
+	unsigned i;
+
+	up(NULL);
+	for (i = 0; i < 3; i++) {
+		at = (tk_gva)does(OP_MAP_AT, 0, 4 << 20, RW);
+		CHECK(at >= m->space.arena && at < m->space.arena_end);
+		CHECK(does(OP_NOT_ZERO, at, 4 << 20, 0) == 0);
+		page = at + TK_PAGE;
+		CHECK(does(OP_MAP_AT, page, TK_PAGE, PROT_NONE) ==
+		    (int64_t)page);
+		CHECK(does(OP_SYSCALL, SYS_getrandom, page, 16) == -1);
+		faults(OP_STORE, page);
+		faults(OP_LOAD, page);
+		(void)does(OP_STORE, at, 0, 1);
+		(void)does(OP_STORE, page + TK_PAGE, 0, 1);
+		CHECK(does(OP_PROTECT_AT, page, TK_PAGE, RW) == 0);
+		CHECK(does(OP_SYSCALL, SYS_getrandom, page, 16) == 16);
+		/* As large as those that are backed late. */
+		CHECK(does(OP_MAP_AT, at, 2 << 20, PROT_READ) == (int64_t)at);
+		CHECK(does(OP_NOT_ZERO, at, 2 << 20, 0) == 0);
+		faults(OP_STORE, page);
+		CHECK(does(OP_SYSCALL, SYS_getrandom, page, 16) == -1);
+		CHECK(does(OP_MAP_AT, at, 2 << 20, RW) == (int64_t)at);
+		(void)does(OP_STORE, page, 0, 1);
+		reset();
+	}
 	tear_down();
 }
 
@@ -408,7 +548,10 @@ TESTS(
 	T_KVM(removed_is_there_again),
 	T_KVM(replaced_is_there_again),
 	T_KVM(shared_pages_do_not_move),
+	T_KVM(flushes_are_bounded),
+	T_KVM(flushes_of_both_kinds),
 	T_KVM(moved_to_reserved_addresses),
+	T_KVM(denied_among_reserved_addresses),
 	T_KVM(code_is_not_lost),
 	T_KVM(too_large_to_move)
 )

@@ -24,7 +24,8 @@ struct guest {
 struct boot {
 	const char		*file;		/* NULL: $TK_TEST_GUEST */
 	uint64_t		memory, request_memory;	/* MiB; 0: 64, 16 */
-	const char		*in_use;	/* MiB in use at the freeze */
+	/* MiB in use at the freeze, "h" before: of the heap; "j": threads were. */
+	const char		*in_use;
 	bool			threads;	/* some live at the freeze */
 	uint64_t		shared;		/* MiB that all forks share */
 	const struct tk_master	*shared_of;

@@ -3,6 +3,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 
 #include "object.h"
 #include "space.h"
@@ -90,6 +91,7 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
     enum tk_vma_kind kind, bool fixed, bool replace)
 {
 	struct tk_vma v;
+	bool back;
 	int e;
 
 	if (len == 0 || len > TK_USER_END)
@@ -131,8 +133,10 @@ tk_space_map(struct tk_space *sp, tk_gva hint, uint64_t len, unsigned prot,
 	v.kind = (uint8_t)kind;
 	if (tk_vmas_insert(&sp->vmas, v))
 		return (-ENOMEM);
-	if (prot != 0 && kind != TK_VMA_LAZY &&
-	    tk_entries_protect(sp, v.start, v.end, prot, true)) {
+	back = prot != 0 && kind != TK_VMA_LAZY;
+	/* Where addresses are reserved there are entries, of TK_PROT_RW. */
+	if ((back || prot != TK_PROT_RW) &&
+	    tk_entries_protect(sp, v.start, v.end, prot, back)) {
 		(void)tk_space_unmap(sp, v.start, len);
 		return (-ENOMEM);
 	}
@@ -166,9 +170,53 @@ tk_space_map_at(struct tk_space *sp, tk_gva gva, uint64_t len, unsigned prot,
 	return (0);
 }
 
+/*
+ * Text and rodata may be mapped by entries of 2 MiB, which stay as they are:
+ * page_table.h says why.
+ */
+static bool
+is_huge(const struct tk_space *sp, const struct tk_vma *v, tk_gva start,
+    tk_gva end)
+{
+	uint64_t left;
+	tk_gva a;
+
+	if (v->kind != TK_VMA_PROGRAM)
+		return (false);
+	if (start < v->start)
+		start = v->start;
+	if (end > v->end)
+		end = v->end;
+	for (a = start; a < end; a += tk_round_page(left))
+		if (tk_pt_walk(&sp->pt, a, &left) & TK_PTE_HUGE)
+			return (true);
+	return (false);
+}
+
+/* Nothing of the range is, or all that is has this permission already. */
+static bool
+can_become(const struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot)
+{
+	const struct tk_vma *v;
+	unsigned i;
+
+	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n; i++) {
+		v = &sp->vmas.vma[i];
+		if (v->start >= end)
+			break;
+		if (v->prot != prot && is_huge(sp, v, start, end))
+			return (false);
+	}
+	return (true);
+}
+
+/* No permission at all: not mapped. */
+#define UNMAPPED	UINT_MAX
+
 int
 tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 {
+	struct tk_flush f = { 0 };
 	unsigned i, j;
 	int e;
 
@@ -178,14 +226,18 @@ tk_space_unmap(struct tk_space *sp, tk_gva start, uint64_t len)
 	e = check_range(sp, start, len);
 	if (e != 0)
 		return (e);
+	if (!can_become(sp, start, start + len, UNMAPPED))
+		return (ENOMEM);
 	e = tk_vmas_split(&sp->vmas, start, start + len);
 	if (e != 0)
 		return (e);
 	i = j = tk_vmas_index(&sp->vmas, start);
 	while (j < sp->vmas.n && sp->vmas.vma[j].end <= start + len) {
-		tk_entries_drop(sp, sp->vmas.vma[j].start, sp->vmas.vma[j].end);
+		tk_entries_drop(sp, &f, sp->vmas.vma[j].start,
+		    sp->vmas.vma[j].end);
 		j++;
 	}
+	tk_entries_end(sp, &f);
 	tk_vmas_remove(&sp->vmas, i, j);
 	return (0);
 }
@@ -221,6 +273,7 @@ int
 tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
     unsigned prot)
 {
+	struct tk_flush f = { 0 };
 	unsigned i;
 	tk_gva end;
 	int e;
@@ -247,36 +300,42 @@ tk_space_protect(struct tk_space *sp, tk_gva start, uint64_t len,
 	/* Text and rodata are shared by all forks. */
 	if ((prot & TK_PROT_W) && is_shared(sp, start, end))
 		return (EACCES);
+	if (!can_become(sp, start, end, prot))
+		return (ENOMEM);
 	e = tk_vmas_split(&sp->vmas, start, end);
 	if (e != 0)
 		return (e);
-	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n &&
+	for (i = tk_vmas_index(&sp->vmas, start); i < sp->vmas.n && e == 0 &&
 	    sp->vmas.vma[i].start < end; i++) {
 		if (sp->vmas.vma[i].prot == prot)
 			continue;
-		e = tk_entries_protect(sp, sp->vmas.vma[i].start,
+		e = tk_entries_change(sp, &f, sp->vmas.vma[i].start,
 		    sp->vmas.vma[i].end, prot, prot != 0 &&
 		    sp->vmas.vma[i].kind != TK_VMA_LAZY);
-		if (e != 0)
-			return (e);
-		sp->vmas.vma[i].prot = (uint8_t)prot;
+		if (e == 0)
+			sp->vmas.vma[i].prot = (uint8_t)prot;
 	}
-	return (0);
+	tk_entries_end(sp, &f);
+	return (e);
 }
 
 /*
  * Does a page that is given up become zeros? Not what is shared by all forks,
- * nor what is a file's to Linux, unless the program can write it.
+ * nor what is a file's to Linux, unless the program can write it; nor what is
+ * zero already: as written it would be the request's, and be reset ever after.
  */
 static bool
 becomes_zero(const struct tk_space *sp, tk_gva gva, uint64_t pte)
 {
 	const struct tk_vma *v = tk_space_find(sp, gva);
+	tk_gpa gpa = pte & TK_PTE_ADDR;
 
-	if (v == NULL || (pte & TK_PTE_ADDR) < sp->pt.mem->rw_gpa)
+	if (v == NULL || gpa < sp->pt.mem->rw_gpa)
 		return (false);
-	return ((v->prot & TK_PROT_W) || (v->kind != TK_VMA_PROGRAM &&
-	    v->kind != TK_VMA_FILE));
+	if (!(v->prot & TK_PROT_W) && (v->kind == TK_VMA_PROGRAM ||
+	    v->kind == TK_VMA_FILE))
+		return (false);
+	return (!tk_page_is_zero(tk_memory_at(sp->pt.mem, gpa)));
 }
 
 int
@@ -456,6 +515,15 @@ tk_space_remap(struct tk_space *sp, tk_gva start, uint64_t old_len,
 	return (e != 0 ? -e : to);
 }
 
+/* Beyond what is reserved for the heap each page is one of the pool's. */
+static bool
+can_grow(const struct tk_space *sp, tk_gva old, tk_gva new)
+{
+	tk_gva from = old > sp->heap_end ? old : sp->heap_end;
+
+	return (new <= from || new - from <= tk_pool_free(&sp->pages));
+}
+
 tk_gva
 tk_space_brk(struct tk_space *sp, tk_gva want)
 {
@@ -466,8 +534,9 @@ tk_space_brk(struct tk_space *sp, tk_gva want)
 		return (sp->brk);
 	new = tk_round_page(want);
 	if (new > old) {
-		if (tk_space_map(sp, old, new - old, TK_PROT_R | TK_PROT_W,
-		    TK_VMA_HEAP, true, false) < 0)
+		/* Refused before anything was mapped for it: see mmap(). */
+		if (!can_grow(sp, old, new) || tk_space_map(sp, old, new - old,
+		    TK_PROT_RW, TK_VMA_HEAP, true, false) < 0)
 			return (sp->brk);
 	} else if (new < old && tk_space_unmap(sp, new, old - new) != 0)
 		return (sp->brk);

@@ -66,6 +66,10 @@ int64_t tk_space_map(struct tk_space *, tk_gva hint, uint64_t len,
 int tk_space_map_at(struct tk_space *, tk_gva, uint64_t len, unsigned prot,
     enum tk_vma_kind, tk_gpa);
 
+/*
+ * ENOMEM also where entries of 2 MiB would have to change, and then nothing has:
+ * Linux has it for what cannot be split.
+ */
 int tk_space_unmap(struct tk_space *, tk_gva, uint64_t len);
 int tk_space_protect(struct tk_space *, tk_gva, uint64_t len, unsigned prot);
 /* Grows, shrinks or moves; the new address or -errno. */

@@ -100,21 +100,41 @@ tk_exception_frame(const struct tk_machine *m, const struct tk_vcpu *v,
 	return ((f.cs & 3) == 3 || f.rip >= TK_KERNEL);
 }
 
+static bool
+is_int3(const struct tk_machine *m, tk_gva gva)
+{
+	uint8_t op;
+
+	return (tk_read(m, &op, gva, 1) && op == 0xcc);
+}
+
+/* INT n, of a vector that a program might call. */
+static bool
+is_int_n(const struct tk_machine *m, tk_gva gva)
+{
+	uint8_t op[2];
+
+	return (tk_read(m, op, gva, 2) && op[0] == 0xcd &&
+	    (op[1] == BP || op[1] == OF));
+}
+
 bool
 tk_exception_waits(const struct tk_machine *m)
 {
 	tk_gva rip = m->vcpu->regs->rip;
-	uint8_t op[2];
 
 	/*
 	 * KVM does not tell of those of INT3 and INT n, for which there is no
-	 * place to put the instruction's length (KVM_GET_VCPU_EVENTS). Where
-	 * one lies before RIP by chance, the next kick sees another place.
+	 * place to put the instruction's length (KVM_GET_VCPU_EVENTS). A
+	 * software KVM has RIP behind it by then; an exit of VMX in the midst
+	 * of the delivery leaves it there, and KVM begins again (Intel SDM vol.
+	 * 3C, "Information for VM Exits That Occur During Event Delivery").
+	 * Where one lies there by chance, or was not executed yet, the next
+	 * kick sees another place.
 	 */
 	return (!tk_vcpu_is_quiet(m->vcpu) ||
-	    (tk_read(m, op, rip - 1, 1) && op[0] == 0xcc) ||
-	    (tk_read(m, op, rip - 2, 2) && op[0] == 0xcd &&
-	    (op[1] == BP || op[1] == OF)));
+	    is_int3(m, rip - 1) || is_int_n(m, rip - 2) ||
+	    is_int3(m, rip) || is_int_n(m, rip));
 }
 
 static const char *

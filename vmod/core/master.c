@@ -187,6 +187,10 @@ load(struct tk_master *ma, struct tk_machine *m, const struct tk_elf *elf,
 	if (e != 0)
 		return (e);
 	/* The machine may have run another program before. */
+	e = tk_vcpu_settle(m->vcpu);
+	if (e != 0)
+		return (tk_error(err, TK_HOST, 0, "KVM_RUN, before the first "
+		    "entry: %s", strerror(e)));
 	e = tk_vcpu_set_fpu(m->vcpu, tk_memory_at(&m->mem, TK_K_FPU));
 	if (e != 0)
 		return (tk_error(err, TK_HOST, 0, "KVM_SET_XSAVE: %s",

@@ -178,16 +178,56 @@ tk_pt_walk(const struct tk_page_table *pt, tk_gva gva, uint64_t *left)
 	return (entry);
 }
 
-int
-tk_flush_end(const struct tk_page_table *pt, struct tk_flush *f)
+static void
+flush(const struct tk_page_table *pt, struct tk_flush *f, struct tk_range *r)
 {
 	int e = 0;
 
-	if (f->to != f->from)
-		e = tk_memory_flush(pt->mem, f->from, f->to - f->from);
+	if (r->to != r->from)
+		e = tk_memory_flush(pt->mem, r->from, r->to - r->from);
 	if (f->error == 0)
 		f->error = e;
-	f->from = f->to = 0;
+	r->from = r->to = 0;
+}
+
+/* Between the two kinds of memory are the tables, which no flush is for. */
+static void
+put_off(const struct tk_page_table *pt, struct tk_flush *f)
+{
+	struct tk_range *r = &f->rest[f->run.from >= pt->mem->rw_gpa];
+
+	if (r->from == r->to)
+		*r = f->run;
+	if (f->run.from < r->from)
+		r->from = f->run.from;
+	if (f->run.to > r->to)
+		r->to = f->run.to;
+}
+
+static void
+end_run(const struct tk_page_table *pt, struct tk_flush *f)
+{
+
+	if (f->run.from == f->run.to)
+		return;
+	/* A vCPU that runs beside would fail on what lies between. */
+	if (f->runs >= TK_FLUSH_RUNS && !pt->beside)
+		put_off(pt, f);
+	else {
+		flush(pt, f, &f->run);
+		f->runs++;
+	}
+}
+
+int
+tk_flush_end(const struct tk_page_table *pt, struct tk_flush *f)
+{
+
+	end_run(pt, f);
+	flush(pt, f, &f->rest[0]);
+	flush(pt, f, &f->rest[1]);
+	f->run.from = f->run.to = 0;
+	f->runs = 0;
 	return (f->error);
 }
 
@@ -196,16 +236,17 @@ tk_flush_add(const struct tk_page_table *pt, struct tk_flush *f,
     uint64_t entry)
 {
 	tk_gpa gpa = entry & TK_PTE_ADDR;
+	struct tk_range *r = &f->run;
 
 	/* Runs of pages, in the order of their making or backwards. */
-	if (f->to != f->from && gpa == f->to)
-		f->to += TK_PAGE;
-	else if (f->to != f->from && gpa + TK_PAGE == f->from)
-		f->from = gpa;
+	if (r->to != r->from && gpa == r->to)
+		r->to += TK_PAGE;
+	else if (r->to != r->from && gpa + TK_PAGE == r->from)
+		r->from = gpa;
 	else {
-		(void)tk_flush_end(pt, f);
-		f->from = gpa;
-		f->to = gpa + TK_PAGE;
+		end_run(pt, f);
+		r->from = gpa;
+		r->to = gpa + TK_PAGE;
 	}
 }
 
@@ -213,7 +254,7 @@ int
 tk_pt_undo(struct tk_page_table *pt)
 {
 	struct tk_journal *j = pt->journal;
-	struct tk_flush f = { 0, 0, 0 };
+	struct tk_flush f = { 0 };
 	struct tk_pte_change *c;
 	uint64_t now;
 

@@ -34,7 +34,8 @@
  *     they are and marks them, in a bit that the CPU ignores, as not there:
  *     TK_PTE_KEPT. The entries of pages it undoes.
  *  4. of 2 MiB: there are none either. It is written before the machine first
- *     runs; else it could become that of a table.
+ *     runs; else it could become that of a table. Who wants to unmap or protect
+ *     what it maps gets ENOMEM.
  *
  * A machine forgets all of it with its slots: tk_vcpu_take_memory().
  */
@@ -84,6 +85,7 @@ struct tk_page_table {
 	 */
 	uint64_t		allowed;
 	struct tk_journal	*journal;	/* NULL while booting */
+	bool			beside;		/* other vCPUs run: parallel.h */
 };
 
 /* The value of an entry. */
@@ -136,9 +138,23 @@ int tk_pt_set_huge(struct tk_page_table *, tk_gva, tk_gpa, uint64_t flags);
  */
 uint64_t tk_pt_walk(const struct tk_page_table *, tk_gva, uint64_t *left);
 
-/* A run of physical pages whose old mapping the CPU may still know. */
-struct tk_flush {
+/*
+ * Each flush takes two system calls, 7.5 us here, and the lock of all that the
+ * process has mapped. When so many runs of pages were flushed in one operation,
+ * the rest is flushed as one range at its end; what lies between is faulted in
+ * again where the guest uses it.
+ */
+#define TK_FLUSH_RUNS	64
+
+/* Physical pages whose old mappings the CPU may still know. */
+struct tk_range {
 	tk_gpa			from, to;
+};
+
+struct tk_flush {
+	struct tk_range		run;
+	unsigned		runs;		/* flushed so far */
+	struct tk_range		rest[2];	/* read-only, writable */
 	int			error;		/* the first */
 };
 

@@ -109,6 +109,11 @@ cpu_main(void *arg)
 	char what[128];
 	enum tk_exit x;
 
+	/* It may have run for another request, or another program. */
+	if (tk_vcpu_settle(c->vcpu)) {
+		fail(c, "KVM_RUN, before the first entry");
+		return (NULL);
+	}
 	tk_watch_begin(&c->watch, p->deadline);
 	/* Whoever stops us may have come before the deadline was set. */
 	if (p->stop)
@@ -224,7 +229,7 @@ start_one(struct tk_machine *m, unsigned i, const struct kvm_regs *r,
 		return (-EAGAIN);
 	}
 	c->started = true;
-	m->parallel->active = true;
+	m->parallel->active = m->space.pt.beside = true;
 	/* Pages become private through faults of other threads, too. */
 	m->scan = true;
 	return (0);
@@ -258,7 +263,7 @@ join_all(struct tk_machine *m)
 		if (c->stack != 0)
 			(void)tk_space_unmap(&m->space, c->stack, STACK_SIZE);
 	}
-	m->parallel->active = false;
+	m->parallel->active = m->space.pt.beside = false;
 	return (ok);
 }
 
@@ -274,13 +279,40 @@ undo(struct tk_machine *m, int e)
 	return (e);
 }
 
-int
-tk_parallel_start(struct tk_machine *m, unsigned n, tk_gva function,
-    const uint64_t (*args)[3], double seconds)
+/* vCPU i + 1, in a function of the program, on a stack of ours. 0 or -errno. */
+static int
+start_function(struct tk_machine *m, unsigned i, tk_gva function,
+    const uint64_t args[3])
 {
 	uint64_t back = tk_return_address();
 	struct kvm_regs r;
 	int64_t stack;
+	int e;
+
+	stack = tk_space_map(&m->space, 0, STACK_SIZE, TK_PROT_R | TK_PROT_W,
+	    TK_VMA_MMAP, false, false);
+	if (stack < 0)
+		return ((int)stack);
+	memset(&r, 0, sizeof r);
+	r.rip = function;
+	r.rflags = 2;
+	r.rsp = (tk_gva)stack + STACK_SIZE - 16 - sizeof back;
+	r.rdi = args[0];
+	r.rsi = args[1];
+	r.rdx = args[2];
+	e = tk_write(m, r.rsp, &back, sizeof back) ? start_one(m, i, &r,
+	    m->master->fs_base, tk_memory_at(&m->mem, TK_K_FPU),
+	    (tk_gva)stack) : -ENOMEM;
+	/* Of those that were started it goes when they have ended. */
+	if (e != 0)
+		(void)tk_space_unmap(&m->space, (tk_gva)stack, STACK_SIZE);
+	return (e);
+}
+
+int
+tk_parallel_start(struct tk_machine *m, unsigned n, tk_gva function,
+    const uint64_t (*args)[3], double seconds)
+{
 	unsigned i;
 	int e;
 
@@ -290,20 +322,7 @@ tk_parallel_start(struct tk_machine *m, unsigned n, tk_gva function,
 		return (e);
 	m->changed = true;
 	for (i = 0; i < n; i++) {
-		stack = tk_space_map(&m->space, 0, STACK_SIZE,
-		    TK_PROT_R | TK_PROT_W, TK_VMA_MMAP, false, false);
-		if (stack < 0)
-			return (undo(m, (int)stack));
-		memset(&r, 0, sizeof r);
-		r.rip = function;
-		r.rflags = 2;
-		r.rsp = (tk_gva)stack + STACK_SIZE - 16 - sizeof back;
-		r.rdi = args[i][0];
-		r.rsi = args[i][1];
-		r.rdx = args[i][2];
-		e = tk_write(m, r.rsp, &back, sizeof back) ? start_one(m, i,
-		    &r, m->master->fs_base, tk_memory_at(&m->mem, TK_K_FPU),
-		    (tk_gva)stack) : -ENOMEM;
+		e = start_function(m, i, function, args[i]);
 		if (e != 0)
 			return (undo(m, e));
 	}

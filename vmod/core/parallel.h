@@ -8,7 +8,8 @@
  * flush (tk_memory_flush()) the host's mapping of it is gone, and KVM fails with
  * EFAULT a vCPU that touches it just then. Its part of the work has failed,
  * and the machine is spoiled. Only a program that works beside itself on memory
- * that it takes away can meet that, in its own request.
+ * that it takes away can meet that, in its own request: while others run, what
+ * lies between pages that go is not flushed with them (TK_FLUSH_RUNS).
  */
 
 #ifndef TK_PARALLEL_H_INCLUDED

@@ -37,8 +37,17 @@ uint64_t tk_entry_flags(unsigned prot);
  */
 int tk_entries_protect(struct tk_space *, tk_gva start, tk_gva end,
     unsigned prot, bool back);
-/* The range is unmapped: its pages are free, or stay where they are reserved. */
-void tk_entries_drop(struct tk_space *, tk_gva start, tk_gva end);
+/* The same as part of a larger operation, which ends with tk_entries_end(). */
+int tk_entries_change(struct tk_space *, struct tk_flush *, tk_gva start,
+    tk_gva end, unsigned prot, bool back);
+/*
+ * The range is unmapped: its pages are free, or stay where they are reserved. No
+ * page is to be taken before tk_entries_end().
+ */
+void tk_entries_drop(struct tk_space *, struct tk_flush *, tk_gva start,
+    tk_gva end);
+/* The CPU sees all of it. */
+void tk_entries_end(struct tk_space *, struct tk_flush *);
 /*
  * Moves the entries of a range; the pages stay where they are. 0, or ENOMEM and
  * nothing was moved.

@@ -35,8 +35,8 @@ entry_set(struct tk_space *sp, struct tk_flush *f, uint64_t *e, uint64_t new)
 	return (0);
 }
 
-static void
-entries_end(struct tk_space *sp, struct tk_flush *f)
+void
+tk_entries_end(struct tk_space *sp, struct tk_flush *f)
 {
 
 	if (tk_flush_end(&sp->pt, f) != 0)
@@ -78,10 +78,9 @@ with_permission(struct tk_space *sp, uint64_t old, unsigned prot)
 }
 
 int
-tk_entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
-    bool back)
+tk_entries_change(struct tk_space *sp, struct tk_flush *f, tk_gva start,
+    tk_gva end, unsigned prot, bool back)
 {
-	struct tk_flush f = { 0, 0, 0 };
 	uint64_t *e, new;
 	tk_gva a;
 	int r = 0;
@@ -98,16 +97,26 @@ tk_entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
 		if (tk_pte(e) == 0 && !back)
 			continue;
 		new = with_permission(sp, tk_pte(e), prot);
-		r = new == 0 ? ENOMEM : entry_set(sp, &f, e, new);
+		r = new == 0 ? ENOMEM : entry_set(sp, f, e, new);
 	}
-	entries_end(sp, &f);
+	return (r);
+}
+
+int
+tk_entries_protect(struct tk_space *sp, tk_gva start, tk_gva end, unsigned prot,
+    bool back)
+{
+	struct tk_flush f = { 0 };
+	int r;
+
+	r = tk_entries_change(sp, &f, start, end, prot, back);
+	tk_entries_end(sp, &f);
 	return (r);
 }
 
 static void
-entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
+entries_clear(struct tk_space *sp, struct tk_flush *f, tk_gva start, tk_gva end)
 {
-	struct tk_flush f = { 0, 0, 0 };
 	uint64_t *e, old;
 	tk_gva a;
 
@@ -120,13 +129,12 @@ entries_clear(struct tk_space *sp, tk_gva start, tk_gva end)
 		old = tk_pte(e);
 		if (old == 0)
 			continue;
-		if (entry_set(sp, &f, e, 0)) {
+		if (entry_set(sp, f, e, 0)) {
 			sp->stale = true;
 			continue;
 		}
 		tk_pool_give(&sp->pages, old & TK_PTE_ADDR);
 	}
-	entries_end(sp, &f);
 }
 
 /* Tables for what will be moved. 0 or ENOMEM. */
@@ -149,7 +157,7 @@ make_room(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 int
 tk_entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 {
-	struct tk_flush f = { 0, 0, 0 };
+	struct tk_flush f = { 0 };
 	uint64_t *e, *at, off, gone;
 
 	if (make_room(sp, from, to, len))
@@ -171,7 +179,7 @@ tk_entries_move(struct tk_space *sp, tk_gva from, tk_gva to, uint64_t len)
 		else if (gone != 0)
 			tk_pool_give(&sp->pages, gone & TK_PTE_ADDR);
 	}
-	entries_end(sp, &f);
+	tk_entries_end(sp, &f);
 	return (0);
 }
 
@@ -207,9 +215,8 @@ tk_page_is_zero(const void *page)
  * has written all that it may reserves nothing any more.
  */
 static void
-entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
+entries_renew(struct tk_space *sp, struct tk_flush *f, tk_gva start, tk_gva end)
 {
-	struct tk_flush f = { 0, 0, 0 };
 	uint64_t *e, old;
 	uint8_t *page;
 	tk_gpa gpa;
@@ -224,7 +231,7 @@ entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
 		page = tk_memory_at(sp->pt.mem, gpa);
 		if (!tk_page_is_zero(page)) {
 			if (tk_pool_full(&sp->pages)) {
-				entries_clear(sp, a, end);
+				entries_clear(sp, f, a, end);
 				break;
 			}
 			if (sp->pages.ws != NULL)
@@ -232,27 +239,27 @@ entries_renew(struct tk_space *sp, tk_gva start, tk_gva end)
 				    sp->pt.mem->rw_gpa) >> TK_PAGE_SHIFT));
 			memset(page, 0, TK_PAGE);
 		}
-		if (entry_set(sp, &f, e, gpa | tk_entry_flags(TK_PROT_RW)))
+		if (entry_set(sp, f, e, gpa | tk_entry_flags(TK_PROT_RW)))
 			sp->stale = true;
 	}
-	entries_end(sp, &f);
 }
 
 void
-tk_entries_drop(struct tk_space *sp, tk_gva start, tk_gva end)
+tk_entries_drop(struct tk_space *sp, struct tk_flush *f, tk_gva start,
+    tk_gva end)
 {
 	tk_gva from, to;
 
 	reserved(sp, start, &from, &to);
 	if (end <= from || start >= to) {
-		entries_clear(sp, start, end);
+		entries_clear(sp, f, start, end);
 		return;
 	}
 	if (start < from) {
-		entries_clear(sp, start, from);
+		entries_clear(sp, f, start, from);
 		start = from;
 	}
-	entries_renew(sp, start, end < to ? end : to);
+	entries_renew(sp, f, start, end < to ? end : to);
 	if (end > to)
-		tk_entries_drop(sp, to, end);
+		tk_entries_drop(sp, f, to, end);
 }

@@ -453,6 +453,28 @@ tk_vcpu_run(struct tk_vcpu *v, unsigned *vector)
 	}
 }
 
+int
+tk_vcpu_settle(struct tk_vcpu *v)
+{
+	const struct kvm_regs regs = *v->regs;
+	struct kvm_run *run = v->run;
+	int e;
+
+	/* Nothing is mapped at 0: no `out` was there. */
+	memset(v->regs, 0, sizeof *v->regs);
+	v->regs->rflags = 2;
+	v->kicked = false;
+	run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+	run->immediate_exit = 1;
+	e = ioctl(v->fd, KVM_RUN, 0) ? errno : 0;
+	run->immediate_exit = 0;
+	*v->regs = regs;
+	if (e == EINTR)
+		return (0);
+	v->spoiled = true;
+	return (e != 0 ? e : EIO);
+}
+
 void
 tk_vcpu_describe(const struct tk_vcpu *v, enum tk_exit exit, char *buf,
     size_t size)

@@ -102,6 +102,19 @@ int tk_vcpu_set_lstar(struct tk_vcpu *, tk_gva, struct tk_error *);
  */
 enum tk_exit tk_vcpu_run(struct tk_vcpu *, unsigned *vector);
 
+/*
+ * Before the first entry at an address that a guest has chosen: the last one
+ * may have been another's. On VMX and SVM an `out` is finished by the next
+ * KVM_RUN, which takes the registers and then skips the instruction if RIP is
+ * where that `out` was (complete_fast_pio_out() in the kernel's
+ * arch/x86/kvm/x86.c): the first of this guest's would be skipped. With
+ * immediate_exit KVM finishes it and enters nothing (KVM_RUN in
+ * Documentation/virt/kvm/api.rst). On the thread that then enters: before Linux
+ * 6.13 another one waits for an RCU grace period. 0 or errno: then it must not
+ * be entered, and is spoiled.
+ */
+int tk_vcpu_settle(struct tk_vcpu *);
+
 /* A sentence for TK_EXIT_PORT, _SHUTDOWN and _ERROR. */
 void tk_vcpu_describe(const struct tk_vcpu *, enum tk_exit, char *, size_t);
 

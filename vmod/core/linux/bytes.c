@@ -12,11 +12,27 @@
 
 #define LEAST	256
 
+/* Room for n bytes, no more and no less. */
+static bool
+set_room(struct tk_files *fs, struct tk_bytes *b, size_t n)
+{
+	uint8_t *more;
+
+	if (fs->buffered - b->room + n > TK_MAX_BUFFERED)
+		return (false);
+	more = realloc(b->data, n);
+	if (more == NULL)
+		return (false);
+	fs->buffered += n - b->room;
+	b->data = more;
+	b->room = n;
+	return (true);
+}
+
 bool
 tk_bytes_room(struct tk_files *fs, struct tk_bytes *b, size_t room)
 {
 	size_t n = b->room > LEAST ? b->room : LEAST;
-	uint8_t *more;
 
 	if (room <= b->room)
 		return (true);
@@ -26,14 +42,19 @@ tk_bytes_room(struct tk_files *fs, struct tk_bytes *b, size_t room)
 		n *= 2;
 	if (fs->buffered - b->room + n > TK_MAX_BUFFERED)
 		n = room;
-	if (fs->buffered - b->room + n > TK_MAX_BUFFERED)
+	return (set_room(fs, b, n));
+}
+
+bool
+tk_bytes_copy(struct tk_files *fs, struct tk_bytes *b,
+    const struct tk_bytes *from)
+{
+
+	if (from->len > b->room && !set_room(fs, b, from->len))
 		return (false);
-	more = realloc(b->data, n);
-	if (more == NULL)
-		return (false);
-	fs->buffered += n - b->room;
-	b->data = more;
-	b->room = n;
+	if (from->len > 0)
+		memcpy(b->data, from->data, from->len);
+	b->len = from->len;
 	return (true);
 }
 

@@ -22,6 +22,10 @@ tk_sys_close(struct tk_machine *m, const uint64_t a[6])
 	return (tk_fd_close(m, a[0]));
 }
 
+/*
+ * EINTR when the call's time is over: for each file all epolls may be looked
+ * through.
+ */
 int64_t
 tk_sys_close_range(struct tk_machine *m, const uint64_t a[6])
 {
@@ -39,6 +43,8 @@ tk_sys_close_range(struct tk_machine *m, const uint64_t a[6])
 			m->files.fd[fd].cloexec = 1;
 			continue;
 		}
+		if (tk_seconds_left(m) <= 0)
+			return (result != 0 ? result : -EINTR);
 		r = tk_fd_close(m, fd);
 		if (r == TK_CALL_DONE || r == TK_CALL_ENDED)
 			result = r;
@@ -110,7 +116,9 @@ lock(struct tk_machine *m, struct tk_file *f, uint64_t cmd, tk_gva gva)
 		return (-EINVAL);
 	/* Relative to the guest's offset, which the host does not know. */
 	if (l.l_whence == SEEK_CUR) {
-		l.l_start += (off_t)f->offset;
+		if (__builtin_add_overflow(l.l_start, (off_t)f->offset,
+		    &l.l_start))
+			return (-EOVERFLOW);
 		l.l_whence = SEEK_SET;
 	}
 	l.l_pid = 0;

@@ -313,26 +313,13 @@ tk_files_freeze(struct tk_files *ma, struct tk_files *fs)
 
 /* Takes over what `from` holds; the buffer is this one's own. */
 static int
-copy_bytes(struct tk_files *fs, struct tk_bytes *b,
-    const struct tk_bytes *from)
-{
-
-	if (!tk_bytes_room(fs, b, from->len))
-		return (ENOMEM);
-	if (from->len > 0)
-		memcpy(b->data, from->data, from->len);
-	b->len = from->len;
-	return (0);
-}
-
-static int
 copy_file(struct tk_files *fs, struct tk_file *f, const struct tk_file *from)
 {
 	struct tk_bytes keep = f->data;
 
 	*f = *from;
 	f->data = keep;
-	return (copy_bytes(fs, &f->data, &from->data));
+	return (tk_bytes_copy(fs, &f->data, &from->data) ? 0 : ENOMEM);
 }
 
 static int
@@ -343,7 +330,7 @@ copy_stream(struct tk_files *fs, struct tk_stream *s,
 
 	*s = *from;
 	s->data = keep;
-	return (copy_bytes(fs, &s->data, &from->data));
+	return (tk_bytes_copy(fs, &s->data, &from->data) ? 0 : ENOMEM);
 }
 
 static void

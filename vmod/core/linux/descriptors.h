@@ -258,6 +258,12 @@ uint32_t tk_stream_poll_out(const struct tk_files *, uint16_t id);
  */
 
 bool tk_bytes_room(struct tk_files *, struct tk_bytes *, size_t room);
+/*
+ * The same contents; room is made for no more than these, so that what a master
+ * holds fits into its forks, in whatever order it grew there.
+ */
+bool tk_bytes_copy(struct tk_files *, struct tk_bytes *,
+    const struct tk_bytes *from);
 bool tk_bytes_add(struct tk_files *, struct tk_bytes *, const void *, size_t);
 bool tk_bytes_printf(struct tk_files *, struct tk_bytes *, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -25,6 +25,14 @@ struct item {
 	uint8_t		off;		/* EPOLLONESHOT has fired */
 };
 
+/*
+ * Of one epoll; more are ENOSPC, as for a user with too many: epoll_ctl(2). An
+ * item is a number and a file, and stays while the file has any number: those
+ * whose number went on to other files may be three times as many as there are
+ * descriptors. All are looked through in a call.
+ */
+#define MAX_ITEMS	(4 * TK_MAX_FDS)
+
 #define ASKED	(EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDNORM | EPOLLRDBAND | \
     EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLERR | EPOLLHUP | EPOLLRDHUP)
 
@@ -98,21 +106,33 @@ remove_item(struct tk_machine *m, struct tk_file *f, unsigned i)
 	f->data.len -= sizeof *it;
 }
 
+/* In one pass: each item of a list may be of this file. */
+static void
+forget(struct tk_machine *m, struct tk_file *f, unsigned file)
+{
+	struct item *it;
+	unsigned i, n, kept = 0;
+
+	it = items(f, &n);
+	for (i = 0; i < n; i++)
+		if (it[i].file != file)
+			it[kept++] = it[i];
+	if (kept == n)
+		return;
+	tk_file_touch(&m->files, f);
+	f->data.len = kept * sizeof *it;
+}
+
 void
 tk_epoll_forget(struct tk_machine *m, unsigned file)
 {
 	struct tk_file *f;
-	struct item *it;
-	unsigned i, j, n;
+	unsigned i;
 
 	for (i = 0; i < m->files.n_files; i++) {
 		f = tk_file_nth(&m->files, i);
-		if (f->type != &tk_type_epoll)
-			continue;
-		it = items(f, &n);
-		for (j = n; j-- > 0;)
-			if (it[j].file == file)
-				remove_item(m, f, j);
+		if (f->type == &tk_type_epoll)
+			forget(m, f, file);
 	}
 }
 
@@ -147,6 +167,8 @@ add(struct tk_machine *m, struct tk_file *f, struct tk_file *target, int fd,
 {
 	struct item it;
 
+	if (f->data.len >= MAX_ITEMS * sizeof it)
+		return (-ENOSPC);
 	memset(&it, 0, sizeof it);
 	it.data = ev->data.u64;
 	it.events = ev->events;

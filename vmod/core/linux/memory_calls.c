@@ -119,13 +119,42 @@ tk_sys_mprotect(struct tk_machine *m, const uint64_t a[6])
 	return (-tk_space_protect(&m->space, a[0], a[1], prot));
 }
 
+/* What is given up between two looks at the clock. */
+#define GIVEN_UP_AT_ONCE	((uint64_t)256 << 20)
+
+/*
+ * Holes are an error, but end nothing. EINTR when the call's time is over: each
+ * page that is there has to be looked at.
+ */
+static int64_t
+give_up(struct tk_machine *m, tk_gva at, uint64_t len)
+{
+	uint64_t n;
+	int64_t r = 0;
+	int e;
+
+	if (len > TK_USER_END || at > TK_USER_END - len)
+		return (-EINVAL);
+	do {
+		n = len < GIVEN_UP_AT_ONCE ? len : GIVEN_UP_AT_ONCE;
+		e = tk_space_zero(&m->space, at, n);
+		if (e != 0 && e != ENOMEM)
+			return (-e);
+		if (e != 0)
+			r = -e;
+		at += n;
+		len -= n;
+	} while (len > 0 && tk_seconds_left(m) > 0);
+	return (len > 0 ? -EINTR : r);
+}
+
 int64_t
 tk_sys_madvise(struct tk_machine *m, const uint64_t a[6])
 {
 
 	switch (a[2]) {
 	case MADV_DONTNEED:
-		return (-tk_space_zero(&m->space, a[0], a[1]));
+		return (give_up(m, a[0], a[1]));
 	case MADV_NORMAL:
 	case MADV_RANDOM:
 	case MADV_SEQUENTIAL:
