@@ -120,7 +120,8 @@ step(VRT_CTX, struct tk_memo *m, struct tk_chain *c, unsigned i,
 	else if (c->is_fetch)
 		q->body_expected = tk_request_body_expected(ctx);
 	c->inv = tk_memo_take(m, s->program);
-	wait = (m == NULL || m->n_kept == 0) && !tk_fetch_holds(ctx);
+	wait = (m == NULL || m->n_kept == 0) &&
+	    (c->is_fetch || !tk_fetch_holds(ctx));
 	tk_enter(&c->task);
 	if (*prev == NULL)
 		e = first(ctx, wait, s, c, q, err);

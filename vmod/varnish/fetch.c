@@ -21,6 +21,7 @@ struct fetch {
 	unsigned		magic;
 #define FETCH_MAGIC		0x3ed4a81b
 	struct tk_chain		chain;
+	struct vmod_priv	*holder;	/* NULL: has not been one */
 	const char		*copy;		/* the body, when it is here */
 	uint64_t		len, at;
 	/* The guest's own words about caching; see refine(). */
@@ -78,17 +79,27 @@ tk_fetch_holds(VRT_CTX)
 	return (f->chain.inv != NULL);
 }
 
-/* NULL: of none. 0, or there is no room to remember it. */
+/* 0, or there is no room to remember it. */
 static int
-set_holder(VRT_CTX, struct fetch *f)
+hold(VRT_CTX, struct fetch *f)
 {
-	struct vmod_priv *p;
 
-	p = f != NULL ? VRT_priv_task(ctx, &holder) :
-	    VRT_priv_task_get(ctx, &holder);
-	if (p != NULL)
-		p->priv = f;
-	return (p == NULL && f != NULL ? -1 : 0);
+	f->holder = VRT_priv_task(ctx, &holder);
+	if (f->holder == NULL)
+		return (-1);
+	f->holder->priv = f;
+	return (0);
+}
+
+/* The fetch is over, however it went. */
+static void
+end(struct busyobj *bo, struct fetch *f)
+{
+
+	tk_chain_end(&f->chain);
+	if (f->holder != NULL)
+		f->holder->priv = NULL;
+	bo->htc = NULL;
 }
 
 /*--------------------------------------------------------------------
@@ -414,14 +425,11 @@ tk_fetch_headers(VRT_CTX, VCL_BACKEND dir)
 	e = tk_chain_run(ctx, be->vmod, &f->chain, VCL_MET_BACKEND_FETCH, &last,
 	    &err);
 	e = e == 0 ? answer(ctx, f, &err) : answer_error(ctx, f, &err);
-	if (e == 0 && f->chain.inv != NULL)
-		e = set_holder(ctx, f);
-	if (e == 0 && WS_Overflowed(ctx->bo->ws))
+	if (e == 0 && ((f->chain.inv != NULL && hold(ctx, f)) ||
+	    WS_Overflowed(ctx->bo->ws)))
 		e = too_small(ctx, be);
-	if (e != 0) {
-		tk_chain_end(&f->chain);
-		ctx->bo->htc = NULL;
-	}
+	if (e != 0)
+		end(ctx->bo, f);
 	return (e);
 }
 
@@ -435,8 +443,6 @@ tk_fetch_finish(VRT_CTX, VCL_BACKEND dir)
 	if (ctx->bo->htc == NULL)
 		return;
 	CAST_OBJ_NOTNULL(f, ctx->bo->htc->priv, FETCH_MAGIC);
-	/* Not all of the body was wanted: an aborted delivery, or HEAD. */
-	tk_chain_end(&f->chain);
-	(void)set_holder(ctx, NULL);
-	ctx->bo->htc = NULL;
+	/* Perhaps not all of the body was wanted: an aborted delivery, HEAD. */
+	end(ctx->bo, f);
 }
