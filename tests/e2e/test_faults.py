@@ -16,6 +16,7 @@ import requests
 from support.child import Child
 from support.live import Live
 from support.paths import ROOT, guest, settings
+from support.saved import saved_count
 from support.wait import until
 
 pytestmark = pytest.mark.kvm
@@ -29,7 +30,7 @@ def test_a_killed_worker_comes_back_by_itself(live: Live,
         "counter": settings("counter", state_directory=str(tmp_path))})
     for n in range(1, 4):
         assert live.ask("/counter/x", "POST").text == f"{n}\n"
-    until(lambda: any(p.stat().st_size for p in tmp_path.iterdir()))
+    until(lambda: saved_count(tmp_path) == 3)
     end = time.monotonic() + 60
     seen: list[int] = []
     stop = threading.Event()

@@ -12,6 +12,7 @@ from support.compiled import compiled
 from support.live import Live, running
 from support.memory_group import memory_group
 from support.paths import settings
+from support.saved import saved_count
 from support.wait import until
 from support.wrapped import wrap_varnishd
 
@@ -73,8 +74,7 @@ def use(live: Live, tmp_path: Path, memory: int, request: int) -> None:
     assert live.ask("/taker/1").text == "1"
     for n in range(1, 4):
         assert live.ask("/counter/x", "POST").text == f"{n}\n"
-    # With a dot in front it is being written, and goes.
-    until(lambda: any(p.stat().st_size for p in state.glob("[!.]*")))
+    until(lambda: saved_count(state) == 3)
 
 
 def all_at_once(live: Live, mib: int) -> list[int]:
