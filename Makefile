@@ -157,7 +157,7 @@ test:
 
 test-long:
 	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes for-tests
-	@$(PY) -m pytest $(PYTEST_OPTIONS)
+	@$(PY) -m pytest -o faulthandler_timeout=3600 $(PYTEST_OPTIONS)
 
 check-types:
 	@$(PY) -m mypy --no-error-summary
