@@ -155,9 +155,9 @@ test:
 	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes for-tests
 	@$(PY) -m pytest -m "not long" $(PYTEST_OPTIONS)
 
-test-long:
-	@$(MAKE) -j$$(nproc) --no-print-directory TK_SET_UP=yes for-tests
-	@$(PY) -m pytest -o faulthandler_timeout=3600 $(PYTEST_OPTIONS)
+# An hour for each: on a busy machine some need twenty minutes.
+test-long: test
+	@$(PY) -m pytest -m long -o faulthandler_timeout=3600 $(PYTEST_OPTIONS)
 
 check-types:
 	@$(PY) -m mypy --no-error-summary

@@ -55,7 +55,7 @@ main(void)
 {
 
 #ifdef LATE
-	usleep(4000000);
+	usleep(2500000);
 #endif
 	set_backend_get(on_get);
 	wait_for_requests();

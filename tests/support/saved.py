@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the guest "counter" has saved: its table, in the file "state"."""
+"""What the guest "counter" has saved in the file "state": its table."""
 
 import struct
 from pathlib import Path
 
+#: struct entry of counter.c.
 _ENTRY = struct.Struct("@64sl")
 
 
@@ -15,8 +16,6 @@ def saved_count(directory: Path) -> int:
     try:
         table = (directory / "counter.state").read_bytes()
     except FileNotFoundError:
-        return 0
-    if not table:
         return 0
     _, count = _ENTRY.unpack_from(table)
     return int(count)
